@@ -1,0 +1,3 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `postern-tests`.
+#![cfg_attr(not(test), no_std)]
