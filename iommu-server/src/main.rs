@@ -1,4 +1,114 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `iommu-server`.
+//! iommu-server: decides which device reaches which memory and which interrupts. The kernel writes the tables.
 #![no_std]
 #![no_main]
+#![forbid(unsafe_code)]
+
+mod invocations;
+mod start;
+
+use component::sel4::{MessageInfo, cap, cap_type};
+use component::{Answer, Message, Server, cpu};
+use invocations::Invocations;
+use iommu_server::domains::Domains;
+use iommu_server::faults::{BATCH, Faults, Line};
+use pci::RequesterId;
+use protocol::client;
+use protocol::iommu::{self, Fault};
+use protocol::start::signal;
+use protocol::timer::SetDeadline;
+use protocol::{Protocol, Refusal, Request};
+
+component::main!(main);
+
+fn main(part: component::Part) -> ! {
+    match start::start(part) {
+        Ok(mut server) => {
+            component::ready();
+            component::serve(&mut server)
+        }
+        Err(reason) => panic!("{reason}"),
+    }
+}
+
+/// How long the kernel keeps a flood of faults to itself after a batch was read, milliseconds.
+const FLOOD_PAUSE_MS: u64 = 10;
+
+/// The server.
+struct Iommu {
+    domains: Domains<Invocations>,
+    faults: Faults,
+    fault_control: Option<cap::DmaFault>,
+    timer: Option<cap::Endpoint>,
+    tsc_khz: u64,
+    part: component::Part,
+}
+
+impl Iommu {
+    /// Reads what faults there are. A device that causes them faster than they can be read must not keep others
+    /// waiting: after a batch there is a pause, in which the unit drops what it has no room for.
+    fn read_faults(&mut self) {
+        let Some(control) = self.fault_control else { return };
+        let mut told = 0u64;
+        for _ in 0..BATCH {
+            let Ok(record) = control.dma_fault_read() else { return };
+            let Some(requester) = record.requester else { return };
+            let fault = Fault {
+                requester: RequesterId(requester),
+                iova: record.iova,
+                write: !record.read,
+                reason: record.reason as u8,
+                lost: record.lost,
+            };
+            if let Some(number) = self.faults.count(fault) {
+                component::log!("{}", Line { fault, number });
+            }
+            if let Some(vm) = self.domains.owner(fault.requester).filter(|vm| told & 1 << (vm % 64) == 0) {
+                told |= 1 << (vm % 64);
+                if let Some(notification) = self.part.client_notification(client::of_vm(vm)) {
+                    // Not `signal`: the VM may have ended, and a blocking send to what is no more is a fault.
+                    notification.cast::<cap_type::Endpoint>().nb_send(MessageInfo::new(0, 0, 0, 0));
+                }
+            }
+        }
+        let tsc = cpu::tsc() + FLOOD_PAUSE_MS * self.tsc_khz;
+        let waits = self.timer.is_some_and(|timer| component::call(timer, &SetDeadline { tsc }).is_ok());
+        if !waits {
+            component::slot::NOTIFICATION.signal();
+        }
+    }
+
+    fn dispatch(&mut self, operation: u16, message: &Message) -> Answer {
+        let domains = &mut self.domains;
+        match operation {
+            iommu::Attach::OPERATION => message.answer(|request: iommu::Attach| domains.attach(request)),
+            iommu::Detach::OPERATION => message.answer(|request: iommu::Detach| domains.detach(request)),
+            iommu::Vectors::OPERATION => message.answer(|request: iommu::Vectors| domains.grant(request)),
+            iommu::Block::OPERATION => message.answer(|request: iommu::Block| domains.block(request)),
+            iommu::Probe::OPERATION => message.answer(|request: iommu::Probe| Ok(domains.probe(request))),
+            iommu::Faults::OPERATION => message.answer(|request: iommu::Faults| {
+                let requester = domains.requester(request.vm, request.device)?;
+                Ok(requester.map(|r| self.faults.of(r)).unwrap_or_default())
+            }),
+            _ => Answer::refuse(Refusal::UnknownOperation),
+        }
+    }
+}
+
+impl Server for Iommu {
+    fn request(&mut self, message: &Message) -> Answer {
+        match message.operation(Protocol::IOMMU) {
+            // Nobody else has the endpoint; if somebody came by it, it is of no use to him.
+            Ok(_) if message.client != client::PCI => Answer::refuse(Refusal::UnknownOperation),
+            Ok(operation) => self.dispatch(operation, message),
+            Err(refusal) => Answer::refuse(refusal),
+        }
+    }
+
+    fn signal(&mut self, bits: u64) {
+        // Whoever signalled: reading once too often does no harm.
+        if bits & (signal::DMA_FAULT | signal::TIMER) != 0 || bits == 0 {
+            self.read_faults();
+        }
+    }
+}

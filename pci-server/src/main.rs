@@ -1,4 +1,69 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `pci-server`.
+//! pci-server: finds the machine's PCI functions, and gives VMs those that the description promises them.
 #![no_std]
 #![no_main]
+#![forbid(unsafe_code)]
+
+mod ecam;
+mod frames;
+mod machine;
+mod start;
+
+use component::{Answer, Message, Server};
+use machine::Real;
+use pci_server::passthrough::Passthrough;
+use protocol::pci::{Attach, BarRead, BarWrite, ConfigRead, ConfigWrite, Describe, Detach, MaskVector};
+use protocol::start::signal;
+use protocol::{Protocol, Refusal, Request, client};
+
+component::main!(main);
+
+fn main(part: component::Part) -> ! {
+    match start::start(part) {
+        Ok(passthrough) => {
+            component::ready();
+            component::serve(&mut Pci { passthrough })
+        }
+        Err(reason) => panic!("{reason}"),
+    }
+}
+
+struct Pci {
+    passthrough: Passthrough<Real>,
+}
+
+impl Pci {
+    fn dispatch(&mut self, operation: u16, vm: u16, message: &Message) -> Answer {
+        let devices = &mut self.passthrough;
+        match operation {
+            Describe::OPERATION => message.answer(|request: Describe| devices.describe(vm, request)),
+            Attach::OPERATION => message.answer(|request: Attach| devices.attach(vm, request)),
+            ConfigRead::OPERATION => message.answer(|request: ConfigRead| devices.config_read(vm, request)),
+            ConfigWrite::OPERATION => message.answer(|request: ConfigWrite| devices.config_write(vm, request)),
+            BarRead::OPERATION => message.answer(|request: BarRead| devices.bar_read(vm, request)),
+            BarWrite::OPERATION => message.answer(|request: BarWrite| devices.bar_write(vm, request)),
+            MaskVector::OPERATION => message.answer(|request: MaskVector| devices.mask(vm, request)),
+            Detach::OPERATION => message.answer(|request: Detach| devices.detach(vm, request)),
+            _ => Answer::refuse(Refusal::UnknownOperation),
+        }
+    }
+}
+
+impl Server for Pci {
+    fn request(&mut self, message: &Message) -> Answer {
+        match (message.operation(Protocol::PCI), client::vm_of(message.client)) {
+            (Ok(operation), Some(vm)) => self.dispatch(operation, vm, message),
+            (Ok(_), None) => Answer::refuse(Refusal::UnknownOperation),
+            (Err(refusal), _) => Answer::refuse(refusal),
+        }
+    }
+
+    fn signal(&mut self, bits: u64) {
+        if bits & signal::TIMER != 0 {
+            self.passthrough.tick();
+        }
+        for vm in (0..client::MAX_DEVICE_VMS as u16).filter(|vm| bits & signal::vm_ended(*vm) != 0) {
+            self.passthrough.vm_ended(vm);
+        }
+    }
+}

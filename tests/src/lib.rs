@@ -1,3 +1,18 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `postern-tests`.
-#![cfg_attr(not(test), no_std)]
+//! End-to-end tests: each boots a tiny system of its own in QEMU with VT-d and judges what it does, by the log on COM1,
+//! by QEMU's monitor, and from the network.
+//!
+//! * [`machine`]: a running QEMU, its log as events, its monitor ([`qmp`]), everything it said on failure;
+//! * [`vtd`]: the remapping unit's registers and tables, read from outside;
+//! * [`runner`]: runs cases and prints `N passed, N failed`;
+//! * [`cases`]: the tests; [`bench`]: the figures.
+#![forbid(unsafe_code)]
+
+pub mod bench;
+pub mod build;
+pub mod cases;
+pub mod machine;
+pub mod qmp;
+pub mod runner;
+pub mod transcript;
+pub mod vtd;

@@ -1,4 +1,64 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `edu`.
+//! Drives QEMU's `edu` device: registers, DMA and messages of a passed-through function, tested from inside the guest. Words of the
+//! command line choose what to do: `self` (the default), `bench`, `dma-to=ADDRESS`, `dma-from=ADDRESS`, `msi-handle=HANDLE`.
 #![no_std]
 #![no_main]
+#![deny(unsafe_code)]
+
+extern crate alloc;
+
+mod attack;
+mod bench;
+mod device;
+mod selftest;
+
+use device::Edu;
+use guest_runtime::checks::Checks;
+use guest_runtime::{boot, cmdline, println};
+
+guest_runtime::entry!(main);
+
+/// The exit code where there is no device, or a word isn't understood.
+const UNUSABLE: u32 = 2;
+
+fn main() -> u32 {
+    let edu = match Edu::find() {
+        Ok(edu) => edu,
+        Err(why) => {
+            println!("edu: {why}");
+            return UNUSABLE;
+        }
+    };
+    println!("edu: device {} with identification {:#010x}", edu.function().address(), edu.identification());
+
+    let mut checks = Checks::new();
+    let line = boot::command_line();
+    let words = if line.trim().is_empty() { "self" } else { line };
+    for word in words.split_ascii_whitespace() {
+        if !command(&edu, word, &mut checks) {
+            println!("edu: \"{word}\" is no command");
+            return UNUSABLE;
+        }
+    }
+    checks.finish()
+}
+
+/// Obeys a word; `false` if it has no meaning.
+fn command(edu: &Edu, word: &str, checks: &mut Checks) -> bool {
+    let number = |key| cmdline::value(word, key).and_then(cmdline::number);
+    if word == "self" {
+        selftest::run(edu, checks);
+    } else if word == "bench" {
+        bench::run(edu);
+        checks.report("bench", Ok::<(), &str>(()));
+    } else if let Some(address) = number("dma-to") {
+        attack::write(edu, address, checks);
+    } else if let Some(address) = number("dma-from") {
+        attack::read(edu, address, checks);
+    } else if let Some(handle) = number("msi-handle").and_then(|handle| u16::try_from(handle).ok()) {
+        attack::foreign_handle(edu, handle, checks);
+    } else {
+        return false;
+    }
+    true
+}

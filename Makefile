@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+# Thin: everything is done by the tool (`cli/`), the tests' runner (`tests/`) and cargo.
+#
+#   make run     the system systems/web.toml in QEMU     SYSTEM= PORT= TIMEOUT= LOG_DIR= MEMORY=
+#   make test    host tests, then every booted test      FILTER=
+#   make bench   figures, in instructions
+#   make iso     an image for a USB stick                SYSTEM= ISO=
+
+SYSTEM ?= systems/web.toml
+PORT ?= 8080
+TIMEOUT ?=
+LOG_DIR ?=
+MEMORY ?=
+FILTER ?=
+ISO ?= postern.iso
+
+# rustup's cargo where there is one; cargo itself finds out what builds for the machine.
+export PATH := $(HOME)/.cargo/bin:$(PATH)
+CARGO ?= cargo
+POSTERN = $(CARGO) run --quiet --release --package postern-cli --bin postern --
+
+.PHONY: run test bench iso check fmt clippy fuzz setup host-test booted-test
+
+run: setup
+	@scripts/port-free $(PORT)
+	$(POSTERN) run $(SYSTEM) --fetch --port $(PORT) $(if $(TIMEOUT),--timeout $(TIMEOUT)) \
+		$(if $(LOG_DIR),--log-dir $(LOG_DIR)) $(if $(MEMORY),--memory $(MEMORY))
+
+test: host-test booted-test
+
+host-test: setup
+	$(CARGO) test --features system-spec/host
+
+booted-test: setup
+	$(CARGO) run --release --package postern-tests --bin postern-tests -- $(FILTER)
+
+bench: setup
+	$(CARGO) run --release --package postern-tests --bin postern-bench
+
+iso: setup
+	$(POSTERN) iso $(SYSTEM) --iso $(ISO)
+
+check: setup
+	$(POSTERN) check $(SYSTEM)
+
+fmt:
+	$(CARGO) fmt --all
+
+clippy: setup
+	$(CARGO) clippy --all-targets --features system-spec/host -- -D warnings
+	$(POSTERN) clippy
+
+# Random mutations of every parser's input, longer than the host tests do it.
+fuzz: setup
+	POSTERN_FUZZ_ROUNDS=2000000 $(CARGO) test --release --features system-spec/host fuzz
+
+setup:
+	@scripts/setup

@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Ways to reset a function: which it has, how each is started and how long it takes.
+
+use crate::address::Address;
+use crate::capability::{self, id};
+use crate::config::{BRIDGE_BUS_RESET, ConfigSpace, command, register};
+
+/// The ways a function can be reset.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Methods {
+    /// Function-level reset of PCI Express: offset of the capability (Base 4.0, section 6.6.2).
+    pub express: Option<u16>,
+    /// Function-level reset of the Advanced Features capability: its offset (PCI Advanced Capabilities ECN).
+    pub advanced: Option<u16>,
+    /// D3hot and back: offset of the power management capability (PCI Power Management 1.2, section 5.4). Not used: what
+    /// it resets is the device's to say.
+    pub power: Option<u16>,
+    /// Reset of the bus that the function has to itself: the bridge above it.
+    pub bus: Option<Address>,
+}
+
+impl Methods {
+    /// What the function itself offers; the bus is for whoever knows the tree.
+    pub fn read<C: ConfigSpace + ?Sized>(space: &C, at: Address) -> Self {
+        let has = |id, test: &dyn Fn(u16) -> bool| capability::find(space, at, id).filter(|offset| test(*offset));
+        Self {
+            express: has(id::EXPRESS, &|o| o <= 0xf0 && space.read32(at, o + 4) & 1 << 28 != 0),
+            advanced: has(id::ADVANCED_FEATURES, &|o| o <= 0xf8 && space.read8(at, o + 3) & 3 == 3),
+            power: has(id::POWER, &|o| o <= 0xf8 && space.read16(at, o + 4) & 1 << 3 == 0),
+            bus: None,
+        }
+    }
+
+    /// The method to take: the function's own before the bus.
+    pub const fn best(&self) -> Option<Reset> {
+        match (self.express, self.advanced, self.bus) {
+            (Some(offset), _, _) => Some(Reset::Express(offset)),
+            (None, Some(offset), _) => Some(Reset::Advanced(offset)),
+            (None, None, Some(bridge)) => Some(Reset::Bus(bridge)),
+            (None, None, None) => None,
+        }
+    }
+}
+
+/// A way to reset a function.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reset {
+    /// Function-level, by the PCI Express capability at this offset.
+    Express(u16),
+    /// Function-level, by the Advanced Features capability at this offset.
+    Advanced(u16),
+    /// By this bridge.
+    Bus(Address),
+}
+
+/// Milliseconds until a function may be accessed after a function-level reset.
+pub const FUNCTION_LEVEL_MS: u64 = 100;
+/// Milliseconds a bus is held in reset (Trst, PCI Local Bus 3.0, section 4.3.2).
+pub const BUS_HOLD_MS: u64 = 1;
+/// Milliseconds until a function may be accessed after a bus reset (PCI Express Base 4.0, section 6.6.1).
+pub const BUS_RECOVERY_MS: u64 = 100;
+
+/// What is lost in a reset and was firmware's choice.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Saved {
+    bars: [u32; 6],
+    cache_line: u8,
+    interrupt_line: u8,
+    /// Offset and value of PCI Express' Device Control: payload sizes must go on fitting the path.
+    device_control: Option<(u16, u16)>,
+}
+
+impl Saved {
+    /// Reads what has to be put back. Decoding may be on.
+    pub fn read<C: ConfigSpace + ?Sized>(space: &C, at: Address) -> Self {
+        let express = capability::find(space, at, id::EXPRESS).filter(|offset| *offset <= 0xf4);
+        Self {
+            bars: core::array::from_fn(|i| space.read32(at, register::BAR + 4 * i as u16)),
+            cache_line: space.read8(at, register::CACHE_LINE),
+            interrupt_line: space.read8(at, register::INTERRUPT_LINE),
+            device_control: express.map(|offset| (offset + 8, space.read16(at, offset + 8) & !(1 << 15))),
+        }
+    }
+
+    /// Puts it back; the function comes out with decoding, bus mastering and INTx off.
+    pub fn restore<C: ConfigSpace + ?Sized>(&self, space: &C, at: Address) {
+        space.write16(at, register::COMMAND, command::INTX_DISABLE);
+        for (i, bar) in self.bars.into_iter().enumerate() {
+            space.write32(at, register::BAR + 4 * i as u16, bar);
+        }
+        space.write8(at, register::CACHE_LINE, self.cache_line);
+        space.write8(at, register::INTERRUPT_LINE, self.interrupt_line);
+        if let Some((offset, value)) = self.device_control {
+            space.write16(at, offset, value);
+        }
+    }
+
+    /// Whether the function is there again and holds what was put back.
+    pub fn is_back<C: ConfigSpace + ?Sized>(&self, space: &C, at: Address) -> bool {
+        crate::config::present(space, at)
+            && self.bars.into_iter().enumerate().all(|(i, bar)| {
+                space.read32(at, register::BAR + 4 * i as u16) == bar
+            })
+    }
+}
+
+impl Reset {
+    /// Quiets the function and starts its reset; returns the milliseconds to wait before [`Reset::finish`].
+    pub fn start<C: ConfigSpace + ?Sized>(self, space: &C, at: Address) -> u64 {
+        // Neither DMA nor interrupts from here on.
+        space.write16(at, register::COMMAND, command::INTX_DISABLE);
+        match self {
+            Self::Express(offset) => {
+                let control = space.read16(at, offset + 8);
+                space.write16(at, offset + 8, control | 1 << 15);
+                FUNCTION_LEVEL_MS
+            }
+            Self::Advanced(offset) => {
+                space.write8(at, offset + 4, 1);
+                FUNCTION_LEVEL_MS
+            }
+            Self::Bus(bridge) => {
+                let control = space.read16(bridge, register::BRIDGE_CONTROL);
+                space.write16(bridge, register::BRIDGE_CONTROL, control | BRIDGE_BUS_RESET);
+                BUS_HOLD_MS
+            }
+        }
+    }
+
+    /// After the first wait: `Some` milliseconds to wait once more before the function may be touched.
+    pub fn release<C: ConfigSpace + ?Sized>(self, space: &C) -> Option<u64> {
+        let Self::Bus(bridge) = self else { return None };
+        let control = space.read16(bridge, register::BRIDGE_CONTROL);
+        space.write16(bridge, register::BRIDGE_CONTROL, control & !BRIDGE_BUS_RESET);
+        Some(BUS_RECOVERY_MS)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Machine;
+
+    #[test]
+    fn methods_are_found_and_ranked() {
+        let machine = Machine::new();
+        let at = machine.endpoint("01:00.0", 0x1af4, 0x1041);
+        assert_eq!(Methods::read(&machine, at), Methods::default());
+        machine.capabilities(at, &[(0x40, id::EXPRESS), (0x80, id::ADVANCED_FEATURES), (0x90, id::POWER)]);
+        assert_eq!(Methods::read(&machine, at), Methods { power: Some(0x90), ..Default::default() });
+        machine.set32(at, 0x44, 1 << 28);
+        machine.set8(at, 0x83, 3);
+        machine.set16(at, 0x94, 1 << 3);
+        let mut methods = Methods::read(&machine, at);
+        assert_eq!(methods, Methods { express: Some(0x40), advanced: Some(0x80), power: None, bus: None });
+        let bridge = crate::testing::at("00:04.0");
+        methods.bus = Some(bridge);
+        assert_eq!(methods.best(), Some(Reset::Express(0x40)));
+        assert_eq!(Methods { express: None, ..methods }.best(), Some(Reset::Advanced(0x80)));
+        assert_eq!(Methods { bus: Some(bridge), ..Default::default() }.best(), Some(Reset::Bus(bridge)));
+        assert_eq!(Methods { power: Some(1), ..Default::default() }.best(), None, "power alone is no reset");
+    }
+
+    #[test]
+    fn express_reset_quiets_first_and_everything_comes_back() {
+        let machine = Machine::new();
+        let at = machine.endpoint("01:00.0", 0x1af4, 0x1041);
+        machine.capabilities(at, &[(0x40, id::EXPRESS)]);
+        machine.writable32(at, 0x48, 0xffff);
+        machine.set16(at, 0x48, 0x2810);
+        machine.bar(at, 0, 0, 0xfeb0_0000, 4096);
+        machine.bar(at, 4, 0xc, 0x1_2340_0000, 0x4000);
+        machine.set16(at, register::COMMAND, 6);
+        let saved = Saved::read(&machine, at);
+        assert_eq!(Reset::Express(0x40).start(&machine, at), 100);
+        let writes = machine.writes.borrow().clone();
+        assert_eq!((writes[0].1, writes[0].3), (register::COMMAND, 0x400));
+        assert_eq!((writes[1].1, writes[1].3), (0x48, 0xa810));
+        assert_eq!(Reset::Express(0x40).release(&machine), None);
+        for offset in [0x10, 0x20, 0x24] {
+            machine.set32(at, offset, 0);
+        }
+        machine.set32(at, 0x20, 0xc);
+        machine.set16(at, 0x48, 0);
+        assert!(!saved.is_back(&machine, at));
+        saved.restore(&machine, at);
+        assert!(saved.is_back(&machine, at));
+        assert_eq!(machine.read16(at, 0x48), 0x2810);
+        assert_eq!(machine.read16(at, register::COMMAND), command::INTX_DISABLE);
+        machine.remove(at);
+        assert!(!saved.is_back(&machine, at));
+    }
+
+    #[test]
+    fn bus_reset_is_held_and_released() {
+        let machine = Machine::new();
+        let bridge = machine.bridge("00:04.0", 1, 1);
+        machine.writable32(bridge, 0x3c, 0xffff_0000);
+        machine.set16(bridge, register::BRIDGE_CONTROL, 2);
+        let at = machine.endpoint("01:00.0", 0x1234, 0x11e8);
+        assert_eq!(Reset::Bus(bridge).start(&machine, at), 1);
+        assert_eq!(machine.read16(bridge, register::BRIDGE_CONTROL), 0x42);
+        assert_eq!(Reset::Bus(bridge).release(&machine), Some(100));
+        assert_eq!(machine.read16(bridge, register::BRIDGE_CONTROL), 2);
+    }
+}

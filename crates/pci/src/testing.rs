@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A machine made of arrays, for tests.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use crate::address::Address;
+use crate::config::{ConfigSpace, STATUS_CAPABILITIES, Width, register};
+
+/// A function: its bytes, and which bits of them a write changes.
+struct Function {
+    bytes: Vec<u8>,
+    writable: Vec<u8>,
+}
+
+/// Functions by address.
+#[derive(Default)]
+pub struct Machine {
+    functions: RefCell<BTreeMap<Address, Function>>,
+    /// Every write, in order.
+    pub writes: RefCell<Vec<(Address, u16, Width, u32)>>,
+}
+
+/// Parses an address.
+pub fn at(text: &str) -> Address {
+    text.parse().unwrap()
+}
+
+impl Machine {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn add(&self, text: &str, vendor: u16, device: u16, header: u8) -> Address {
+        let address = at(text);
+        let mut function = Function { bytes: vec![0; 4096], writable: vec![0; 4096] };
+        function.bytes[..2].copy_from_slice(&vendor.to_le_bytes());
+        function.bytes[2..4].copy_from_slice(&device.to_le_bytes());
+        function.bytes[register::HEADER_TYPE as usize] = header;
+        function.writable[4..6].fill(0xff);
+        function.writable[0x3c] = 0xff;
+        self.functions.borrow_mut().insert(address, function);
+        address
+    }
+
+    pub fn endpoint(&self, text: &str, vendor: u16, device: u16) -> Address {
+        self.add(text, vendor, device, 0)
+    }
+
+    pub fn bridge(&self, text: &str, secondary: u8, subordinate: u8) -> Address {
+        let address = self.add(text, 0x1b36, 0x000c, 1);
+        self.set8(address, register::BUSES, address.bus);
+        self.set8(address, register::BUSES + 1, secondary);
+        self.set8(address, register::BUSES + 2, subordinate);
+        address
+    }
+
+    pub fn remove(&self, address: Address) {
+        self.functions.borrow_mut().remove(&address);
+    }
+
+    /// Links capabilities at the offsets given, in that order.
+    pub fn capabilities(&self, address: Address, list: &[(u8, u8)]) {
+        self.set16(address, register::STATUS, STATUS_CAPABILITIES);
+        let mut link = register::CAPABILITIES;
+        for &(offset, id) in list {
+            self.set8(address, link, offset);
+            self.set8(address, offset.into(), id);
+            link = u16::from(offset) + 1;
+        }
+        self.set8(address, link, 0);
+    }
+
+    /// A base address register of `size` bytes with the low flag bits given; two registers if they say 64 bits.
+    pub fn bar(&self, address: Address, index: u16, flags: u32, base: u64, size: u64) {
+        let offset = register::BAR + 4 * index;
+        self.set32(address, offset, base as u32 | flags);
+        let low = if flags & 1 != 0 { !3 } else { !0xf };
+        self.writable32(address, offset, !(size - 1) as u32 & low);
+        if flags & 7 == 4 {
+            self.set32(address, offset + 4, (base >> 32) as u32);
+            self.writable32(address, offset + 4, (!(size - 1) >> 32) as u32);
+        }
+    }
+
+    pub fn writable32(&self, address: Address, offset: u16, mask: u32) {
+        let mut functions = self.functions.borrow_mut();
+        let bytes = &mut functions.get_mut(&address).unwrap().writable;
+        bytes[offset as usize..][..4].copy_from_slice(&mask.to_le_bytes());
+    }
+
+    pub fn set8(&self, address: Address, offset: u16, value: u8) {
+        self.functions.borrow_mut().get_mut(&address).unwrap().bytes[offset as usize] = value;
+    }
+
+    pub fn set16(&self, address: Address, offset: u16, value: u16) {
+        for (i, byte) in value.to_le_bytes().into_iter().enumerate() {
+            self.set8(address, offset + i as u16, byte);
+        }
+    }
+
+    pub fn set32(&self, address: Address, offset: u16, value: u32) {
+        for (i, byte) in value.to_le_bytes().into_iter().enumerate() {
+            self.set8(address, offset + i as u16, byte);
+        }
+    }
+}
+
+impl ConfigSpace for Machine {
+    fn read(&self, at: Address, offset: u16, width: Width) -> u32 {
+        assert_eq!(offset % width.bytes(), 0);
+        let functions = self.functions.borrow();
+        let Some(function) = functions.get(&at) else { return width.mask() };
+        let mut value = [0; 4];
+        let bytes = width.bytes() as usize;
+        value[..bytes].copy_from_slice(&function.bytes[offset as usize..][..bytes]);
+        u32::from_le_bytes(value)
+    }
+
+    fn write(&self, at: Address, offset: u16, width: Width, value: u32) {
+        assert_eq!(offset % width.bytes(), 0);
+        self.writes.borrow_mut().push((at, offset, width, value));
+        let mut functions = self.functions.borrow_mut();
+        let Some(function) = functions.get_mut(&at) else { return };
+        for (i, byte) in value.to_le_bytes().into_iter().take(width.bytes() as usize).enumerate() {
+            let index = offset as usize + i;
+            let mask = function.writable[index];
+            function.bytes[index] = function.bytes[index] & !mask | byte & mask;
+        }
+    }
+}
+
+/// Marsaglia's xorshift: tests see the same numbers each time.
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+}

@@ -1,0 +1,382 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The tree of buses: enumeration through bridges, physical paths, and whose requests bear which requester ID.
+
+use heapless::Vec;
+
+use crate::address::{Address, DevFn, RequesterId};
+use crate::capability::{self, Express, extended_id};
+use crate::config::{self, ConfigSpace, Header, register};
+use crate::matching::Identity;
+use crate::path::{Location, Path};
+
+/// Functions that a machine's tree can hold; what is beyond is counted in [`Topology::dropped`].
+pub const MAX_FUNCTIONS: usize = 128;
+
+/// A function that was found.
+#[derive(Clone, Debug)]
+pub struct Function {
+    /// Where it answers.
+    pub address: Address,
+    /// Where it sits.
+    pub path: Path,
+    /// Index of the bridge above it in the tree; `None` on a root bus.
+    pub parent: Option<u16>,
+    /// IDs and class.
+    pub identity: Identity,
+    /// Kind of header.
+    pub header: Header,
+    /// Kind of PCI Express function; `None` for a conventional one.
+    pub express: Option<Express>,
+    /// Bus behind it, if it is a bridge that leads somewhere.
+    pub secondary: Option<u8>,
+    /// It separates the traffic of what is behind or beside it (see [`Topology::group`]).
+    pub isolates: bool,
+}
+
+/// The tree.
+#[derive(Clone, Debug, Default)]
+pub struct Topology {
+    functions: Vec<Function, MAX_FUNCTIONS>,
+    /// Functions that were found and had no room.
+    pub dropped: u16,
+}
+
+/// Access control services that keep requests from being turned round below the root complex: source validation,
+/// request and completion redirect, upstream forwarding (PCI Express Base 4.0, section 6.12).
+const ACS_ISOLATION: u16 = 1 << 0 | 1 << 2 | 1 << 3 | 1 << 4;
+
+impl Topology {
+    /// Walks a segment from the root buses `first` to `last`. A bus that no bridge leads to and that has functions is a
+    /// root bus. Bridges count only with bus numbers that make sense: beyond their own bus, within `last`, used once.
+    pub fn enumerate<C: ConfigSpace + ?Sized>(&mut self, space: &C, segment: u16, first: u8, last: u8) {
+        let mut seen = [false; 256];
+        for bus in first..=last {
+            if !seen[usize::from(bus)] {
+                self.walk(space, segment, bus, last, &mut seen);
+            }
+        }
+    }
+
+    /// A root bus and everything behind it, without recursion: functions that were found are themselves the queue.
+    fn walk<C: ConfigSpace + ?Sized>(&mut self, space: &C, segment: u16, root: u8, last: u8, seen: &mut [bool; 256]) {
+        let mut next = self.functions.len();
+        seen[usize::from(root)] = true;
+        self.scan(space, segment, root, None);
+        while let Some(function) = self.functions.get_mut(next) {
+            if let (Header::Bridge, Some(bus)) = (function.header, function.secondary) {
+                if bus > function.address.bus && bus <= last && !seen[usize::from(bus)] {
+                    seen[usize::from(bus)] = true;
+                    self.scan(space, segment, bus, Some(next as u16));
+                } else {
+                    function.secondary = None;
+                }
+            }
+            next += 1;
+        }
+    }
+
+    /// All functions of a bus.
+    fn scan<C: ConfigSpace + ?Sized>(&mut self, space: &C, segment: u16, bus: u8, parent: Option<u16>) {
+        for device in 0..32 {
+            for function in 0..8 {
+                let address = Address { segment, bus, devfn: DevFn(device << 3 | function) };
+                if !config::present(space, address) {
+                    // Without function 0 there are no others.
+                    if function == 0 {
+                        break;
+                    }
+                    continue;
+                }
+                self.add(space, address, parent);
+                if function == 0 && !config::header(space, address).1 {
+                    break;
+                }
+            }
+        }
+    }
+
+    fn add<C: ConfigSpace + ?Sized>(&mut self, space: &C, address: Address, parent: Option<u16>) {
+        let path = match parent.and_then(|p| self.functions.get(usize::from(p))) {
+            Some(bridge) => bridge.path.behind(address.devfn),
+            None => Some(Path::root(address)),
+        };
+        let (header, multifunction) = config::header(space, address);
+        let secondary = match header {
+            Header::Bridge => Some(space.read8(address, register::BUSES + 1)).filter(|bus| *bus != 0),
+            _ => None,
+        };
+        let express = capability::express(space, address);
+        let isolates = self.isolates(space, address, header, express, multifunction);
+        let identity = config::identity(space, address);
+        let room = path.and_then(|path| {
+            self.functions.push(Function { address, path, parent, identity, header, express, secondary, isolates }).ok()
+        });
+        if room.is_none() {
+            self.dropped = self.dropped.saturating_add(1);
+        }
+    }
+
+    fn isolates<C: ConfigSpace + ?Sized>(
+        &self,
+        space: &C,
+        address: Address,
+        header: Header,
+        express: Option<Express>,
+        multifunction: bool,
+    ) -> bool {
+        let has_acs = || {
+            capability::find_extended(space, address, extended_id::ACS)
+                .is_some_and(|offset| space.read16(address, offset + 4) & ACS_ISOLATION == ACS_ISOLATION)
+        };
+        match (header, express) {
+            // A port turns requests round unless it says that it doesn't.
+            (Header::Bridge, Some(Express::RootPort | Express::Downstream)) => has_acs(),
+            (Header::Bridge, Some(Express::Upstream)) => true,
+            (Header::Bridge, _) => false,
+            // Functions of one device may reach each other inside it.
+            _ => !multifunction && address.devfn.function() == 0 || has_acs(),
+        }
+    }
+
+    /// All functions, parents before what is behind them.
+    pub fn functions(&self) -> &[Function] {
+        &self.functions
+    }
+
+    /// The function with this index.
+    pub fn get(&self, index: u16) -> Option<&Function> {
+        self.functions.get(usize::from(index))
+    }
+
+    /// Finds what a description names. For a path that leads nowhere: which of its elements isn't there, counted from 0.
+    pub fn find(&self, location: &Location) -> Result<u16, usize> {
+        let index = |found: Option<usize>| found.map(|index| index as u16);
+        match location {
+            Location::Address(address) => index(self.functions.iter().position(|f| f.address == *address)).ok_or(0),
+            Location::Path(path) => index(self.functions.iter().position(|f| f.path == *path)).ok_or_else(|| {
+                let common = |f: &Function| {
+                    let same_root = (f.path.segment, f.path.bus) == (path.segment, path.bus);
+                    let same = f.path.hops.iter().zip(&path.hops).take_while(|(a, b)| a == b).count();
+                    if same_root { same } else { 0 }
+                };
+                let furthest = self.functions.iter().map(common).max().unwrap_or(0);
+                furthest.min(path.hops.len().saturating_sub(1))
+            }),
+        }
+    }
+
+    /// The functions directly on the bus that `index` is on, itself included.
+    pub fn siblings(&self, index: u16) -> impl Iterator<Item = (u16, &Function)> {
+        let place = self.get(index).map(|f| (f.address.segment, f.address.bus));
+        let all = self.functions.iter().enumerate();
+        all.filter(move |(_, f)| Some((f.address.segment, f.address.bus)) == place).map(|(i, f)| (i as u16, f))
+    }
+
+    /// The bridge by which the bus of a function can be reset without harming others: the function is alone on it.
+    pub fn bus_reset(&self, index: u16) -> Option<Address> {
+        let parent = self.get(index)?.parent?;
+        (self.siblings(index).count() == 1).then(|| self.get(parent).map(|bridge| bridge.address)).flatten()
+    }
+
+    /// What the requests of a function bear as their source when they reach the remapping unit: a bridge from PCI Express
+    /// to PCI puts its own secondary bus with device 0 there, an old PCI bridge on the way itself.
+    pub fn requester(&self, index: u16) -> Option<RequesterId> {
+        let function = self.get(index)?;
+        let mut requester = function.address.requester();
+        let mut at = function.parent;
+        while let Some(bridge) = at.and_then(|parent| self.get(parent)) {
+            match (bridge.express, bridge.secondary) {
+                (Some(Express::ToPci), Some(bus)) => requester = RequesterId(u16::from(bus) << 8),
+                (None | Some(Express::FromPci), _) => requester = bridge.address.requester(),
+                _ => {}
+            }
+            at = bridge.parent;
+        }
+        Some(requester)
+    }
+
+    /// The isolation group of a function, named by its least member: functions of one group can reach each other, or be
+    /// mistaken for each other, without the remapping unit's seeing it.
+    pub fn group(&self, index: u16) -> u16 {
+        let mut least = index;
+        let mut at = index;
+        while let Some(function) = self.get(at) {
+            if !function.isolates && !matches!(function.header, Header::Bridge) {
+                let same_device = |f: &Function| f.address.devfn.device() == function.address.devfn.device();
+                least = self.siblings(at).filter(|(_, f)| same_device(f)).map(|(i, _)| i).min().unwrap_or(at);
+            }
+            let Some(parent) = function.parent else { break };
+            if self.get(parent).is_some_and(|bridge| !bridge.isolates) {
+                least = parent;
+            }
+            at = parent;
+        }
+        least
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capability::id;
+    use crate::testing::{Machine, Random, at};
+
+    fn express_port(machine: &Machine, address: Address, kind: u16, acs: bool) {
+        machine.capabilities(address, &[(0x40, id::EXPRESS)]);
+        machine.set16(address, 0x42, kind << 4 | 2);
+        if acs {
+            machine.set32(address, 0x100, 0x0001_000d);
+            machine.set16(address, 0x104, 0x5d);
+        }
+    }
+
+    fn tree(machine: &Machine) -> Topology {
+        let mut topology = Topology::default();
+        topology.enumerate(machine, 0, 0, 255);
+        topology
+    }
+
+    /// Root bus, two root ports (one without ACS), a multifunction device, a PCI bridge with two devices behind it.
+    fn machine() -> Machine {
+        let machine = Machine::new();
+        machine.endpoint("00:00.0", 0x8086, 0x29c0);
+        express_port(&machine, machine.bridge("00:04.0", 1, 1), 4, true);
+        machine.endpoint("01:00.0", 0x1234, 0x11e8);
+        express_port(&machine, machine.bridge("00:05.0", 2, 4), 4, false);
+        for function in ["02:00.0", "02:00.1"] {
+            let address = machine.endpoint(function, 0x1af4, 0x1044);
+            machine.set8(address, register::HEADER_TYPE, 0x80);
+        }
+        express_port(&machine, machine.bridge("02:01.0", 3, 3), 7, false);
+        machine.endpoint("03:01.0", 0x10ec, 0x8139);
+        machine.endpoint("03:02.0", 0x10ec, 0x8139);
+        // Without function 0, and beyond a single function: nobody looks.
+        machine.endpoint("00:07.1", 1, 1);
+        machine.endpoint("01:00.1", 1, 1);
+        machine
+    }
+
+    #[test]
+    fn functions_are_found_with_their_paths() {
+        let paths: std::vec::Vec<_> = tree(&machine()).functions().iter().map(|f| f.path.to_string()).collect();
+        assert_eq!(
+            paths,
+            [
+                "/00:00.0",
+                "/00:04.0",
+                "/00:05.0",
+                "/00:04.0/00.0",
+                "/00:05.0/00.0",
+                "/00:05.0/00.1",
+                "/00:05.0/01.0",
+                "/00:05.0/01.0/01.0",
+                "/00:05.0/01.0/02.0"
+            ]
+        );
+    }
+
+    #[test]
+    fn paths_and_addresses_are_found() {
+        let topology = tree(&machine());
+        let find = |text: &str| topology.find(&text.parse().unwrap());
+        assert_eq!(find("/00:04.0/00.0"), Ok(3));
+        assert_eq!(find("01:00.0"), Ok(3));
+        assert_eq!(find("/00:04.0/01.0"), Err(1), "the bridge is there, the device isn't");
+        assert_eq!(find("/00:06.0/00.0"), Err(0));
+        assert_eq!(find("/00:04.0/00.0/00.0"), Err(2));
+        assert_eq!(find("/01:00.0"), Err(0));
+        assert_eq!(find("01:00.1"), Err(0));
+    }
+
+    #[test]
+    fn requester_ids_behind_bridges() {
+        let topology = tree(&machine());
+        let requester = |text: &str| topology.requester(topology.find(&text.parse().unwrap()).unwrap()).unwrap();
+        assert_eq!(requester("01:00.0").to_string(), "01:00.0");
+        assert_eq!(requester("03:01.0").to_string(), "03:00.0");
+        assert_eq!(requester("03:02.0").to_string(), "03:00.0");
+    }
+
+    #[test]
+    fn a_conventional_bridge_speaks_for_what_is_behind_it() {
+        let machine = Machine::new();
+        machine.bridge("00:1e.0", 1, 2);
+        machine.bridge("01:03.0", 2, 2);
+        machine.endpoint("02:00.0", 1, 1);
+        let topology = tree(&machine);
+        assert_eq!(topology.requester(2).unwrap().to_string(), "00:1e.0");
+    }
+
+    #[test]
+    fn bus_reset_only_for_a_function_alone() {
+        let topology = tree(&machine());
+        let bus_reset = |text: &str| topology.bus_reset(topology.find(&text.parse().unwrap()).unwrap());
+        assert_eq!(bus_reset("01:00.0"), Some(at("00:04.0")));
+        assert_eq!(bus_reset("02:00.0"), None);
+        assert_eq!(bus_reset("00:00.0"), None);
+    }
+
+    #[test]
+    fn groups() {
+        let topology = tree(&machine());
+        let group = |text: &str| topology.group(topology.find(&text.parse().unwrap()).unwrap());
+        assert_ne!(group("01:00.0"), group("00:04.0"), "behind a port with ACS");
+        for member in ["02:00.0", "02:00.1", "02:01.0", "03:01.0", "03:02.0"] {
+            assert_eq!(group(member), group("00:05.0"), "{member}: behind a port without ACS");
+        }
+    }
+
+    #[test]
+    fn hostile_bridges_end() {
+        let machine = Machine::new();
+        machine.bridge("00:01.0", 0, 0);
+        machine.bridge("00:02.0", 1, 1);
+        machine.bridge("00:03.0", 1, 1);
+        machine.bridge("01:00.0", 1, 0);
+        machine.bridge("01:01.0", 0xff, 0xff);
+        machine.bridge("ff:00.0", 0x01, 0xff);
+        machine.endpoint("40:00.0", 1, 1);
+        let topology = tree(&machine);
+        assert_eq!(topology.functions().len(), 7);
+        assert_eq!(topology.find(&"/40:00.0".parse().unwrap()), Ok(6));
+    }
+
+    #[test]
+    fn random_trees_never_panic_and_have_each_function_once() {
+        let mut random = Random(11);
+        for _ in 0..200 {
+            let machine = Machine::new();
+            for _ in 0..random.next() % 40 {
+                let (bus, device) = (random.next() % 6, random.next() % 32);
+                let text = format!("{bus:02x}:{device:02x}.{}", random.next() % 8);
+                if random.next() & 1 == 0 {
+                    let bridge = machine.bridge(&text, random.next() as u8 % 7, random.next() as u8);
+                    express_port(&machine, bridge, random.next() as u16 % 16, random.next() & 1 == 0);
+                } else {
+                    machine.endpoint(&text, 1, 1);
+                }
+            }
+            let topology = tree(&machine);
+            for (index, function) in topology.functions().iter().enumerate() {
+                assert_eq!(topology.find(&Location::Path(function.path.clone())), Ok(index as u16));
+                assert_eq!(topology.find(&Location::Address(function.address)), Ok(index as u16));
+                assert!(function.parent.is_none_or(|parent| usize::from(parent) < index));
+                let _ = (topology.requester(index as u16), topology.bus_reset(index as u16));
+                assert!(topology.group(index as u16) <= index as u16);
+            }
+        }
+    }
+
+    #[test]
+    fn a_full_tree_counts_what_it_drops() {
+        let machine = Machine::new();
+        for device in 0..32 {
+            for function in 0..8 {
+                let address = machine.endpoint(&format!("00:{device:02x}.{function}"), 1, 1);
+                machine.set8(address, register::HEADER_TYPE, 0x80);
+            }
+        }
+        let topology = tree(&machine);
+        assert_eq!((topology.functions().len(), topology.dropped), (MAX_FUNCTIONS, 128));
+    }
+}

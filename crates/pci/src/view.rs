@@ -1,0 +1,395 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The filtered configuration space: what a guest sees of a device that was passed through to it.
+//!
+//! It is a picture: 256 bytes, and for each the bits that the guest can change. It was taken once; no access of the guest
+//! reaches the device by way of it. What isn't known to be harmless isn't in it, and the rest of the 4096 bytes is zero.
+//! Capabilities keep their offsets and are linked anew:
+//! - MSI-X, or MSI if there is no MSI-X: virtual, clipped to the vectors that the guest gets;
+//! - PCI Express: as an endpoint of the root complex, since the guest sees no port above it; Device Control is virtual;
+//! - power management: always D0;
+//! - virtio's vendor-specific ones, but not the one that is a door to the BARs (Virtio 1.2, section 4.1.4.9).
+
+use heapless::Vec;
+use serde::{Deserialize, Serialize};
+
+use crate::address::Address;
+use crate::bar::{Bars, Kind};
+use crate::capability::{self, Capability, id};
+use crate::config::{ConfigSpace, STATUS_CAPABILITIES, Width, command, register};
+use crate::interrupt::{Msi, MsiX};
+use crate::matching::Identity;
+
+/// Bytes that the picture has.
+const SIZE: usize = 256;
+/// Capabilities that can be shown.
+const MAX_SHOWN: usize = 16;
+/// Vendor ID of virtio devices.
+const VIRTIO: u16 = 0x1af4;
+/// Type of the virtio capability that accesses BARs through configuration space.
+const VIRTIO_PCI_CFG: u8 = 5;
+
+/// What a guest's write to configuration space means to its VMM. Sent after each write that touched the register, even
+/// if nothing changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Effect {
+    /// Nothing to do.
+    None,
+    /// The command register's bits as they now hold.
+    Command {
+        /// The guest's BARs answer: map them, or take the mappings away.
+        memory: bool,
+        /// The device may master the bus.
+        bus_master: bool,
+    },
+    /// A virtual BAR's register was written.
+    Bar {
+        /// Index of the BAR.
+        index: u8,
+        /// Guest-physical address as it now is. A guest that sizes a BAR moves it to the end of memory for a moment:
+        /// map nothing while memory decoding is off, nor where the whole BAR doesn't fit.
+        base: u64,
+    },
+    /// The virtual MSI capability was written.
+    Msi {
+        /// Enabled by the guest.
+        enabled: bool,
+        /// The guest's message address.
+        address: u64,
+        /// The guest's message data; with several messages the low bits number them.
+        data: u16,
+        /// Messages enabled, as a power of two: 0 is one.
+        log2_messages: u8,
+        /// The guest's mask bits, if the device has them; zero otherwise.
+        mask: u32,
+    },
+    /// The virtual MSI-X capability's control word was written.
+    MsiX {
+        /// Enabled by the guest.
+        enabled: bool,
+        /// All vectors masked by the guest.
+        masked: bool,
+    },
+    /// The guest started a function-level reset: call `Detach` and `Attach`; virtual registers are as at first.
+    Reset,
+}
+
+/// How a device interrupts its guest.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Interrupts {
+    /// Not at all.
+    None,
+    /// By MSI.
+    Msi(Msi),
+    /// By MSI-X.
+    MsiX(MsiX),
+}
+
+impl Interrupts {
+    /// Vectors of the hardware.
+    pub const fn vectors(&self) -> u16 {
+        match self {
+            Self::None => 0,
+            Self::Msi(msi) => 1 << msi.log2_messages,
+            Self::MsiX(msix) => msix.entries,
+        }
+    }
+
+    /// Vectors shown to a guest that may have at most `limit`: MSI only comes in powers of two.
+    pub const fn shown(&self, limit: u16) -> u16 {
+        let vectors = if self.vectors() < limit { self.vectors() } else { limit };
+        match self {
+            Self::Msi(_) if vectors > 0 => 1 << vectors.ilog2(),
+            _ => vectors,
+        }
+    }
+}
+
+/// The picture, and what the guest has made of it.
+#[derive(Clone, Debug)]
+pub struct View {
+    image: [u8; SIZE],
+    writable: [u8; SIZE],
+    bars: Bars,
+    interrupts: Interrupts,
+    /// Messages shown, as a power of two.
+    log2_messages: u8,
+    /// Offset of Device Control, if a reset can be started there.
+    reset: Option<usize>,
+}
+
+impl View {
+    /// Takes the picture. `vectors` are those that the guest gets, at most the hardware's.
+    pub fn new<C: ConfigSpace + ?Sized>(
+        space: &C,
+        at: Address,
+        identity: &Identity,
+        bars: &Bars,
+        interrupts: Interrupts,
+        vectors: u16,
+    ) -> Self {
+        let mut view = Self {
+            image: [0; SIZE],
+            writable: [0; SIZE],
+            bars: *bars,
+            interrupts,
+            log2_messages: vectors.max(1).ilog2() as u8,
+            reset: None,
+        };
+        view.header(identity);
+        view.base_addresses();
+        view.list(space, at, vectors);
+        view
+    }
+
+    fn header(&mut self, identity: &Identity) {
+        self.put16(register::VENDOR, identity.vendor);
+        self.put16(register::VENDOR + 2, identity.device);
+        self.put32(register::REVISION, identity.class << 8 | u32::from(identity.revision));
+        self.put16(register::SUBSYSTEM, identity.subvendor);
+        self.put16(register::SUBSYSTEM + 2, identity.subdevice);
+        self.allow(register::COMMAND, &(command::MEMORY | command::BUS_MASTER).to_le_bytes());
+        self.allow(register::COMMAND + 1, &[(command::INTX_DISABLE >> 8) as u8]);
+        self.allow(register::CACHE_LINE, &[0xff]);
+        self.allow(register::INTERRUPT_LINE, &[0xff]);
+    }
+
+    /// Memory BARs, at address 0; I/O BARs are not there.
+    fn base_addresses(&mut self) {
+        let bars = self.bars;
+        for bar in bars.iter().filter(|bar| bar.is_memory()) {
+            let offset = register::BAR + 4 * u16::from(bar.index);
+            let wide = bar.kind == Kind::Memory64;
+            self.put32(offset, u32::from(bar.prefetchable) << 3 | u32::from(wide) << 2);
+            let mask = !(bar.size - 1);
+            self.allow(offset, &(mask as u32 & !0xf).to_le_bytes());
+            if wide {
+                self.allow(offset + 4, &((mask >> 32) as u32).to_le_bytes());
+            }
+        }
+    }
+
+    /// Shows the capabilities that may be shown, and links them.
+    fn list<C: ConfigSpace + ?Sized>(&mut self, space: &C, at: Address, vectors: u16) {
+        let mut taken = [false; SIZE];
+        let mut shown: Vec<Capability, MAX_SHOWN> = Vec::new();
+        for capability in capability::capabilities(space, at) {
+            let offset = usize::from(capability.offset);
+            let Some(length) = self.length(space, at, capability) else { continue };
+            // A list whose entries lie in each other is the device's fault; the first one wins.
+            let Some(bytes) = taken.get_mut(offset..offset + length) else { continue };
+            if shown.is_full() || bytes.contains(&true) {
+                continue;
+            }
+            bytes.fill(true);
+            self.show(space, at, capability, length, vectors);
+            // It isn't full.
+            let _ = shown.push(capability);
+        }
+        let mut link = usize::from(register::CAPABILITIES);
+        for capability in &shown {
+            self.image[link] = capability.offset as u8;
+            self.image[usize::from(capability.offset)] = capability.id;
+            link = usize::from(capability.offset) + 1;
+        }
+        self.image[link] = 0;
+        if !shown.is_empty() {
+            self.put16(register::STATUS, STATUS_CAPABILITIES);
+        }
+    }
+
+    /// How many bytes of a capability are shown; `None` if it is hidden.
+    fn length<C: ConfigSpace + ?Sized>(&self, space: &C, at: Address, capability: Capability) -> Option<usize> {
+        let offset = capability.offset;
+        match (capability.id, self.interrupts) {
+            (id::MSI_X, Interrupts::MsiX(msix)) if msix.offset == offset => Some(MsiX::LENGTH.into()),
+            (id::MSI, Interrupts::Msi(msi)) if msi.offset == offset => Some(msi.length().into()),
+            (id::POWER, _) => Some(8),
+            // Up to Root Status in version 1; version 2 has Link Status 2 and two slot registers more.
+            (id::EXPRESS, _) => {
+                Some(if offset <= 0xc4 && space.read16(at, offset + 2) & 0xf >= 2 { 0x3c } else { 0x14 })
+            }
+            (id::VENDOR, _) if self.image[..2] == VIRTIO.to_le_bytes() && offset <= 0xf0 => {
+                let (length, kind) = (space.read8(at, offset + 2), space.read8(at, offset + 3));
+                let bar = self.bars.get(space.read8(at, offset + 4));
+                let good = kind != VIRTIO_PCI_CFG && length >= 16 && bar.is_some_and(|bar| bar.is_memory());
+                good.then_some(length.into())
+            }
+            _ => None,
+        }
+    }
+
+    fn show<C: ConfigSpace + ?Sized>(
+        &mut self,
+        space: &C,
+        at: Address,
+        capability: Capability,
+        length: usize,
+        vectors: u16,
+    ) {
+        let offset = capability.offset;
+        match capability.id {
+            id::MSI_X => {
+                self.put16(offset + 2, vectors.saturating_sub(1) & 0x7ff);
+                self.put32(offset + 4, space.read32(at, offset + 4));
+                self.put32(offset + 8, space.read32(at, offset + 8));
+                self.allow(offset + 3, &[((MsiX::ENABLE | MsiX::MASK_ALL) >> 8) as u8]);
+            }
+            id::MSI => self.show_msi(vectors),
+            id::POWER => {
+                // Version and "device specific initialisation"; neither D1, D2 nor wake-up events.
+                self.put16(offset + 2, space.read16(at, offset + 2) & 0x27);
+                self.put16(offset + 4, 1 << 3);
+            }
+            id::EXPRESS => {
+                let version = space.read16(at, offset + 2) & 0xf;
+                self.put16(offset + 2, 9 << 4 | if length > 0x14 { version } else { 1 });
+                let capabilities = space.read32(at, offset + 4);
+                self.put32(offset + 4, capabilities);
+                self.allow(offset + 8, &0x7fffu16.to_le_bytes());
+                if capabilities & 1 << 28 != 0 {
+                    self.reset = Some(usize::from(offset) + 8);
+                }
+            }
+            _ => {
+                for i in 2..length as u16 {
+                    self.image[usize::from(offset + i)] = space.read8(at, offset + i);
+                }
+            }
+        }
+    }
+
+    fn show_msi(&mut self, vectors: u16) {
+        let Interrupts::Msi(msi) = self.interrupts else { return };
+        let wide = u16::from(msi.wide) << 7 | u16::from(msi.maskable) << 8;
+        self.put16(msi.control(), wide | u16::from(self.log2_messages) << 1);
+        self.allow(msi.control(), &[Msi::ENABLE as u8 | 7 << 4]);
+        self.allow(msi.address(), &(!3u32).to_le_bytes());
+        if msi.wide {
+            self.allow(msi.address() + 4, &u32::MAX.to_le_bytes());
+        }
+        self.allow(msi.data(), &u16::MAX.to_le_bytes());
+        if let Some(mask) = msi.mask() {
+            let bits = (1u64 << vectors.min(32)) - 1;
+            self.allow(mask, &(bits as u32).to_le_bytes());
+        }
+    }
+
+    /// Reads. An access that can't be gives `None`: unaligned, or beyond 4096 bytes.
+    pub fn read(&self, offset: u16, width: Width) -> Option<u32> {
+        if offset % width.bytes() != 0 || offset >= 4096 {
+            return None;
+        }
+        let Some(bytes) = self.image.get(usize::from(offset)..usize::from(offset + width.bytes())) else {
+            return Some(0);
+        };
+        Some(bytes.iter().rev().fold(0, |value, byte| value << 8 | u32::from(*byte)))
+    }
+
+    /// Writes what the guest may change, and says what that means. An access that can't be gives `None`.
+    pub fn write(&mut self, offset: u16, width: Width, value: u32) -> Option<Effect> {
+        if offset % width.bytes() != 0 || offset >= 4096 {
+            return None;
+        }
+        let (first, bytes) = (usize::from(offset), usize::from(width.bytes()));
+        if first + bytes > SIZE {
+            return Some(Effect::None);
+        }
+        for (i, byte) in value.to_le_bytes().into_iter().take(bytes).enumerate() {
+            let mask = self.writable[first + i];
+            self.image[first + i] = self.image[first + i] & !mask | byte & mask;
+            if self.reset.is_some_and(|control| control + 1 == first + i) && byte & 0x80 != 0 {
+                self.restart();
+                return Some(Effect::Reset);
+            }
+        }
+        // Registers with a meaning are in different aligned groups of four bytes, so an access touches one of them.
+        Some(self.effect(offset & !3, offset))
+    }
+
+    fn effect(&self, group: u16, offset: u16) -> Effect {
+        match (group, self.interrupts) {
+            // The upper half is status.
+            (register::COMMAND, _) if offset < register::STATUS => {
+                Effect::Command { memory: self.memory(), bus_master: self.bus_master() }
+            }
+            (0x10..=0x24, _) => self.moved(((group - register::BAR) / 4) as u8),
+            (_, Interrupts::Msi(msi)) if (msi.offset..msi.offset + msi.length()).contains(&group) => self.msi(&msi),
+            (_, Interrupts::MsiX(msix)) if group == msix.offset => {
+                let control = self.get16(msix.control());
+                Effect::MsiX { enabled: control & MsiX::ENABLE != 0, masked: control & MsiX::MASK_ALL != 0 }
+            }
+            _ => Effect::None,
+        }
+    }
+
+    fn moved(&self, register: u8) -> Effect {
+        let upper_of = |bar: &&crate::bar::Bar| bar.kind == Kind::Memory64 && bar.index + 1 == register;
+        let bar = self.bars.get(register).or_else(|| self.bars.iter().find(upper_of));
+        match bar.filter(|bar| bar.is_memory()) {
+            Some(bar) => Effect::Bar { index: bar.index, base: self.bar(bar.index) },
+            None => Effect::None,
+        }
+    }
+
+    fn msi(&self, msi: &Msi) -> Effect {
+        let control = self.get16(msi.control());
+        let high = if msi.wide { self.get32(msi.address() + 4) } else { 0 };
+        Effect::Msi {
+            enabled: control & Msi::ENABLE != 0,
+            address: u64::from(high) << 32 | u64::from(self.get32(msi.address())),
+            data: self.get16(msi.data()),
+            log2_messages: ((control >> 4 & 7) as u8).min(self.log2_messages),
+            mask: msi.mask().map_or(0, |offset| self.get32(offset)),
+        }
+    }
+
+    /// The guest has turned memory decoding on.
+    pub fn memory(&self) -> bool {
+        self.get16(register::COMMAND) & command::MEMORY != 0
+    }
+
+    /// The guest has turned bus mastering on.
+    pub fn bus_master(&self) -> bool {
+        self.get16(register::COMMAND) & command::BUS_MASTER != 0
+    }
+
+    /// Where the guest has put a memory BAR; 0 for one that isn't there.
+    pub fn bar(&self, index: u8) -> u64 {
+        let Some(bar) = self.bars.get(index).filter(|bar| bar.is_memory()) else { return 0 };
+        let offset = register::BAR + 4 * u16::from(index);
+        let high = if bar.kind == Kind::Memory64 { self.get32(offset + 4) } else { 0 };
+        u64::from(high) << 32 | u64::from(self.get32(offset) & !0xf)
+    }
+
+    /// Forgets what the guest wrote, as a reset does: all bits that it can write are zero at first.
+    pub fn restart(&mut self) {
+        for (byte, writable) in self.image.iter_mut().zip(&self.writable) {
+            *byte &= !writable;
+        }
+    }
+
+    fn get16(&self, offset: u16) -> u16 {
+        let at = usize::from(offset);
+        u16::from_le_bytes([self.image[at], self.image[at + 1]])
+    }
+
+    fn get32(&self, offset: u16) -> u32 {
+        u32::from(self.get16(offset + 2)) << 16 | u32::from(self.get16(offset))
+    }
+
+    fn put16(&mut self, offset: u16, value: u16) {
+        self.image[usize::from(offset)..][..2].copy_from_slice(&value.to_le_bytes());
+    }
+
+    fn put32(&mut self, offset: u16, value: u32) {
+        self.image[usize::from(offset)..][..4].copy_from_slice(&value.to_le_bytes());
+    }
+
+    fn allow(&mut self, offset: u16, mask: &[u8]) {
+        self.writable[usize::from(offset)..][..mask.len()].copy_from_slice(mask);
+    }
+}
+
+#[cfg(test)]
+#[path = "view_tests.rs"]
+mod tests;

@@ -1,0 +1,501 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What a VMM asks of `pci-server` (protocol 4), what that one tells the supervisor, and how it is started.
+//!
+//! A device is named by its place in the VM's part of the description: 0 is the first `[[vm.device]]`. The client's
+//! badge says which VM it is.
+//!
+//! How a VMM uses it, per device:
+//! 1. [`Describe`]; choose guest addresses for the BARs and write them with [`ConfigWrite`] to the virtual BAR
+//!    registers, as firmware would.
+//! 2. [`Attach`]. On [`Error::Resetting`], wait for [`crate::start::signal::VMM_CONTROL`] and call it again.
+//! 3. Map the [`FrameRun`]s where the BARs are; bind the interrupt handlers.
+//! 4. Pass the guest's configuration accesses on; act on the [`Effect`] that a write's reply names.
+//! 5. Accesses to a BAR that no frame covers go through [`BarRead`] and [`BarWrite`], but the MSI-X table itself is the
+//!    VMM's: of a guest's writes to it only masking is passed down, with [`MaskVector`].
+
+use core::fmt;
+
+use heapless::Vec;
+pub use pci::view::Effect;
+use pci::{DevFn, Identity, Location, Match};
+use serde::{Deserialize, Serialize};
+
+use crate::client::MAX_DEVICE_VMS;
+use crate::config::MAX_DEVICES;
+use crate::message::{Protocol, Request};
+
+/// Vectors a device gets at most if the description doesn't say.
+pub const DEFAULT_VECTORS: u16 = 32;
+/// Runs of frames one device's BARs can come in.
+pub const MAX_RUNS: usize = 12;
+
+macro_rules! requests {
+    ($($request:ident = $operation:literal -> $reply:ty;)*) => {
+        $(impl Request for $request {
+            const PROTOCOL: Protocol = Protocol::PCI;
+            const OPERATION: u16 = $operation;
+            type Reply = $reply;
+            type Error = Error;
+        })*
+    };
+}
+
+requests! {
+    Describe = 1 -> Description;
+    Attach = 2 -> Attached;
+    ConfigRead = 3 -> u32;
+    ConfigWrite = 4 -> Effect;
+    BarRead = 5 -> u64;
+    BarWrite = 6 -> ();
+    MaskVector = 7 -> ();
+    Detach = 8 -> ();
+}
+
+/// Where the guest sees the device.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct GuestSlot {
+    /// Bus number in the guest (0 as long as guests have no bridges).
+    pub bus: u8,
+    /// Device and function in the guest.
+    pub devfn: DevFn,
+}
+
+/// Asks what a device is. Reply: [`Description`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Describe {
+    /// Index of the device in this VM.
+    pub device: u8,
+}
+
+/// A memory BAR as the guest sees it. I/O BARs are hidden.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Bar {
+    /// Index 0 to 5 of its first register, at configuration offset 0x10 + 4 * index.
+    pub index: u8,
+    /// Takes two registers and may lie above 4 GiB.
+    pub wide: bool,
+    /// Prefetchable. Only then may the guest's accesses be combined.
+    pub prefetchable: bool,
+    /// Bytes, a power of two. Align the guest address to the larger of it and 4 KiB.
+    pub size: u64,
+}
+
+/// How a device interrupts, as the guest sees it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Interrupts {
+    /// It has no message-signalled interrupts; INTx is not passed through.
+    None,
+    /// MSI: the guest's messages arrive in [`Effect::Msi`].
+    Msi,
+    /// MSI-X: table and pending bits are in the guest-visible BARs named here; the VMM keeps the table.
+    MsiX {
+        /// Index of the table's BAR.
+        table_bar: u8,
+        /// Byte offset of the table in it; 16 bytes per vector.
+        table_offset: u32,
+        /// Index of the pending bits' BAR.
+        pba_bar: u8,
+        /// Byte offset of the pending bits in it.
+        pba_offset: u32,
+        /// Entries of the hardware's table. All of it is withheld, though the guest sees only `vectors`.
+        table_size: u16,
+    },
+}
+
+/// What the guest is to see.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Description {
+    /// IDs and class.
+    pub identity: Identity,
+    /// Where the guest sees it.
+    pub slot: GuestSlot,
+    /// Its BARs, by index.
+    pub bars: Vec<Bar, 6>,
+    /// How it interrupts.
+    pub interrupts: Interrupts,
+    /// Vectors shown to the guest, and handlers that [`Attach`] delivers.
+    pub vectors: u16,
+}
+
+/// Prepares a device for use: reset, DMA to all the VM's RAM, interrupts, registers. Reply: [`Attached`].
+/// Attaching an attached device answers the same again without doing anything.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Attach {
+    /// Index of the device in this VM.
+    pub device: u8,
+}
+
+/// Frames in the `bars` mount that show a contiguous part of one BAR.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct FrameRun {
+    /// Index of the BAR.
+    pub bar: u8,
+    /// Byte offset in the BAR of the first frame, a multiple of the frame size.
+    pub offset: u64,
+    /// Index in the `bars` mount of the first frame; the others follow.
+    pub first: u16,
+    /// Number of frames.
+    pub count: u16,
+    /// Frame size: 12 or 21.
+    pub size_bits: u8,
+}
+
+/// The device is ready. What of a BAR no run covers is to be trapped.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Attached {
+    /// Parts of BARs that can be mapped into the guest.
+    pub frames: Vec<FrameRun, MAX_RUNS>,
+    /// Index in the `irqs` mount of the handler of vector 0; those of the others follow. It tells the notification bit
+    /// as well ([`crate::start::signal::vmm_vector`]).
+    pub first_vector: u16,
+    /// Number of handlers.
+    pub vectors: u16,
+}
+
+/// Reads the filtered configuration space. Reply: the bytes, the lowest address in the
+/// lowest bits. What isn't there reads zero, whatever the width.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ConfigRead {
+    /// Index of the device in this VM.
+    pub device: u8,
+    /// Byte offset, 0 to 4095.
+    pub offset: u16,
+    /// Bytes: 1, 2 or 4, and `offset` a multiple of it.
+    pub width: u8,
+}
+
+/// Writes to the filtered configuration space. Reply: [`Effect`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ConfigWrite {
+    /// Index of the device in this VM.
+    pub device: u8,
+    /// Byte offset, 0 to 4095.
+    pub offset: u16,
+    /// Bytes: 1, 2 or 4, and `offset` a multiple of it.
+    pub width: u8,
+    /// What to write; bytes beyond `width` are ignored.
+    pub value: u32,
+}
+
+/// Reads a device register that no mapped frame covers. Reply: the bytes, the lowest address in the lowest bits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct BarRead {
+    /// Index of the device in this VM.
+    pub device: u8,
+    /// Index of the BAR.
+    pub bar: u8,
+    /// Byte offset in the BAR.
+    pub offset: u64,
+    /// Bytes: 1, 2, 4 or 8, and `offset` a multiple of it.
+    pub width: u8,
+}
+
+/// Writes a device register that no mapped frame covers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct BarWrite {
+    /// Index of the device in this VM.
+    pub device: u8,
+    /// Index of the BAR.
+    pub bar: u8,
+    /// Byte offset in the BAR.
+    pub offset: u64,
+    /// Bytes: 1, 2, 4 or 8, and `offset` a multiple of it.
+    pub width: u8,
+    /// What to write.
+    pub value: u64,
+}
+
+/// Masks or unmasks one vector at the device: MSI-X, or MSI with per-vector masking. With plain MSI it changes nothing.
+/// Vectors are masked after [`Attach`] (where the device can mask).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct MaskVector {
+    /// Index of the device in this VM.
+    pub device: u8,
+    /// Number of the vector within the device.
+    pub vector: u16,
+    /// Whether it is to stay silent.
+    pub masked: bool,
+}
+
+/// Takes a device back: bus mastering off, DMA and interrupts gone, frames taken out of `bars`. For a guest's reboot,
+/// followed by [`Attach`], which resets it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Detach {
+    /// Index of the device in this VM.
+    pub device: u8,
+}
+
+/// Why `pci-server` didn't do what it was asked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Error {
+    /// See the text.
+    UnknownClient,
+    /// See the text.
+    NoSuchDevice,
+    /// See the text.
+    Resetting,
+    /// See the text.
+    ResetFailed,
+    /// See the text.
+    UsedUp,
+    /// See the text.
+    NotAttached,
+    /// See the text.
+    BadAccess,
+    /// See the text.
+    NoSuchVector,
+    /// See the text.
+    Iommu(crate::iommu::Error),
+    /// See the text.
+    Kernel(u8),
+    /// See the text.
+    NoRoom,
+    /// See the text.
+    Ended,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::UnknownClient => "the description gives this client no devices",
+            Self::NoSuchDevice => "the description gives this VM no device of this number",
+            Self::Resetting => "the device is being reset; a signal tells when to ask again",
+            Self::ResetFailed => "the device didn't come back after its reset",
+            Self::UsedUp => "the device can't be reset and was given out once since boot",
+            Self::NotAttached => "the device isn't attached",
+            Self::BadAccess => "the access is unaligned, of a width that can't be, or outside what may be accessed this way",
+            Self::NoSuchVector => "the device has no vector of this number",
+            Self::Iommu(error) => return write!(f, "iommu-server: {error}"),
+            Self::Kernel(error) => return write!(f, "the kernel refused an invocation with error {error}"),
+            Self::NoRoom => "the VM's slots don't suffice for the device's BAR frames",
+            Self::Ended => "the VM has ended",
+        })
+    }
+}
+
+impl core::error::Error for Error {}
+
+/// Why a device can't be given to a VM.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Refusal {
+    /// See the text.
+    NoIommu,
+    /// See the text.
+    NoInterruptRemapping,
+    /// See the text.
+    NotCovered,
+    /// See the text.
+    BarUnassigned(u8),
+    /// See the text.
+    BarUnreachable(u8),
+    /// See the text.
+    BarShared(u8),
+    /// See the text.
+    NotMatched,
+    /// See the text.
+    NotReserved,
+    /// See the text.
+    PathAbsent(u8),
+    /// See the text.
+    NoSuchDevice,
+    /// See the text.
+    Bridge,
+    /// See the text.
+    Taken,
+    /// See the text.
+    SharedRequester,
+    /// See the text.
+    SharedGroup(u16),
+    /// See the text.
+    BadCapabilities,
+    /// See the text.
+    NoRoom,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoIommu => "no IOMMU: the device's DMA could not be confined",
+            Self::NoInterruptRemapping => {
+                "no interrupt remapping: the device could forge interrupts; `pci.unsafe-interrupts` accepts that"
+            }
+            Self::NotCovered => "no DMA remapping unit covers the device: it could reach all memory",
+            Self::BarUnassigned(bar) => return write!(f, "firmware left BAR {bar} unassigned"),
+            Self::BarUnreachable(bar) => {
+                return write!(f, "BAR {bar} lies outside the memory that is left for devices");
+            }
+            Self::BarShared(bar) => return write!(f, "BAR {bar} overlaps another device's BAR"),
+            Self::NotMatched => "no entry of `pci.matches` names its identity",
+            Self::NotReserved => "it isn't reserved: add its path to `pci.reserve`",
+            Self::PathAbsent(element) => return write!(f, "path absent: no bridge at element {element} of the path"),
+            Self::NoSuchDevice => "no such device: nothing answers there",
+            Self::Bridge => "it is a bridge; only endpoints can be passed through",
+            Self::Taken => "another VM has the device",
+            Self::SharedRequester => {
+                "it shares its requester ID with other devices behind a PCI Express to PCI bridge"
+            }
+            Self::SharedGroup(vm) => return write!(f, "its isolation group holds a device of VM {vm}"),
+            Self::BadCapabilities => "its capability list or BARs make no sense",
+            Self::NoRoom => "there is no room left for its BAR frames",
+        })
+    }
+}
+
+impl core::error::Error for Refusal {}
+
+/// The configuration in `pci-server`'s start page. Capabilities come in ranges: `DeviceRegisters` (configuration space,
+/// one range for each of `ecam`, in order), `DeviceUntyped` (without children, wherever BARs may lie), `EmptySlots`,
+/// `IommuEndpoint`, `TimerEndpoint`, `ClientNotifications` (VMMs, badged `VMM_CONTROL`).
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct PciConfig {
+    /// What the ranges of configuration space hold.
+    pub ecam: Vec<EcamRange, 4>,
+    /// `pci.matches`
+    pub matches: Vec<Match, 32>,
+    /// `pci.reserve`
+    pub reserve: Vec<Location, 32>,
+    /// VMs with devices.
+    pub vms: Vec<PciVm, MAX_DEVICE_VMS>,
+}
+
+/// A part of configuration space: PCI Firmware 3.2, section 4.1.2 (MCFG). 1 MiB per bus.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct EcamRange {
+    /// Segment group.
+    pub segment: u16,
+    /// First bus: its function 0 is at the range's first byte.
+    pub first_bus: u8,
+    /// Last bus, inclusive.
+    pub last_bus: u8,
+}
+
+/// A VM with devices.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PciVm {
+    /// Number of the VM, 0 to 30: it tells badge, `bars` mount and the bit that signals its end.
+    pub vm: u16,
+    /// Its devices.
+    pub devices: Vec<PciDevice, MAX_DEVICES>,
+}
+
+/// A `[[vm.device]]`. Its slots in `bars` and `irqs` are the same as in the VMM's [`crate::config::VmmDevice`].
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PciDevice {
+    /// Which device.
+    pub location: Location,
+    /// Where the guest sees it.
+    pub slot: GuestSlot,
+    /// Most vectors to show; `None`: [`DEFAULT_VECTORS`]. Never more than `irqs_count`.
+    pub vectors: Option<u16>,
+    /// The description accepts passthrough without interrupt remapping.
+    pub unsafe_interrupts: bool,
+    /// First slot for its BAR frames in `bars`.
+    pub bars_first: u16,
+    /// How many.
+    pub bars_count: u16,
+    /// First slot for its handlers in `irqs`.
+    pub irqs_first: u16,
+    /// How many.
+    pub irqs_count: u16,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::{MAX_WORDS, decode, encode};
+    use crate::start::{self, Facts, StartPage};
+    use core::fmt::Debug;
+    use serde::de::DeserializeOwned;
+    use zerocopy::IntoBytes;
+
+    fn fits<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: T) {
+        let mut words = [0; MAX_WORDS];
+        let n = encode(&value, &mut words).expect("fits a message");
+        assert_eq!(decode(&words[..n]), Some(value));
+    }
+
+    fn full<T: Clone, const N: usize>(value: T) -> Vec<T, N> {
+        let mut vec = Vec::new();
+        while vec.push(value.clone()).is_ok() {}
+        vec
+    }
+
+    #[test]
+    fn largest_encodings_fit_a_message() {
+        let (device, offset, width, value) = (u8::MAX, u64::MAX, u8::MAX, u64::MAX);
+        fits(Describe { device });
+        fits(Attach { device });
+        fits(ConfigRead { device, offset: u16::MAX, width });
+        fits(ConfigWrite { device, offset: u16::MAX, width, value: u32::MAX });
+        fits(BarRead { device, bar: 255, offset, width });
+        fits(BarWrite { device, bar: 255, offset, width, value });
+        fits(MaskVector { device, vector: u16::MAX, masked: true });
+        fits(Detach { device });
+        let identity = Identity {
+            vendor: u16::MAX,
+            device: u16::MAX,
+            subvendor: u16::MAX,
+            subdevice: u16::MAX,
+            class: u32::MAX,
+            revision: u8::MAX,
+        };
+        fits(Description {
+            identity,
+            slot: GuestSlot { bus: 255, devfn: DevFn(255) },
+            bars: full(Bar { index: 255, wide: true, prefetchable: true, size: u64::MAX }),
+            interrupts: Interrupts::MsiX {
+                table_bar: 255,
+                table_offset: u32::MAX,
+                pba_bar: 255,
+                pba_offset: u32::MAX,
+                table_size: u16::MAX,
+            },
+            vectors: u16::MAX,
+        });
+        let run = FrameRun { bar: 255, offset, first: u16::MAX, count: u16::MAX, size_bits: 255 };
+        fits(Attached { frames: full(run), first_vector: u16::MAX, vectors: u16::MAX });
+        fits(Effect::Msi {
+            enabled: true,
+            address: u64::MAX,
+            data: u16::MAX,
+            log2_messages: u8::MAX,
+            mask: u32::MAX,
+        });
+        fits(Effect::Bar { index: 255, base: u64::MAX });
+        fits(Error::Iommu(crate::iommu::Error::Kernel(255)));
+        fits(Refusal::SharedGroup(u16::MAX));
+    }
+
+    #[test]
+    fn a_large_configuration_fits_a_start_page() {
+        let path = pci::Path { segment: u16::MAX, bus: 255, hops: full(DevFn(255)) };
+        let location = Location::Path(path);
+        let device = PciDevice {
+            location: location.clone(),
+            slot: GuestSlot { bus: 255, devfn: DevFn(255) },
+            vectors: Some(u16::MAX),
+            unsafe_interrupts: true,
+            bars_first: u16::MAX,
+            bars_count: u16::MAX,
+            irqs_first: u16::MAX,
+            irqs_count: u16::MAX,
+        };
+        let config = PciConfig {
+            ecam: full(EcamRange { segment: u16::MAX, first_bus: 255, last_bus: 255 }),
+            matches: full(Match::Id { vendor: u16::MAX, device: u16::MAX, subsystem: Some((u16::MAX, u16::MAX)) }),
+            reserve: full(location),
+            vms: full(PciVm { vm: u16::MAX, devices: full(device) }),
+        };
+        let facts =
+            Facts { name: "pci-server", client: 1, tsc_khz: u64::MAX, io_levels: 4, extensions: Default::default() };
+        let mut words = std::vec![0u64; start::MAX_BYTES / 8];
+        start::write(words.as_mut_bytes(), &facts, &[Default::default(); 80], &config).unwrap();
+        assert_eq!(StartPage::parse(words.as_bytes()).unwrap().config(), Ok(config));
+    }
+
+    #[test]
+    fn texts_are_sentences() {
+        assert_eq!(Refusal::BarUnassigned(4).to_string(), "firmware left BAR 4 unassigned");
+        assert_eq!(Error::Iommu(crate::iommu::Error::NoIommu).to_string(), "iommu-server: DMA remapping is off");
+    }
+}

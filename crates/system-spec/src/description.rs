@@ -1,0 +1,395 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Reads the TOML text of a description, shows everything that is wrong with it at once, and compiles it.
+
+use core::ops::Range;
+use std::collections::HashMap;
+
+use crate::check::{Key, Place, check};
+use crate::compiled::{self, Action, Console, DEFAULT_PRIORITY};
+use crate::diagnostic::{Diagnostic, Severity};
+use crate::language::{self, Section};
+use crate::path::{DevFn, GuestSlot, Location};
+use crate::reader::{Reader, Table};
+use crate::units;
+
+/// A description whose text has been read. It owns its texts; [`Description::system`] borrows them.
+#[derive(Clone, Debug, Default)]
+pub struct Description {
+    name: String,
+    pci: compiled::Pci,
+    vms: Vec<Vm>,
+}
+
+/// Says of an image's name what is wrong and what would be right, if anything is.
+pub type ImageJudge<'a> = dyn FnMut(&str) -> Result<(), (String, String)> + 'a;
+
+#[derive(Clone, Debug)]
+struct Vm {
+    name: String,
+    image: String,
+    args: String,
+    memory: u64,
+    priority: u8,
+    time: Option<compiled::Time>,
+    devices: heapless::Vec<compiled::Device, { compiled::MAX_DEVICES }>,
+}
+
+impl Description {
+    /// Reads a description and judges it by every rule. Accepted, it comes with its warnings; refused, all remarks
+    /// come at once, in the order of the file.
+    ///
+    /// # Errors
+    /// Every error and warning of the text.
+    pub fn read(text: &str) -> Result<(Self, Vec<Diagnostic>), Vec<Diagnostic>> {
+        Self::read_judging(text, &mut |_| Ok(()))
+    }
+
+    /// [`Description::read`], asking `judge` about each `vm.image` that could be read: what the host's files say of it
+    /// is shown with everything else. It answers with what is wrong and what would be right.
+    ///
+    /// # Errors
+    /// As [`Description::read`].
+    pub fn read_judging(
+        text: &str,
+        judge: &mut ImageJudge<'_>,
+    ) -> Result<(Self, Vec<Diagnostic>), Vec<Diagnostic>> {
+        let mut reader = Reader::new(text);
+        let document = reader.document();
+        let mut places = Places::default();
+        let description = describe(&mut reader, &document, &mut places);
+        let mut remarks = reader.finish();
+        check(&description.system(), &mut |finding| {
+            if let Some(span) = places.of(finding.place) {
+                remarks.push(Diagnostic::error(
+                    span,
+                    finding.problem.to_string(),
+                    finding.problem.help().to_owned(),
+                ));
+            }
+        });
+        for (index, vm) in description.vms.iter().enumerate().filter(|(_, vm)| !vm.image.is_empty()) {
+            let Some(span) = places.of(Place::Vm(index, Key::Image)) else { continue };
+            if let Err((message, help)) = judge(&vm.image) {
+                remarks.push(Diagnostic::error(span, message, help));
+            }
+        }
+        remarks.sort_by_key(|remark| (remark.span.start, remark.span.end));
+        if remarks.iter().any(|remark| remark.severity == Severity::Error) {
+            Err(remarks)
+        } else {
+            Ok((description, remarks))
+        }
+    }
+
+    /// The compiled form.
+    #[must_use]
+    pub fn system(&self) -> compiled::System<'_> {
+        let vms = self.vms.iter().map(|vm| compiled::Vm {
+            name: &vm.name,
+            image: &vm.image,
+            args: &vm.args,
+            memory: vm.memory,
+            priority: vm.priority,
+            time: vm.time,
+            on_exit: Action::Stop,
+            on_fault: Action::Stop,
+            console: Console::Log,
+            devices: vm.devices.clone(),
+        });
+        compiled::System { name: &self.name, pci: self.pci.clone(), vms: vms.collect() }
+    }
+
+    /// The bytes of the compiled form, for the bundle.
+    ///
+    /// # Errors
+    /// None in practice: every type of it can be encoded.
+    pub fn compile(&self) -> Result<Vec<u8>, postcard::Error> {
+        postcard::to_stdvec(&self.system())
+    }
+}
+
+/// Where in the text each judged thing is. What could not be read has no place, so that a rule which trips over its
+/// absence isn't shown on top of the error that caused it.
+#[derive(Default)]
+struct Places {
+    spans: HashMap<Place, Range<usize>>,
+    reserve_incomplete: bool,
+    matches_incomplete: bool,
+}
+
+impl Places {
+    fn of(&self, place: Place) -> Option<Range<usize>> {
+        self.spans.get(&place).cloned()
+    }
+
+    fn put(&mut self, place: Place, span: Range<usize>) {
+        self.spans.insert(place, span);
+    }
+}
+
+fn describe(reader: &mut Reader<'_>, top: &Table<'_>, places: &mut Places) -> Description {
+    let mut description = Description::default();
+    reader.known_keys(top, &language::TOP);
+    if let Some(system) = reader.required_table(top, "system", &language::SYSTEM) {
+        reader.known_keys(&system, &language::SYSTEM);
+        if let Some((name, span)) = reader.required_text(&system, "name", &language::SYSTEM) {
+            description.name = name;
+            places.put(Place::SystemName, span);
+        }
+    }
+    if let Some(pci) = reader.table(top, "pci") {
+        reader.known_keys(&pci, &language::PCI);
+        describe_pci(reader, &pci, &mut description.pci, places);
+    }
+    let vms = reader.tables(top, "vm");
+    if let Some(span) = vms.first().map(|vm| vm.span.clone()) {
+        places.put(Place::Vms, span);
+    } else if !top.has("vm") {
+        places.put(Place::Vms, 0..0);
+    }
+    for (index, table) in vms.iter().enumerate() {
+        if index == compiled::MAX_VMS {
+            let message = format!("more than {} VMs", compiled::MAX_VMS);
+            reader.error(table.span.clone(), message, "leave some out");
+            break;
+        }
+        let vm = describe_vm(reader, table, index, places);
+        description.vms.push(vm);
+    }
+    description
+}
+
+fn describe_pci(reader: &mut Reader<'_>, table: &Table<'_>, pci: &mut compiled::Pci, places: &mut Places) {
+    for (text, span) in reader.texts(table, "matches") {
+        match text.parse() {
+            Ok(entry) => {
+                if pci.matches.push(entry).is_err() {
+                    reader.error(
+                        span,
+                        format!("more than {} entries", compiled::MAX_MATCHES),
+                        "leave some out",
+                    );
+                }
+            }
+            Err(error) => {
+                places.matches_incomplete = true;
+                reader.error(span, "this is no identity of a PCI device", error.to_string());
+            }
+        }
+    }
+    for (text, span) in reader.texts(table, "reserve") {
+        let Some(location) = location(reader, &text, span.clone()) else {
+            places.reserve_incomplete = true;
+            continue;
+        };
+        places.put(Place::Reserve(pci.reserve.len()), span.clone());
+        if pci.reserve.push(location).is_err() {
+            reader.error(span, format!("more than {} entries", compiled::MAX_RESERVED), "leave some out");
+        }
+    }
+    if places.matches_incomplete && pci.matches.is_empty() {
+        places.spans.remove(&Place::Reserve(0));
+    }
+}
+
+fn describe_vm(reader: &mut Reader<'_>, table: &Table<'_>, index: usize, places: &mut Places) -> Vm {
+    let section = &language::VM;
+    reader.known_keys(table, section);
+    let mut place = |key, span: &Range<usize>| places.put(Place::Vm(index, key), span.clone());
+    // What is missing or unreadable is replaced by something that breaks no rule.
+    let mut vm = Vm {
+        name: format!("vm-{index}-unread"),
+        image: "unread".into(),
+        args: String::new(),
+        memory: compiled::MEMORY_STEP,
+        priority: DEFAULT_PRIORITY,
+        time: None,
+        devices: heapless::Vec::new(),
+    };
+    if let Some((name, span)) = reader.required_text(table, "name", section) {
+        place(Key::Name, &span);
+        vm.name = name;
+    }
+    if let Some((image, span)) = reader.required_text(table, "image", section) {
+        place(Key::Image, &span);
+        vm.image = image;
+    }
+    if let Some((args, span)) = reader.text(table, "args") {
+        place(Key::Args, &span);
+        vm.args = args;
+    }
+    if let Some((text, span)) = reader.required_text(table, "memory", section) {
+        match units::size(&text) {
+            Some(bytes) => {
+                place(Key::Memory, &span);
+                vm.memory = bytes;
+            }
+            None => reader.error(span, "this is no size", "write a number and a unit, for example \"64M\""),
+        }
+    }
+    if let Some((priority, span)) = reader.integer(table, "priority") {
+        match u8::try_from(priority) {
+            Ok(priority) => {
+                place(Key::Priority, &span);
+                vm.priority = priority;
+            }
+            Err(_) => reader.error(span, "this is no priority", "from 0 to 200"),
+        }
+    }
+    vm.time = time(reader, table, &mut place);
+    if let Some((vcpus, span)) = reader.integer(table, "vcpus").filter(|(vcpus, _)| *vcpus != 1) {
+        if vcpus > 1 {
+            reader.not_yet(span, "more than one virtual CPU", "leave it out, or write 1");
+        } else {
+            reader.error(span, "a VM has at least one virtual CPU", "write 1");
+        }
+    }
+    let choices = [
+        &language::BOOT,
+        &language::ENTRY_FLUSH,
+        &language::CONSOLE,
+        &language::ON_FAULT,
+        &language::ON_EXIT,
+    ];
+    for choice in choices {
+        reader.choice(table, choice);
+    }
+    vm.devices = devices(reader, table, index, places);
+    vm
+}
+
+/// `budget` and `period`; one without the other is an error.
+fn time(
+    reader: &mut Reader<'_>,
+    table: &Table<'_>,
+    place: &mut dyn FnMut(Key, &Range<usize>),
+) -> Option<compiled::Time> {
+    let mut duration = |key| {
+        let (text, span) = reader.text(table, key)?;
+        let read = units::duration(&text);
+        if read.is_none() {
+            let help = "write a number and a unit, for example \"5ms\"";
+            reader.error(span.clone(), "this is no duration", help);
+        }
+        Some((read, span))
+    };
+    match (duration("budget"), duration("period")) {
+        (Some((budget, span)), Some((period, _))) => {
+            place(Key::Budget, &span);
+            Some(compiled::Time { budget: budget?, period: period? })
+        }
+        (Some((_, span)), None) => {
+            reader.error(span, "a budget needs a period", "add `period`, for example \"10ms\"");
+            None
+        }
+        (None, Some((_, span))) => {
+            reader.error(span, "a period needs a budget", "add `budget`, for example \"5ms\"");
+            None
+        }
+        (None, None) => None,
+    }
+}
+
+type Devices = heapless::Vec<compiled::Device, { compiled::MAX_DEVICES }>;
+
+fn devices(reader: &mut Reader<'_>, vm_table: &Table<'_>, vm: usize, places: &mut Places) -> Devices {
+    let tables = reader.tables(vm_table, "device");
+    let mut slots = Vec::new();
+    for table in &tables {
+        reader.known_keys(table, &language::DEVICE);
+        slots.push(slot(reader, table));
+    }
+    let mut devices = Devices::new();
+    for (table, slot) in tables.iter().zip(slots.clone()) {
+        let path = reader.required_text(table, "path", &language::DEVICE);
+        let vectors = reader.integer(table, "vectors");
+        let Some((path, path_span)) = path else { continue };
+        let Some(path) = location(reader, &path, path_span.clone()) else { continue };
+        let place = |key| Place::Device(vm, devices.len(), key);
+        // With a part of `reserve` unread nobody can say that a path is missing there.
+        if !places.reserve_incomplete {
+            places.put(place(Key::Path), path_span);
+        }
+        let slot = match slot {
+            Some((Some(slot), span)) => {
+                places.put(place(Key::Slot), span);
+                slot
+            }
+            Some((None, _)) | None => {
+                let taken =
+                    |slot: &GuestSlot| devices.iter().map(|device| &device.slot).any(|other| other == slot);
+                free_slot(&slots, taken)
+            }
+        };
+        let vectors = vectors.and_then(|(vectors, span)| match u8::try_from(vectors) {
+            Ok(vectors) => {
+                places.put(place(Key::Vectors), span);
+                Some(vectors)
+            }
+            Err(_) => {
+                reader.error(span, "this is no number of vectors", "from 1 to 32");
+                None
+            }
+        });
+        if devices.push(compiled::Device { path, slot, vectors }).is_err() {
+            let message = format!("more than {} devices in one VM", compiled::MAX_DEVICES);
+            reader.error(table.span.clone(), message, "leave some out");
+            break;
+        }
+    }
+    devices
+}
+
+/// What a device table says of its slot: nothing, something unreadable, or a slot; and where.
+type Slot = Option<(Option<GuestSlot>, Range<usize>)>;
+
+fn slot(reader: &mut Reader<'_>, table: &Table<'_>) -> Slot {
+    let (text, span) = reader.text(table, "slot")?;
+    let read = text.parse::<GuestSlot>().ok();
+    if read.is_none() {
+        reader.error(span.clone(), "this is no slot", "write bus:device.function, for example \"00:08.0\"");
+    }
+    Some((read, span))
+}
+
+/// The lowest slot that no device of the VM names and none was given.
+fn free_slot(named: &[Slot], taken: impl Fn(&GuestSlot) -> bool) -> GuestSlot {
+    let slots = (1..32).map(|device| GuestSlot { bus: 0, function: DevFn(device << 3) });
+    let named = |slot: &GuestSlot| {
+        named
+            .iter()
+            .flatten()
+            .any(|(other, _)| other.is_some_and(|other| other.function.0 & !7 == slot.function.0))
+    };
+    // A VM has fewer devices than its bus has slots.
+    slots
+        .into_iter()
+        .find(|slot| !named(slot) && !taken(slot))
+        .unwrap_or(GuestSlot { bus: 0, function: DevFn(8) })
+}
+
+fn location(reader: &mut Reader<'_>, text: &str, span: Range<usize>) -> Option<Location> {
+    match text.parse::<Location>() {
+        Ok(location) => {
+            if let Location::Address(_) = location {
+                let help = "firmware may renumber buses; write the physical path (\"/00:1c.0/00.0\") that the boot \
+                            log shows for it";
+                reader.warning(span, "this is a bus address", help);
+            }
+            Some(location)
+        }
+        Err(error) => {
+            reader.error(span, "this is no physical path", error.to_string());
+            None
+        }
+    }
+}
+
+/// Every key of the language with its state, for the tool's help: `(table, key, built)`.
+pub fn keys() -> impl Iterator<Item = (&'static str, &'static str, bool)> {
+    let sections: [&'static Section; 5] =
+        [&language::TOP, &language::SYSTEM, &language::PCI, &language::VM, &language::DEVICE];
+    sections.into_iter().flat_map(|section| {
+        section.keys.iter().map(|(key, status)| (section.name, *key, *status == language::Status::Built))
+    })
+}

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What a hostile guest would have its device do. The device can't tell whether its accesses were let through, so the verdict is the host's:
+//! it looks at the memory aimed at and at the log of DMA faults.
+
+use crate::device::{Edu, Transfer, runs};
+use crate::selftest::pattern;
+use alloc::vec;
+use guest_runtime::checks::Checks;
+use guest_runtime::pci::Message;
+use guest_runtime::{dma::Buffer, irq, println, time};
+
+const BYTES: usize = 64;
+
+/// Writes 64 bytes by DMA to `address`.
+pub fn write(edu: &Edu, address: u64, checks: &mut Checks) {
+    let mut from = Buffer::new(BYTES);
+    from.write(0, &pattern(BYTES));
+    let loaded = edu.dma(Transfer::FromRam(from.address()), BYTES);
+    let done = loaded && edu.dma(Transfer::ToRam(address), BYTES);
+    println!(
+        "edu: dma-to {address:#x}, {BYTES} bytes: {}",
+        if done { "the device is done" } else { "the device hangs" }
+    );
+    checks.equal("dma-to-command-ends", done, true);
+}
+
+/// Reads 64 bytes by DMA from `address` and prints what came.
+pub fn read(edu: &Edu, address: u64, checks: &mut Checks) {
+    let mut memory = Buffer::new(BYTES);
+    memory.write(0, &pattern(BYTES));
+    // Known content first: where the read is blocked, the device's buffer keeps it or holds zeros.
+    let loaded = edu.dma(Transfer::FromRam(memory.address()), BYTES);
+    let done = loaded
+        && edu.dma(Transfer::FromRam(address), BYTES)
+        && edu.dma(Transfer::ToRam(memory.address()), BYTES);
+    checks.equal("dma-from-commands-end", done, true);
+    let mut got = vec![0; BYTES];
+    memory.read(0, &mut got);
+    let kind = if got == pattern(BYTES) {
+        "unchanged"
+    } else if got.iter().all(|byte| *byte == 0) {
+        "zeros"
+    } else {
+        "foreign bytes"
+    };
+    println!("edu: dma-from {address:#x}, {BYTES} bytes: {kind}");
+    for row in got.chunks(16) {
+        println!("edu:   {row:02x?}");
+    }
+}
+
+/// Programs the message of another remapping entry (Intel VT-d specification, section 5.1.2.2: remappable format) and rings.
+pub fn foreign_handle(edu: &Edu, handle: u16, checks: &mut Checks) {
+    let (before, all) = (runs(), irq::total());
+    let low = u64::from(handle & 0x7fff) << 5 | u64::from(handle >> 15) << 2;
+    edu.program(Message { address: 0xfee0_0000 | 1 << 4 | low, data: 0 });
+    for _ in 0..3 {
+        edu.raise(1);
+        irq::wait_until(time::now() + 50_000_000, || runs() > before);
+        edu.acknowledge();
+    }
+    println!("edu: msi-handle {handle}: {} runs of the own handler", runs() - before);
+    checks.equal("msi-handle-raises-nothing", runs() - before, 0);
+    checks.equal("msi-handle-only-timers", irq::total() - all, 3);
+
+    edu.program(edu.own_message());
+    edu.raise(1);
+    let woken = irq::wait_until(time::now() + 1_000_000_000, || runs() > before);
+    edu.acknowledge();
+    checks.equal("msi-works-again", woken, true);
+}

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Start-up and the loop: frames in, answers, frames out, sleep.
+
+use crate::alarm::Alarm;
+use crate::nic::{Nic, NicError};
+use crate::page::{self, Counters, Device, Identity};
+use crate::server::{PORT, Server};
+use crate::settings::Settings;
+use alloc::{format, string::ToString, vec::Vec};
+use guest_runtime::{apic, boot, cpu, cpuid, heap_usage, irq, memory, pci, println, time};
+use smoltcp::iface::{Config, Interface};
+use smoltcp::time::Instant;
+use smoltcp::wire::{EthernetAddress, IpAddress, IpCidr};
+
+/// The exit code where the command line can't be read or there is no network.
+const UNUSABLE: u32 = 2;
+
+pub fn main() -> u32 {
+    let settings = match Settings::parse(boot::command_line()) {
+        Ok(settings) => settings,
+        Err(word) => {
+            println!("http: \"{word}\" is no address");
+            return UNUSABLE;
+        }
+    };
+    let mut nic = match Nic::find() {
+        Ok(nic) => nic,
+        Err(why) => {
+            println!("http: {why}");
+            return UNUSABLE;
+        }
+    };
+    let mut interface = new_interface(&mut nic, settings);
+    let identity = identify(&nic, settings);
+    println!("http: listening on http://{}/", identity.address);
+    let why = serve(&mut nic, &mut interface, &identity);
+    println!("http: stopped: {why}");
+    UNUSABLE
+}
+
+fn now() -> Instant {
+    Instant::from_micros((time::now() / 1000) as i64)
+}
+
+fn new_interface(nic: &mut Nic, settings: Settings) -> Interface {
+    let mut config = Config::new(EthernetAddress(nic.mac()).into());
+    // Initial sequence numbers hang on it; the time of the start is a poor guess-proofing, but all there is without RDRAND.
+    config.random_seed = cpu::random().unwrap_or_else(cpu::rdtsc);
+    let mut interface = Interface::new(config, nic, now());
+    interface.update_ip_addrs(|addresses| {
+        let full = addresses.push(IpCidr::new(IpAddress::Ipv4(settings.address), settings.prefix));
+        debug_assert!(full.is_ok(), "there is room for one address");
+    });
+    if let Some(gateway) = settings.gateway {
+        let full = interface.routes_mut().add_default_ipv4_route(gateway);
+        debug_assert!(full.is_ok(), "there is room for one route");
+    }
+    interface
+}
+
+/// Asks everything once: reading configuration space costs exits.
+fn identify(nic: &Nic, settings: Settings) -> Identity {
+    let mut devices = Vec::new();
+    pci::for_each(|function| {
+        let ids = function.ids();
+        let address = function.address().to_string();
+        devices.push(Device { address, ids: (ids.vendor, ids.device), class: ids.class });
+    });
+    Identity {
+        cpu: cpuid::vendor().to_string(),
+        hypervisor: cpuid::hypervisor().map_or("none".into(), |name| name.to_string()),
+        memory: memory::usable_bytes(boot::memory_map()) / 1024,
+        address: format!("{}:{PORT}", settings.address),
+        mac: nic.mac(),
+        devices,
+    }
+}
+
+/// Serves until the device fails.
+fn serve(nic: &mut Nic, interface: &mut Interface, identity: &Identity) -> NicError {
+    let mut server = Server::new();
+    let mut alarm = Alarm::default();
+    let mut requests = 0;
+    let vectors = nic.vectors();
+    let mut config_changes = 0;
+    let mut page = || {
+        requests += 1;
+        let counters = Counters {
+            uptime: time::now(),
+            heap: heap_usage().0 as u64 / 1024,
+            receive: irq::count(vectors.receive),
+            transmit: irq::count(vectors.transmit),
+            config: irq::count(vectors.config),
+            timer: irq::timer_count(),
+            requests,
+        };
+        page::render(identity, &counters)
+    };
+    loop {
+        // Interrupts are off here; they only ever come while sleeping.
+        interface.poll(now(), nic, server.sockets());
+        server.serve(time::now(), &mut page);
+        // What was just written goes out, and what came meanwhile is taken.
+        interface.poll(now(), nic, server.sockets());
+        nic.flush();
+        if let Some(error) = nic.failure() {
+            return NicError::Queue(error);
+        }
+        if irq::count(vectors.config) != config_changes {
+            config_changes = irq::count(vectors.config);
+            if nic.needs_reset() {
+                return NicError::Queue(virtio_drivers::Error::IoError);
+            }
+        }
+
+        let smoltcp_deadline =
+            interface.poll_at(now(), server.sockets()).map(|at| at.total_micros() as u64 * 1000);
+        let deadline = [smoltcp_deadline, server.next_deadline()].into_iter().flatten().min();
+        let time = time::now();
+        let work_left = deadline.is_some_and(|deadline| deadline <= time) && !nic.is_stuck();
+        if !work_left && nic.prepare_to_sleep() {
+            if let Some(nanoseconds) = alarm.set(time, deadline) {
+                apic::arm(nanoseconds);
+            }
+            irq::wait();
+        }
+        nic.woken();
+    }
+}

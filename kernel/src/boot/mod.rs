@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! From the loader to the first user instruction.
+
+mod entry;
+mod firmware;
+mod memory;
+mod params;
+mod root_server;
+
+use core::fmt;
+
+use sel4_abi::bootinfo as bi;
+
+use crate::arch::{self, apic, cpu, entry as traps, ioapic, serial, tables, time, window};
+use crate::iommu::{self, BootEnv};
+use crate::kernel::KERNEL;
+use crate::klog;
+use crate::virt;
+use memory::Ranges;
+use params::Params;
+
+unsafe extern "C" {
+    static kernel_phys_start: u8;
+    static kernel_phys_end: u8;
+}
+
+/// Everything that boot knows and the root server is told.
+pub struct Machine {
+    params: Params,
+    /// RAM that nobody has.
+    free: Ranges,
+    firmware: firmware::Firmware,
+    extensions: bi::Extensions,
+    iopt_levels: u64,
+}
+
+/// Stops with a sentence on COM1.
+fn give_up(why: &str) -> ! {
+    klog!("cannot start: {why}");
+    arch::halt()
+}
+
+/// The kernel's first Rust code; interrupts are off.
+extern "C" fn start(magic: u32, info: u32) -> ! {
+    serial::init();
+    klog!("Postern kernel {}", env!("CARGO_PKG_VERSION"));
+    if let Err(why) = cpu::init() {
+        give_up(why);
+    }
+    tables::init();
+    let params = Params::parse(magic, u64::from(info)).unwrap_or_else(|why| give_up(why));
+    let Some((module, module_end)) = params.module else {
+        give_up("no boot module: a root server image is needed (QEMU: -initrd)")
+    };
+    let (mut free, top) = free_memory(&params);
+    let (start, end) = (&raw const kernel_phys_start as u64, &raw const kernel_phys_end as u64);
+    free.remove(start, end.next_multiple_of(4096));
+    free.remove(module & !0xfff, module_end.next_multiple_of(4096));
+    window::build(top, || free.alloc(4096, 4096).unwrap_or_else(|| give_up("no memory for page tables")));
+
+    let firmware = firmware::read(&params);
+    mask_8259();
+    apic::init(firmware.local_apic);
+    time::calibrate();
+    let virtualization = virt::init(&mut |n| {
+        free.alloc(4096 * n as u64, 4096).unwrap_or_else(|| give_up("no memory for virtualization"))
+    });
+    let backend = match virtualization {
+        Ok(kind) => kind as u32,
+        Err(why) => {
+            klog!("no virtual machine can run: {why}");
+            bi::BACKEND_NONE
+        }
+    };
+    let info = if params.has("disable_iommu") {
+        klog!("iommu: disabled by the command line: DMA and interrupts are not remapped");
+        iommu::Info::default()
+    } else {
+        let mut env = Env { free: &mut free };
+        firmware.with_dmar(|dmar| iommu::init(&mut env, dmar, !params.has("intremap=off")))
+    };
+    for io in &firmware.io_apics {
+        ioapic::add(io.0, io.1);
+    }
+    let mut machine = Machine {
+        params,
+        free,
+        firmware,
+        extensions: extensions(&info, backend),
+        iopt_levels: u64::from(info.levels),
+    };
+    // SAFETY: boot is the kernel's only user until it leaves.
+    let k = unsafe { KERNEL.get() };
+    root_server::create(k, &mut machine, module, module_end).unwrap_or_else(|why| give_up(why));
+    traps::leave(k)
+}
+
+fn extensions(info: &iommu::Info, backend: u32) -> bi::Extensions {
+    let bit = |on: bool, feature: u32| if on { feature } else { 0 };
+    bi::Extensions {
+        version: 1,
+        features: bit(info.dma_remapping, bi::FEATURE_DMA_REMAPPING)
+            | bit(info.interrupt_remapping, bi::FEATURE_INTERRUPT_REMAPPING)
+            | bit(info.page_sizes_2m, bi::FEATURE_DMA_2M)
+            | bit(info.page_sizes_1g, bi::FEATURE_DMA_1G)
+            | bit(info.fault_reports, bi::FEATURE_DMA_FAULTS),
+        vcpu_backend: backend,
+        irte_count: info.irte_count,
+        first_label: sel4_abi::label::FIRST_EXTENSION as u32,
+        first_type: sel4_abi::object::ObjectType::IoPermissionMap as u32,
+        dma_fault_slot: 0,
+    }
+}
+
+/// RAM above 1 MiB and inside the window, and where RAM ends.
+fn free_memory(params: &Params) -> (Ranges, u64) {
+    let mut free = Ranges::new();
+    let mut top = 1 << 32;
+    for r in params.regions.iter().filter(|r| r.kind == 1) {
+        let start = r.base.next_multiple_of(4096).max(1 << 20);
+        let end = (r.base.saturating_add(r.length) & !0xfff).min(window::WINDOW_BYTES);
+        free.push(start, end);
+        top = top.max(end);
+    }
+    (free, top)
+}
+
+/// Moves the two 8259s out of the way of exceptions and masks them.
+fn mask_8259() {
+    for (port, value) in
+        [(0x20, 0x11), (0xa0, 0x11), (0x21, 0x20), (0xa1, 0x28), (0x21, 4), (0xa1, 2), (0x21, 1), (0xa1, 1), (0x21, 0xff), (0xa1, 0xff)]
+    {
+        arch::port_write(port, 1, value);
+    }
+}
+
+struct Env<'a> {
+    free: &'a mut Ranges,
+}
+
+impl BootEnv for Env<'_> {
+    fn alloc_frames(&mut self, count: usize, align: u64) -> Option<u64> {
+        self.free.alloc(4096 * count as u64, align.max(4096))
+    }
+    fn map_device(&mut self, paddr: u64, length: u64) -> *mut u8 {
+        window::map_device(paddr, length)
+    }
+    fn read_config(&mut self, bus: u8, device: u8, function: u8, offset: u16) -> u32 {
+        if offset >= 256 {
+            return u32::MAX;
+        }
+        let address = 1 << 31 | u32::from(bus) << 16 | u32::from(device) << 11 | u32::from(function) << 8;
+        arch::port_write(0xcf8, 4, address | u32::from(offset & 0xfc));
+        arch::port_read(0xcfc, 4)
+    }
+    fn apic_id(&self) -> u8 {
+        apic::id() as u8
+    }
+    fn log(&mut self, line: fmt::Arguments<'_>) {
+        klog!("{line}");
+    }
+}
+
+#[panic_handler]
+fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
+    match info.location() {
+        Some(at) => klog!("PANIC: {} at {}:{}", info.message(), at.file(), at.line()),
+        None => klog!("PANIC: {}", info.message()),
+    }
+    arch::halt()
+}

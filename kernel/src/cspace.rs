@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Capability addresses: from a root CNode, bit by bit, to a slot.
+
+use sel4_abi::LookupFailure;
+
+use crate::cap::Cap;
+use crate::cdt::SlotRef;
+use crate::error::{SysError, SysResult};
+use crate::object::cnode::CNode;
+
+/// Bits of a capability address.
+pub const WORD_BITS: u32 = 64;
+
+/// Where an address led: a slot, and how many of its bits were left when a capability that is not a CNode stopped it.
+#[derive(Clone, Copy)]
+pub struct Resolved {
+    /// The slot.
+    pub slot: SlotRef,
+    /// Address bits not used.
+    pub bits_left: u32,
+}
+
+/// Resolves the low `bits` bits of `address`, starting at `root`.
+///
+/// # Errors
+/// As the ABI names them; bits are counted as they were when the failing level was looked at.
+#[inline]
+pub fn resolve(root: Cap, address: u64, bits: u32) -> Result<Resolved, LookupFailure> {
+    let Cap::CNode(mut node) = root else { return Err(LookupFailure::InvalidRoot) };
+    let mut left = bits;
+    loop {
+        let (guard_bits, radix) = (u32::from(node.guard_bits), u32::from(node.radix));
+        let level = guard_bits + radix;
+        let guard = if guard_bits == 0 { 0 } else { address.checked_shr(left.wrapping_sub(guard_bits)).unwrap_or(0) & mask(guard_bits) };
+        if guard_bits > left || guard != node.guard {
+            return Err(LookupFailure::GuardMismatch {
+                bits_left: u64::from(left),
+                guard: node.guard,
+                guard_bits: u64::from(guard_bits),
+            });
+        }
+        if level > left {
+            return Err(LookupFailure::DepthMismatch { bits_left: u64::from(left), bits_found: u64::from(level) });
+        }
+        let index = (address >> (left - level)) & mask(radix);
+        let slot = node.slot(index);
+        left -= level;
+        if left == 0 || level == 0 {
+            return Ok(Resolved { slot, bits_left: left });
+        }
+        match slot.cap() {
+            Cap::CNode(next) => node = next,
+            _ => return Ok(Resolved { slot, bits_left: left }),
+        }
+    }
+}
+
+const fn mask(bits: u32) -> u64 {
+    if bits >= 64 { u64::MAX } else { (1 << bits) - 1 }
+}
+
+/// The slot whose capability is invoked by `address`: all bits count, and a capability met earlier ends the walk.
+///
+/// # Errors
+/// As [`resolve`].
+#[inline]
+pub fn lookup_slot(root: Cap, address: u64) -> Result<SlotRef, LookupFailure> {
+    resolve(root, address, WORD_BITS).map(|r| r.slot)
+}
+
+/// The slot for an operation on slots: exactly `depth` bits of `index`, from the CNode `root`. `source` says for which lookup an error is
+/// reported.
+///
+/// # Errors
+/// FailedLookup when the root is not a CNode or the address does not resolve; RangeError(1, 64) for a depth out of range.
+pub fn target_slot(root: Cap, index: u64, depth: u64, source: bool) -> SysResult<SlotRef> {
+    if !matches!(root, Cap::CNode(_)) {
+        return Err(SysError::Lookup(source, LookupFailure::InvalidRoot));
+    }
+    if !(1..=u64::from(WORD_BITS)).contains(&depth) {
+        return Err(SysError::Range(1, u64::from(WORD_BITS)));
+    }
+    let found = resolve(root, index, depth as u32).map_err(|f| SysError::Lookup(source, f))?;
+    if found.bits_left != 0 {
+        let failure = LookupFailure::DepthMismatch { bits_left: u64::from(found.bits_left), bits_found: 0 };
+        return Err(SysError::Lookup(source, failure));
+    }
+    Ok(found.slot)
+}
+
+/// The CNode at `index`/`depth` below `root`; depth 0 is `root` itself (`Untyped_Retype`).
+///
+/// # Errors
+/// As [`target_slot`]; not a CNode is FailedLookup, MissingCapability with the depth as bits left.
+pub fn target_cnode(root: Cap, index: u64, depth: u64) -> SysResult<CNode> {
+    let cap = if depth == 0 { root } else { target_slot(root, index, depth, false)?.cap() };
+    match cap {
+        Cap::CNode(c) => Ok(c),
+        _ => Err(SysError::Lookup(false, LookupFailure::MissingCapability { bits_left: depth })),
+    }
+}

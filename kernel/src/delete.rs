@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Deleting capabilities, and taking apart the objects whose last capability goes.
+//!
+//! Taking apart a CNode or a thread deletes the capabilities in its slots, which may be the last ones of further such objects, and
+//! so on, in circles too. Each object in the middle of that is a *zombie*: its last capability stays where it is, as a zombie
+//! capability, so that the object's memory can't be reused; all zombies form a stack (`Kernel::dying`) whose top is worked on. A slot of
+//! the top that holds a zombie further down (a circle) is exchanged with the slot that holds the top's own zombie: an object that
+//! holds its own zombie is done when nothing else is left. Every step is a preemption point; the system call starts
+//! again and finds the stack as it was.
+
+use crate::arch;
+use crate::asid;
+use crate::cap::{Cap, Slot, Zombie};
+use crate::cdt::{self, SlotRef};
+use crate::error::SysResult;
+use crate::ipc;
+use crate::kernel::Kernel;
+use crate::object::cnode::slot_at;
+use crate::object::notification::Notification;
+use crate::object::sched_context::SchedContext;
+use crate::object::tcb::{self, Tcb, ThreadState};
+use crate::ptr::Ptr;
+use crate::vspace;
+
+/// Empties `target`.
+///
+/// # Errors
+/// Preempted: the call is to be made again.
+pub fn delete(k: &mut Kernel, target: SlotRef) -> SysResult {
+    loop {
+        match target.cap() {
+            Cap::Null => return Ok(()),
+            Cap::Zombie(_) => step(k)?,
+            _ => take_out(k, target),
+        }
+        if target.is_empty() {
+            return Ok(());
+        }
+        k.preempt()?;
+    }
+}
+
+/// Deletes everything derived from `slot`.
+///
+/// # Errors
+/// Preempted: the call is to be made again.
+pub fn revoke(k: &mut Kernel, slot: SlotRef) -> SysResult {
+    while let Some(child) = cdt::first_child(slot) {
+        delete(k, child)?;
+        k.preempt()?;
+    }
+    Ok(())
+}
+
+/// Empties a slot whose capability is no zombie; or, when it was the last one of an object with slots, makes it a zombie.
+fn take_out(k: &mut Kernel, slot: SlotRef) {
+    let cap = slot.cap();
+    let last = cdt::is_final(slot);
+    let zombie = match cap {
+        Cap::CNode(c) if last => Some((c.slots.paddr(), c.len(), false)),
+        Cap::Thread(t) if last => {
+            end_thread(k, t);
+            Some((t.slot(0).paddr(), tcb::slot::COUNT as u64, true))
+        }
+        _ => None,
+    };
+    match zombie {
+        Some((paddr, remaining, thread)) => {
+            let below = k.dying.map_or(0, |s| s.paddr());
+            slot.set(Cap::Zombie(Zombie { paddr, remaining, thread, below }));
+            k.dying = Some(slot);
+        }
+        None => {
+            finalize(k, cap, last);
+            cdt::remove(slot);
+        }
+    }
+}
+
+fn at(paddr: u64) -> Option<SlotRef> {
+    // SAFETY: zombies' links are addresses of slots with zombies, which stay until they are popped.
+    (paddr != 0).then(|| unsafe { Ptr::from_paddr(paddr) })
+}
+
+/// One step of taking apart the object on top of the stack.
+fn step(k: &mut Kernel) -> SysResult {
+    let Some(top) = k.dying else { return Ok(()) };
+    let Cap::Zombie(z) = top.cap() else { return Ok(()) };
+    if z.remaining == 0 {
+        k.dying = at(z.below);
+        cdt::remove(top);
+        return Ok(());
+    }
+    // SAFETY: the zombie's object has at least `remaining` slots, and its memory is held by the zombie.
+    let slot = unsafe { slot_at(Ptr::<Slot>::from_paddr(z.paddr), z.remaining - 1) };
+    match slot.cap() {
+        Cap::Zombie(_) if slot != top => {
+            relink(k, slot, top);
+            return Ok(());
+        }
+        Cap::Null | Cap::Zombie(_) => {}
+        _ => {
+            take_out(k, slot);
+            if !slot.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+    top.set(Cap::Zombie(Zombie { remaining: z.remaining - 1, ..z }));
+    Ok(())
+}
+
+/// Exchanges the zombie on top of the stack with the one in `slot`, further down, and mends the stack's links.
+fn relink(k: &mut Kernel, slot: SlotRef, top: SlotRef) {
+    let (old, new) = (slot.paddr(), top.paddr());
+    cdt::swap(slot, top);
+    k.dying = Some(slot);
+    let mut s = Some(slot);
+    while let Some(x) = s
+        && let Cap::Zombie(z) = x.cap()
+    {
+        if z.below == old {
+            x.set(Cap::Zombie(Zombie { below: new, ..z }));
+            return;
+        }
+        s = at(z.below);
+    }
+}
+
+/// What else has to happen when a capability goes; `last` says that it was its object's last.
+fn finalize(k: &mut Kernel, cap: Cap, last: bool) {
+    match cap {
+        Cap::Frame(f) => vspace::unmap_frame(k, f),
+        Cap::Endpoint { object, .. } if last => ipc::cancel_all(k, object),
+        Cap::Notification { object, .. } if last => end_notification(k, object),
+        Cap::Reply { object, .. } if last => {
+            if let Some(t) = object.tcb.get() {
+                ipc::cancel(k, t);
+            }
+            crate::object::reply::Reply::unlink(object);
+        }
+        Cap::SchedContext { object, .. } if last => end_sched_context(k, object),
+        Cap::Table(t) if last => vspace::unmap_table(k, t, false),
+        Cap::EptTable(t) if last => vspace::unmap_table(k, t, true),
+        Cap::Pml4(r) | Cap::EptPml4(r) if last => asid::release(k, r),
+        Cap::AsidPool { index, .. } if last => asid::delete_pool(k, index),
+        Cap::IrqHandler(irq) if last => crate::irq::end_handler(k, irq),
+        Cap::IoPort { first, last: end } if last => k.ports.free(first, end),
+        #[cfg(target_os = "none")]
+        Cap::IoSpace { rid, domain } if last && domain != 0 => crate::object::iospace::end_space(rid, domain),
+        #[cfg(target_os = "none")]
+        Cap::IoPageTable(t) if last => crate::object::iospace::end_table(t),
+        #[cfg(target_os = "none")]
+        Cap::Vcpu(paddr) if last => crate::object::vcpu::end_vcpu(k, paddr),
+        #[cfg(target_os = "none")]
+        Cap::IoPermissionMap(paddr) if last => crate::object::vcpu::end_permission_map(paddr),
+        _ => {}
+    }
+}
+
+/// Stops a thread.
+pub fn suspend(k: &mut Kernel, t: Ptr<Tcb>) {
+    ipc::cancel(k, t);
+    if t.state.get() == ThreadState::RunningVm {
+        #[cfg(target_os = "none")]
+        crate::object::vcpu::leave(t);
+    }
+    t.state.set(ThreadState::Inactive);
+    k.sched.dequeue(t);
+    if k.sched.current == Some(t) {
+        k.sched.request();
+    }
+}
+
+fn end_thread(k: &mut Kernel, t: Ptr<Tcb>) {
+    suspend(k, t);
+    unbind_notification(t);
+    if let Some(sc) = t.sc.get() {
+        unbind_sc(k, sc);
+    }
+    if k.sched.current == Some(t) {
+        k.sched.charge();
+        k.sched.current = None;
+    }
+    #[cfg(target_os = "none")]
+    crate::object::vcpu::unbind_thread(k, t);
+    arch::fpu_forget(t);
+    arch::forget_thread(t);
+}
+
+fn end_notification(k: &mut Kernel, n: Ptr<Notification>) {
+    if let Some(t) = n.bound.take() {
+        t.bound_notification.set(None);
+    }
+    if let Some(sc) = n.sc.take() {
+        sc.notification.set(None);
+    }
+    ipc::cancel_all_signals(k, n);
+}
+
+/// Unbinds a thread's notification.
+pub fn unbind_notification(t: Ptr<Tcb>) {
+    if let Some(n) = t.bound_notification.take() {
+        n.bound.set(None);
+    }
+}
+
+/// Takes the scheduling context away from its thread.
+pub fn unbind_sc(k: &mut Kernel, sc: Ptr<SchedContext>) {
+    k.sched.forget_sc(sc);
+    if let Some(t) = sc.tcb.take() {
+        k.sched.dequeue(t);
+        t.sc.set(None);
+        k.sched.request();
+    }
+}
+
+fn end_sched_context(k: &mut Kernel, sc: Ptr<SchedContext>) {
+    unbind_sc(k, sc);
+    if let Some(n) = sc.notification.take() {
+        n.sc.set(None);
+    }
+    if let Some(r) = sc.reply.take() {
+        r.sc.set(None);
+    }
+    if let Some(t) = sc.yield_from.take() {
+        t.yield_to.set(None);
+    }
+}
+

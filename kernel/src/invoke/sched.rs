@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Scheduling contexts, their control, and domains.
+
+use sel4_abi::label;
+use sel4_abi::object::{REFILL_BYTES, SCHED_CONTEXT_CORE_BYTES};
+use sel4_abi::sched::{FLAG_SPORADIC, MIN_BUDGET_US};
+
+use super::Invocation;
+use crate::arch;
+use crate::cap::Cap;
+use crate::delete::unbind_sc;
+use crate::error::{SysError, SysResult};
+use crate::kernel::Kernel;
+use crate::object::sched_context::SchedContext;
+use crate::ptr::Ptr;
+
+/// `SchedControl_ConfigureFlags`.
+pub fn control(k: &mut Kernel, i: &Invocation, core: u16) -> SysResult<usize> {
+    if i.label != label::SCHED_CONTROL_CONFIGURE_FLAGS {
+        return Err(SysError::IllegalOperation);
+    }
+    i.need(5, 1)?;
+    let (budget, period, extra, badge, flags) = (i.arg(0), i.arg(1), i.arg(2), i.arg(3), i.arg(4));
+    let per_us = arch::ticks_per_us();
+    let max = u64::MAX / per_us / 8;
+    for time in [budget, period] {
+        if !(MIN_BUDGET_US..=max).contains(&time) {
+            return Err(SysError::Range(MIN_BUDGET_US, max));
+        }
+    }
+    if budget > period {
+        return Err(SysError::Range(MIN_BUDGET_US, period));
+    }
+    let Cap::SchedContext { object: sc, size_bits } = i.cap(0)? else { return Err(SysError::InvalidCapability(1)) };
+    let room = ((1u64 << size_bits) - SCHED_CONTEXT_CORE_BYTES as u64) / REFILL_BYTES as u64;
+    if extra > room {
+        return Err(SysError::Range(0, room));
+    }
+    k.sched.forget_sc(sc);
+    sc.budget.set(budget * per_us);
+    sc.period.set(period * per_us);
+    sc.remaining.set(budget * per_us);
+    sc.refilled_at.set(arch::now());
+    sc.extra_refills.set(extra);
+    sc.badge.set(badge);
+    sc.core.set(u64::from(core));
+    sc.flags.set(flags & FLAG_SPORADIC);
+    if let Some(t) = sc.tcb.get() {
+        k.sched.dequeue(t);
+        k.sched.wake(t);
+        k.sched.request();
+    }
+    Ok(0)
+}
+
+/// Methods of a scheduling context.
+pub fn context(k: &mut Kernel, i: &Invocation, sc: Ptr<SchedContext>) -> SysResult<usize> {
+    match i.label {
+        label::SCHED_CONTEXT_BIND => {
+            i.need(0, 1)?;
+            bind(k, sc, i.cap(0)?)?;
+        }
+        label::SCHED_CONTEXT_UNBIND => {
+            if sc.tcb.get().is_some() && sc.tcb.get() == k.sched.current {
+                return Err(SysError::IllegalOperation);
+            }
+            unbind_sc(k, sc);
+            unbind_notification(sc);
+        }
+        label::SCHED_CONTEXT_UNBIND_OBJECT => {
+            i.need(0, 1)?;
+            match i.cap(0)? {
+                Cap::Thread(t) if sc.tcb.get() == Some(t) && k.sched.current != Some(t) => unbind_sc(k, sc),
+                Cap::Notification { object, .. } if sc.notification.get() == Some(object) => unbind_notification(sc),
+                Cap::Thread(_) | Cap::Notification { .. } => return Err(SysError::IllegalOperation),
+                _ => return Err(SysError::InvalidCapability(1)),
+            }
+        }
+        label::SCHED_CONTEXT_CONSUMED => {
+            k.sched.charge();
+            return Ok(i.reply(&[sc.consumed.replace(0) / arch::ticks_per_us()]));
+        }
+        // YieldTo is not built yet: `docs/abi.md`.
+        _ => return Err(SysError::IllegalOperation),
+    }
+    Ok(0)
+}
+
+fn bind(k: &mut Kernel, sc: Ptr<SchedContext>, cap: Cap) -> SysResult {
+    match cap {
+        Cap::Thread(t) => {
+            if sc.tcb.get().is_some() || sc.notification.get().is_some() || t.sc.get().is_some() {
+                return Err(SysError::IllegalOperation);
+            }
+            bind_thread(k, sc, t);
+        }
+        Cap::Notification { object, .. } => {
+            if sc.tcb.get().is_some() || sc.notification.get().is_some() || object.sc.get().is_some() {
+                return Err(SysError::IllegalOperation);
+            }
+            object.sc.set(Some(sc));
+            sc.notification.set(Some(object));
+        }
+        _ => return Err(SysError::InvalidCapability(1)),
+    }
+    Ok(())
+}
+
+/// Gives a thread without one a scheduling context.
+pub fn bind_thread(k: &mut Kernel, sc: Ptr<SchedContext>, t: Ptr<crate::object::tcb::Tcb>) {
+    sc.tcb.set(Some(t));
+    t.sc.set(Some(sc));
+    k.sched.wake(t);
+}
+
+fn unbind_notification(sc: Ptr<SchedContext>) {
+    if let Some(n) = sc.notification.take() {
+        n.sc.set(None);
+    }
+}
+
+/// Methods of the domain capability. There is one domain.
+pub fn domain(_k: &mut Kernel, i: &Invocation) -> SysResult<usize> {
+    match i.label {
+        label::DOMAIN_SET_SET => {
+            i.need(1, 1)?;
+            if i.arg(0) & 0xff != 0 {
+                return Err(SysError::InvalidArgument(0));
+            }
+            match i.cap(0)? {
+                Cap::Thread(_) => Ok(0),
+                _ => Err(SysError::InvalidArgument(1)),
+            }
+        }
+        _ => Err(SysError::IllegalOperation),
+    }
+}

@@ -1,0 +1,345 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Sending, receiving, replying, signalling.
+
+use sel4_abi::message::CapRights;
+
+use crate::fault;
+use crate::kernel::Kernel;
+use crate::object::endpoint::{Endpoint, EndpointState};
+use crate::object::notification::{Notification, NotificationState};
+use crate::object::reply::Reply;
+use crate::object::sched_context::SchedContext;
+use crate::object::tcb::{Tcb, ThreadState};
+use crate::ptr::Ptr;
+use crate::transfer;
+
+/// How to send.
+#[derive(Clone, Copy)]
+pub struct SendMode {
+    /// Wait for a receiver.
+    pub blocking: bool,
+    /// Wait for a reply.
+    pub call: bool,
+    /// Lend the scheduling context to a receiver without one.
+    pub donate: bool,
+}
+
+/// Sends the current message (or fault) of `tcb` through an endpoint. Of `rights`, grant and grant-reply count.
+#[inline]
+pub fn send(k: &mut Kernel, tcb: Ptr<Tcb>, ep: Ptr<Endpoint>, badge: u64, mode: SendMode, rights: CapRights) {
+    if ep.state() != EndpointState::Recv {
+        if mode.blocking {
+            tcb.state.set(ThreadState::BlockedOnSend);
+            tcb.endpoint.set(Some(ep));
+            tcb.send_badge.set(badge);
+            tcb.can_grant.set(rights.grant());
+            tcb.can_grant_reply.set(rights.grant_reply());
+            tcb.is_call.set(mode.call);
+            ep.wait(tcb, EndpointState::Send);
+            k.sched.request();
+        }
+        return;
+    }
+    let Some(dest) = ep.pop() else { return };
+    dest.endpoint.set(None);
+    transfer::message(k, tcb, Some(ep), badge, rights.grant(), dest);
+    let reply = dest.reply.take();
+    if let Some(r) = reply {
+        r.tcb.set(None);
+    }
+    if mode.call || tcb.fault.get().is_some() {
+        match reply {
+            Some(r) if rights.grant() || rights.grant_reply() => await_reply(k, tcb, dest, r, mode.donate),
+            _ => {
+                tcb.state.set(ThreadState::Inactive);
+                k.sched.request();
+            }
+        }
+    } else if mode.donate && dest.sc.get().is_none() {
+        donate(k, tcb, dest);
+    }
+    dest.state.set(ThreadState::Running);
+    k.sched.wake(dest);
+}
+
+/// Blocks `caller` until `reply` is used; lends its scheduling context to a callee without one.
+fn await_reply(k: &mut Kernel, caller: Ptr<Tcb>, callee: Ptr<Tcb>, reply: Ptr<Reply>, may_donate: bool) {
+    reply.tcb.set(Some(caller));
+    caller.reply.set(Some(reply));
+    caller.state.set(ThreadState::BlockedOnReply);
+    k.sched.request();
+    if may_donate
+        && callee.sc.get().is_none()
+        && let Some(sc) = caller.sc.get()
+    {
+        Reply::push(reply, sc);
+        donate(k, caller, callee);
+    }
+}
+
+/// Moves the scheduling context of `from`, if it has one, to `to`.
+pub fn donate(k: &mut Kernel, from: Ptr<Tcb>, to: Ptr<Tcb>) {
+    if let Some(sc) = from.sc.take() {
+        k.sched.dequeue(from);
+        bind_sc(k, sc, to);
+    }
+}
+
+fn bind_sc(k: &mut Kernel, sc: Ptr<SchedContext>, to: Ptr<Tcb>) {
+    k.sched.request();
+    sc.tcb.set(Some(to));
+    to.sc.set(Some(sc));
+}
+
+/// Receives on an endpoint with an optional reply object; a bound notification that is active comes first.
+#[inline]
+pub fn receive(k: &mut Kernel, tcb: Ptr<Tcb>, ep: Ptr<Endpoint>, blocking: bool, reply: Option<Ptr<Reply>>) {
+    if let Some(r) = reply
+        && let Some(other) = r.tcb.get()
+        && other != tcb
+    {
+        cancel(k, other);
+    }
+    if let Some(n) = tcb.bound_notification.get()
+        && n.state() == NotificationState::Active
+    {
+        complete_signal(k, n, tcb);
+        return;
+    }
+    if ep.state() != EndpointState::Send {
+        if blocking {
+            tcb.state.set(ThreadState::BlockedOnReceive);
+            tcb.endpoint.set(Some(ep));
+            tcb.reply.set(reply);
+            if let Some(r) = reply {
+                r.tcb.set(Some(tcb));
+            }
+            ep.wait(tcb, EndpointState::Recv);
+            k.sched.request();
+        } else {
+            tcb.context.rdi.set(0);
+        }
+        return;
+    }
+    let Some(sender) = ep.pop() else { return };
+    sender.endpoint.set(None);
+    transfer::message(k, sender, Some(ep), sender.send_badge.get(), sender.can_grant.get(), tcb);
+    if sender.is_call.get() || sender.fault.get().is_some() {
+        match reply {
+            Some(r) if sender.can_grant.get() || sender.can_grant_reply.get() => {
+                let donates = sender.fault.get() == fault::Fault::None;
+                await_reply(k, sender, tcb, r, donates);
+            }
+            _ => sender.state.set(ThreadState::Inactive),
+        }
+    } else {
+        sender.state.set(ThreadState::Running);
+        k.sched.wake(sender);
+    }
+}
+
+/// Replies with the message of `tcb` to whoever waits for `reply`. Nothing happens if nobody does.
+#[inline]
+pub fn reply(k: &mut Kernel, tcb: Ptr<Tcb>, reply: Ptr<Reply>, grant: bool) {
+    let Some(dest) = reply.tcb.get() else { return };
+    if dest.state.get() != ThreadState::BlockedOnReply {
+        return;
+    }
+    release_reply(k, reply, dest);
+    let f = dest.fault.get();
+    if f.is_some() {
+        dest.fault.set(fault::Fault::None);
+        let info = sel4_abi::MessageInfo(tcb.context.rsi.get());
+        let reader = transfer::MessageReader::new(&tcb);
+        let mut words = (0..info.length()).map(|i| reader.get(i));
+        let go = fault::apply_reply(&dest, f, info.label(), &mut words);
+        dest.state.set(if go { ThreadState::Running } else { ThreadState::Inactive });
+    } else {
+        transfer::message(k, tcb, None, 0, grant, dest);
+        dest.state.set(ThreadState::Running);
+    }
+    k.sched.wake(dest);
+}
+
+/// Unties `caller` from the reply object and gives a donated scheduling context back.
+fn release_reply(k: &mut Kernel, reply: Ptr<Reply>, caller: Ptr<Tcb>) {
+    reply.tcb.set(None);
+    caller.reply.set(None);
+    if let Some(sc) = Reply::unlink(reply)
+        && caller.sc.get().is_none()
+    {
+        if let Some(holder) = sc.tcb.get() {
+            k.sched.forget_sc(sc);
+            k.sched.dequeue(holder);
+            holder.sc.set(None);
+        }
+        bind_sc(k, sc, caller);
+    }
+}
+
+/// The thread stops waiting, for whatever it waits, and will execute its system call again if it is resumed.
+pub fn cancel(k: &mut Kernel, tcb: Ptr<Tcb>) {
+    match tcb.state.get() {
+        ThreadState::BlockedOnSend | ThreadState::BlockedOnReceive => {
+            if let Some(ep) = tcb.endpoint.take() {
+                ep.leave(tcb);
+            }
+            if let Some(r) = tcb.reply.take() {
+                r.tcb.set(None);
+            }
+        }
+        ThreadState::BlockedOnNotification => {
+            if let Some(n) = tcb.waiting_for.take() {
+                n.leave(tcb);
+            }
+        }
+        ThreadState::BlockedOnReply => {
+            if let Some(r) = tcb.reply.get() {
+                release_reply(k, r, tcb);
+            }
+        }
+        ThreadState::Inactive | ThreadState::Running | ThreadState::RunningVm => return,
+    }
+    tcb.fault.set(fault::Fault::None);
+    tcb.context.rewind();
+    tcb.state.set(ThreadState::Inactive);
+}
+
+/// A thread that was cancelled because what it waited on is gone tries again, and finds that out.
+pub fn restart(k: &mut Kernel, tcb: Ptr<Tcb>) {
+    cancel(k, tcb);
+    tcb.state.set(ThreadState::Running);
+    k.sched.wake(tcb);
+}
+
+/// Everybody who waits on the endpoint stops waiting.
+pub fn cancel_all(k: &mut Kernel, ep: Ptr<Endpoint>) {
+    while let Some(tcb) = ep.queue.head() {
+        let faulted = tcb.fault.get().is_some();
+        cancel(k, tcb);
+        if !faulted {
+            tcb.state.set(ThreadState::Running);
+            k.sched.wake(tcb);
+        }
+    }
+}
+
+/// Senders with this badge stop waiting.
+pub fn cancel_badged(k: &mut Kernel, ep: Ptr<Endpoint>, badge: u64) {
+    if ep.state() != EndpointState::Send {
+        return;
+    }
+    let mut next = ep.queue.head();
+    while let Some(tcb) = next {
+        next = tcb.ipc_next.get();
+        if tcb.send_badge.get() == badge {
+            let faulted = tcb.fault.get().is_some();
+            cancel(k, tcb);
+            if !faulted {
+                tcb.state.set(ThreadState::Running);
+                k.sched.wake(tcb);
+            }
+        }
+    }
+}
+
+/// Everybody who waits for the notification stops waiting.
+pub fn cancel_all_signals(k: &mut Kernel, n: Ptr<Notification>) {
+    while n.state() == NotificationState::Waiting
+        && let Some(tcb) = n.queue.head()
+    {
+        restart(k, tcb);
+    }
+}
+
+/// Signals a notification.
+#[inline]
+pub fn signal(k: &mut Kernel, n: Ptr<Notification>, badge: u64) {
+    match n.state() {
+        NotificationState::Idle => {
+            if let Some(tcb) = n.bound.get() {
+                match tcb.state.get() {
+                    ThreadState::BlockedOnReceive => {
+                        if let Some(ep) = tcb.endpoint.take() {
+                            ep.leave(tcb);
+                        }
+                        if let Some(r) = tcb.reply.take() {
+                            r.tcb.set(None);
+                        }
+                        deliver(k, n, tcb, badge);
+                        return;
+                    }
+                    ThreadState::RunningVm => {
+                        #[cfg(target_os = "none")]
+                        crate::object::vcpu::leave_for_notification(tcb);
+                        deliver(k, n, tcb, badge);
+                        return;
+                    }
+                    _ => {}
+                }
+            }
+            n.badge.set(badge);
+            n.set_state(NotificationState::Active);
+        }
+        NotificationState::Waiting => {
+            if let Some(tcb) = n.queue.head() {
+                n.leave(tcb);
+                tcb.waiting_for.set(None);
+                deliver(k, n, tcb, badge);
+            }
+        }
+        NotificationState::Active => n.badge.set(n.badge.get() | badge),
+    }
+}
+
+fn deliver(k: &mut Kernel, n: Ptr<Notification>, tcb: Ptr<Tcb>, badge: u64) {
+    tcb.context.rdi.set(badge);
+    tcb.context.rsi.set(0);
+    tcb.state.set(ThreadState::Running);
+    lend_notification_sc(k, n, tcb);
+    k.sched.wake(tcb);
+}
+
+/// A passive thread runs on the notification's scheduling context, if that has one.
+fn lend_notification_sc(k: &mut Kernel, n: Ptr<Notification>, tcb: Ptr<Tcb>) {
+    if tcb.sc.get().is_none()
+        && let Some(sc) = n.sc.get()
+        && sc.tcb.get().is_none()
+    {
+        bind_sc(k, sc, tcb);
+    }
+}
+
+/// A passive thread that waits again gives the notification's scheduling context back.
+pub fn return_notification_sc(k: &mut Kernel, tcb: Ptr<Tcb>, n: Option<Ptr<Notification>>) {
+    if let (Some(sc), Some(n)) = (tcb.sc.get(), n)
+        && n.sc.get() == Some(sc)
+    {
+        k.sched.forget_sc(sc);
+        tcb.sc.set(None);
+        sc.tcb.set(None);
+    }
+}
+
+fn complete_signal(k: &mut Kernel, n: Ptr<Notification>, tcb: Ptr<Tcb>) {
+    let badge = n.take();
+    tcb.context.rdi.set(badge);
+    tcb.context.rsi.set(0);
+    lend_notification_sc(k, n, tcb);
+}
+
+/// Waits for a notification.
+pub fn wait(k: &mut Kernel, tcb: Ptr<Tcb>, n: Ptr<Notification>, blocking: bool) {
+    if n.state() == NotificationState::Active {
+        complete_signal(k, n, tcb);
+    } else if blocking {
+        tcb.state.set(ThreadState::BlockedOnNotification);
+        tcb.waiting_for.set(Some(n));
+        n.queue.insert(tcb);
+        n.set_state(NotificationState::Waiting);
+        return_notification_sc(k, tcb, Some(n));
+        k.sched.request();
+    } else {
+        tcb.context.rdi.set(0);
+    }
+}

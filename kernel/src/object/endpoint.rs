@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Endpoints: a queue of threads, all senders or all receivers.
+
+use core::cell::Cell;
+
+use super::tcb::Tcb;
+use crate::ptr::Ptr;
+
+/// Who waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndpointState {
+    /// Nobody.
+    Idle,
+    /// Senders.
+    Send,
+    /// Receivers.
+    Recv,
+}
+
+/// A queue of blocked threads, the highest priority first, equal ones in order of arrival. The two low bits of `head` are
+/// the owner's state.
+#[repr(C)]
+pub struct WaitQueue {
+    head: Cell<u64>,
+    tail: Cell<Option<Ptr<Tcb>>>,
+}
+
+impl WaitQueue {
+    /// The state bits.
+    pub fn state(&self) -> u64 {
+        self.head.get() & 3
+    }
+    /// Sets the state bits.
+    pub fn set_state(&self, state: u64) {
+        self.head.set(self.head.get() & !3 | state);
+    }
+    /// The first thread.
+    #[inline]
+    pub fn head(&self) -> Option<Ptr<Tcb>> {
+        // SAFETY: a thread leaves the queue before it is deleted.
+        unsafe { Ptr::from_addr(self.head.get() & !3) }
+    }
+    fn set_head(&self, tcb: Option<Ptr<Tcb>>) {
+        self.head.set(tcb.map_or(0, |t| t.addr()) | self.state());
+    }
+
+    /// Puts `tcb` behind the last thread of at least its priority.
+    pub fn insert(&self, tcb: Ptr<Tcb>) {
+        let mut after = self.tail.get();
+        while let Some(t) = after
+            && t.priority.get() < tcb.priority.get()
+        {
+            after = t.ipc_prev.get();
+        }
+        let before = match after {
+            Some(t) => t.ipc_next.replace(Some(tcb)),
+            None => {
+                let old = self.head();
+                self.set_head(Some(tcb));
+                old
+            }
+        };
+        tcb.ipc_prev.set(after);
+        tcb.ipc_next.set(before);
+        match before {
+            Some(t) => t.ipc_prev.set(Some(tcb)),
+            None => self.tail.set(Some(tcb)),
+        }
+    }
+
+    /// Takes `tcb`, which is in this queue, out of it.
+    #[inline]
+    pub fn remove(&self, tcb: Ptr<Tcb>) {
+        let (prev, next) = (tcb.ipc_prev.take(), tcb.ipc_next.take());
+        match prev {
+            Some(p) => p.ipc_next.set(next),
+            None => self.set_head(next),
+        }
+        match next {
+            Some(n) => n.ipc_prev.set(prev),
+            None => self.tail.set(prev),
+        }
+    }
+}
+
+/// An endpoint, 16 bytes.
+#[repr(C)]
+pub struct Endpoint {
+    /// The waiting threads.
+    pub queue: WaitQueue,
+}
+
+const _: () = assert!(core::mem::size_of::<Endpoint>() == 1 << sel4_abi::object::ENDPOINT_BITS);
+
+impl Endpoint {
+    /// Who waits.
+    #[inline]
+    pub fn state(&self) -> EndpointState {
+        match self.queue.state() {
+            0 => EndpointState::Idle,
+            1 => EndpointState::Send,
+            _ => EndpointState::Recv,
+        }
+    }
+
+    /// Adds a waiting thread; the queue then is of kind `state`.
+    pub fn wait(&self, tcb: Ptr<Tcb>, state: EndpointState) {
+        self.queue.insert(tcb);
+        self.queue.set_state(state as u64);
+    }
+
+    /// Takes a waiting thread out.
+    pub fn leave(&self, tcb: Ptr<Tcb>) {
+        self.queue.remove(tcb);
+        if self.queue.head().is_none() {
+            self.queue.set_state(0);
+        }
+    }
+
+    /// Takes out the first waiting thread.
+    pub fn pop(&self) -> Option<Ptr<Tcb>> {
+        let tcb = self.queue.head()?;
+        self.leave(tcb);
+        Some(tcb)
+    }
+}

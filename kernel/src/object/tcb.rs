@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Threads.
+
+use core::cell::Cell;
+
+use super::endpoint::Endpoint;
+use super::notification::Notification;
+use super::reply::Reply;
+use super::sched_context::SchedContext;
+use crate::arch::context::{Context, FpuState};
+use crate::cap::{Cap, Slot};
+use crate::cdt::SlotRef;
+use crate::fault::Fault;
+use crate::ptr::Ptr;
+
+/// What a thread is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum ThreadState {
+    /// Never started, or suspended.
+    Inactive = 0,
+    /// Runs, or waits for its turn.
+    Running,
+    /// Runs as its virtual CPU, or waits for its turn to.
+    RunningVm,
+    /// Waits to receive on an endpoint.
+    BlockedOnReceive,
+    /// Waits to send on an endpoint.
+    BlockedOnSend,
+    /// Waits for a reply.
+    BlockedOnReply,
+    /// Waits for a notification.
+    BlockedOnNotification,
+}
+
+/// Slots of a thread, in its own memory.
+pub mod slot {
+    /// Root of its capability space.
+    pub const CSPACE: usize = 0;
+    /// Root of its address space.
+    pub const VSPACE: usize = 1;
+    /// Endpoint of its faults.
+    pub const FAULT_HANDLER: usize = 2;
+    /// Endpoint of its timeouts.
+    pub const TIMEOUT_HANDLER: usize = 3;
+    /// Frame of its IPC buffer.
+    pub const IPC_BUFFER: usize = 4;
+    /// Root of its virtual CPU's nested tables.
+    pub const EPT_ROOT: usize = 5;
+    /// Number of slots.
+    pub const COUNT: usize = 6;
+}
+
+/// A thread, 2 KiB.
+#[repr(C)]
+pub struct Tcb {
+    /// User registers. Must be first: kernel entry pushes them here (`arch`).
+    pub context: Context,
+    /// FS base, while the thread is not the current one.
+    pub fs_base: Cell<u64>,
+    /// GS base, while the thread is not the current one.
+    pub gs_base: Cell<u64>,
+    /// x87 and SSE state, while another thread's is in the processor.
+    pub fpu: FpuState,
+    /// See [`slot`].
+    pub slots: [Slot; slot::COUNT],
+    /// What the thread is doing.
+    pub state: Cell<ThreadState>,
+    /// Scheduling priority.
+    pub priority: Cell<u8>,
+    /// Highest priority that it may give.
+    pub mcp: Cell<u8>,
+    /// In the ready queue.
+    pub queued: Cell<bool>,
+    /// In the queue of threads that wait for their next refill.
+    pub postponed: Cell<bool>,
+    /// `sel4_abi::TCB_FLAG_FPU_DISABLED`.
+    pub flags: Cell<u64>,
+    /// User address of the IPC buffer.
+    pub ipc_buffer: Cell<u64>,
+    /// The fault that it waits to have handled.
+    pub fault: Cell<Fault>,
+    /// Neighbours in the ready queue or the queue of postponed threads.
+    pub sched_next: Cell<Option<Ptr<Tcb>>>,
+    /// See `sched_next`.
+    pub sched_prev: Cell<Option<Ptr<Tcb>>>,
+    /// Neighbours in the queue of an endpoint or a notification.
+    pub ipc_next: Cell<Option<Ptr<Tcb>>>,
+    /// See `ipc_next`.
+    pub ipc_prev: Cell<Option<Ptr<Tcb>>>,
+    /// Endpoint on which it waits.
+    pub endpoint: Cell<Option<Ptr<Endpoint>>>,
+    /// Notification for which it waits.
+    pub waiting_for: Cell<Option<Ptr<Notification>>>,
+    /// Badge of the message that waits to be sent.
+    pub send_badge: Cell<u64>,
+    /// Rights of the capability through which it sends or receives.
+    pub can_grant: Cell<bool>,
+    /// See `can_grant`.
+    pub can_grant_reply: Cell<bool>,
+    /// The waiting send is a call.
+    pub is_call: Cell<bool>,
+    /// The reply object that it receives with, or through which it is waited for.
+    pub reply: Cell<Option<Ptr<Reply>>>,
+    /// Its scheduling context.
+    pub sc: Cell<Option<Ptr<SchedContext>>>,
+    /// The notification bound to it.
+    pub bound_notification: Cell<Option<Ptr<Notification>>>,
+    /// The scheduling context to whose end its `YieldTo` waits.
+    pub yield_to: Cell<Option<Ptr<SchedContext>>>,
+    /// Physical address of its virtual CPU, 0 for none.
+    pub vcpu: Cell<u64>,
+    /// Name for the debug build's output.
+    pub name: [Cell<u8>; 16],
+}
+
+const _: () = assert!(core::mem::size_of::<Tcb>() <= 1 << sel4_abi::object::TCB_BITS);
+
+impl Tcb {
+    /// Sets what is not zero at the beginning.
+    pub fn init(&self) {
+        self.context.init();
+        self.fpu.init();
+    }
+
+    /// A slot of the thread.
+    pub fn slot(&self, index: usize) -> SlotRef {
+        // SAFETY: the slot lives as long as the thread; deletion empties it first.
+        unsafe { Ptr::from_ref(&self.slots[index]) }
+    }
+
+    /// Root of its capability space.
+    #[inline]
+    pub fn cspace(&self) -> Cap {
+        self.slots[slot::CSPACE].cap()
+    }
+
+    /// True when it could run, given the time.
+    #[inline]
+    pub fn is_runnable(&self) -> bool {
+        matches!(self.state.get(), ThreadState::Running | ThreadState::RunningVm)
+    }
+
+    /// True when it could run and has time.
+    #[inline]
+    pub fn is_schedulable(&self) -> bool {
+        self.is_runnable() && !self.postponed.get() && self.sc.get().is_some_and(|sc| sc.is_active())
+    }
+
+    /// The thread that is at physical address `paddr`.
+    ///
+    /// # Safety
+    /// As for [`Ptr::from_paddr`].
+    pub unsafe fn at(paddr: u64) -> Ptr<Self> {
+        // SAFETY: by the caller's promise.
+        unsafe { Ptr::from_paddr(paddr) }
+    }
+}

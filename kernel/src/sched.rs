@@ -1,0 +1,286 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The scheduler: strict priorities, round robin among equals, budgets.
+
+use crate::arch;
+use crate::object::sched_context::SchedContext;
+use crate::object::tcb::Tcb;
+use crate::ptr::Ptr;
+
+const PRIORITIES: usize = sel4_abi::sched::NUM_PRIORITIES;
+
+#[derive(Clone, Copy)]
+struct Queue {
+    head: Option<Ptr<Tcb>>,
+    tail: Option<Ptr<Tcb>>,
+}
+
+/// Threads that can run, threads that wait for time, and the one that runs.
+///
+/// The current thread is in no queue. Its scheduling context's time is charged when the processor goes to another one, when the timer fires,
+/// and when somebody asks.
+pub struct Scheduler {
+    ready: [Queue; PRIORITIES],
+    bitmap: [u64; PRIORITIES / 64],
+    /// Threads without budget, the earliest refill first.
+    postponed: Option<Ptr<Tcb>>,
+    /// The running thread; `None` when idle.
+    pub current: Option<Ptr<Tcb>>,
+    current_sc: Option<Ptr<SchedContext>>,
+    charged_until: u64,
+    armed: u64,
+    resched: bool,
+}
+
+impl Scheduler {
+    /// Nothing to run.
+    pub const fn new() -> Self {
+        Self {
+            ready: [Queue { head: None, tail: None }; PRIORITIES],
+            bitmap: [0; PRIORITIES / 64],
+            postponed: None,
+            current: None,
+            current_sc: None,
+            charged_until: 0,
+            armed: u64::MAX,
+            resched: false,
+        }
+    }
+
+    /// Asks for a choice at the end of this kernel entry.
+    pub fn request(&mut self) {
+        self.resched = true;
+    }
+
+    fn push(&mut self, tcb: Ptr<Tcb>, front: bool) {
+        if tcb.queued.get() {
+            return;
+        }
+        let p = usize::from(tcb.priority.get());
+        let q = &mut self.ready[p];
+        if front {
+            tcb.sched_prev.set(None);
+            tcb.sched_next.set(q.head);
+            match q.head.replace(tcb) {
+                Some(old) => old.sched_prev.set(Some(tcb)),
+                None => q.tail = Some(tcb),
+            }
+        } else {
+            tcb.sched_next.set(None);
+            tcb.sched_prev.set(q.tail);
+            match q.tail.replace(tcb) {
+                Some(old) => old.sched_next.set(Some(tcb)),
+                None => q.head = Some(tcb),
+            }
+        }
+        self.bitmap[p / 64] |= 1 << (p % 64);
+        tcb.queued.set(true);
+    }
+
+    /// Takes `tcb` out of whatever queue of the scheduler it is in.
+    pub fn dequeue(&mut self, tcb: Ptr<Tcb>) {
+        if !tcb.queued.get() && !tcb.postponed.get() {
+            return;
+        }
+        let (prev, next) = (tcb.sched_prev.take(), tcb.sched_next.take());
+        if let Some(n) = next {
+            n.sched_prev.set(prev);
+        }
+        if let Some(p) = prev {
+            p.sched_next.set(next);
+        }
+        if tcb.queued.replace(false) {
+            let p = usize::from(tcb.priority.get());
+            let q = &mut self.ready[p];
+            if prev.is_none() {
+                q.head = next;
+            }
+            if next.is_none() {
+                q.tail = prev;
+            }
+            if q.head.is_none() {
+                self.bitmap[p / 64] &= !(1 << (p % 64));
+            }
+        } else {
+            tcb.postponed.set(false);
+            if prev.is_none() {
+                self.postponed = next;
+            }
+        }
+    }
+
+    /// The thread became able to run: it takes the processor at the end of this entry if its priority says so.
+    #[inline]
+    pub fn wake(&mut self, tcb: Ptr<Tcb>) {
+        if Some(tcb) != self.current && tcb.is_schedulable() {
+            self.push(tcb, false);
+            if self.current.is_none_or(|c| c.priority.get() < tcb.priority.get()) {
+                self.resched = true;
+            }
+        }
+    }
+
+    /// Changes the priority of a thread, wherever it is queued here.
+    pub fn set_priority(&mut self, tcb: Ptr<Tcb>, priority: u8) {
+        let queued = tcb.queued.get();
+        if queued {
+            self.dequeue(tcb);
+        }
+        tcb.priority.set(priority);
+        if queued {
+            self.push(tcb, false);
+        }
+        self.resched = true;
+    }
+
+    fn highest(&self) -> Option<usize> {
+        (0..self.bitmap.len()).rev().find(|&i| self.bitmap[i] != 0).map(|i| i * 64 + 63 - self.bitmap[i].leading_zeros() as usize)
+    }
+
+    /// Charges the running scheduling context up to now. Gives the current time.
+    pub fn charge(&mut self) -> u64 {
+        let now = arch::now();
+        if let Some(sc) = self.current_sc {
+            let used = now.wrapping_sub(self.charged_until);
+            sc.consumed.set(sc.consumed.get().wrapping_add(used));
+            sc.remaining.set(sc.remaining.get().saturating_sub(used));
+        }
+        self.charged_until = now;
+        now
+    }
+
+    /// A scheduling context is going away or changes hands: forgets it.
+    pub fn forget_sc(&mut self, sc: Ptr<SchedContext>) {
+        if self.current_sc == Some(sc) {
+            self.charge();
+            self.current_sc = None;
+            self.resched = true;
+        }
+    }
+
+    /// The scheduling context has no time left: its thread loses its turn, or waits for the next refill.
+    fn exhausted(&mut self, tcb: Ptr<Tcb>, sc: Ptr<SchedContext>, now: u64) {
+        let period = sc.period.get();
+        let next = sc.refilled_at.get().saturating_add(period);
+        if sc.is_round_robin() || next <= now {
+            sc.remaining.set(sc.budget.get());
+            sc.refilled_at.set(now);
+            return;
+        }
+        sc.refilled_at.set(next);
+        sc.remaining.set(sc.budget.get());
+        self.postpone(tcb, next);
+    }
+
+    fn postpone(&mut self, tcb: Ptr<Tcb>, until: u64) {
+        let (mut before, mut after) = (None, self.postponed);
+        while let Some(t) = after
+            && t.sc.get().is_some_and(|sc| sc.refilled_at.get() <= until)
+        {
+            (before, after) = (Some(t), t.sched_next.get());
+        }
+        tcb.sched_prev.set(before);
+        tcb.sched_next.set(after);
+        match before {
+            Some(b) => b.sched_next.set(Some(tcb)),
+            None => self.postponed = Some(tcb),
+        }
+        if let Some(a) = after {
+            a.sched_prev.set(Some(tcb));
+        }
+        tcb.postponed.set(true);
+    }
+
+    /// Gives up the rest of the current refill.
+    pub fn yield_now(&mut self) {
+        let now = self.charge();
+        if let (Some(tcb), Some(sc)) = (self.current, self.current_sc) {
+            self.current = None;
+            self.exhausted(tcb, sc, now);
+            if tcb.is_schedulable() {
+                self.push(tcb, false);
+            }
+            self.resched = true;
+        }
+    }
+
+    /// The timer fired.
+    pub fn timer_fired(&mut self) {
+        self.armed = u64::MAX;
+        self.resched = true;
+    }
+
+    /// Chooses the thread to run next and arms the timer. Called once at the end of every kernel entry.
+    #[inline]
+    pub fn schedule(&mut self) {
+        if !self.resched && self.current.is_some_and(|t| t.is_schedulable()) {
+            return;
+        }
+        self.choose();
+    }
+
+    fn choose(&mut self) {
+        self.resched = false;
+        // With a timer that has not fired and no change of scheduling context nothing needs to be charged, but the time is needed anyhow.
+        let now = self.charge();
+        if let Some(tcb) = self.current.take()
+            && tcb.is_schedulable()
+        {
+            let mut front = true;
+            if let Some(sc) = self.current_sc
+                && sc.remaining.get() == 0
+            {
+                self.exhausted(tcb, sc, now);
+                front = false;
+            }
+            if tcb.is_schedulable() {
+                self.push(tcb, front);
+            }
+        }
+        while let Some(tcb) = self.postponed
+            && tcb.sc.get().is_none_or(|sc| sc.refilled_at.get() <= now)
+        {
+            self.dequeue(tcb);
+            if tcb.is_schedulable() {
+                self.push(tcb, false);
+            }
+        }
+        let next = loop {
+            let Some(p) = self.highest() else { break None };
+            let Some(tcb) = self.ready[p].head else { break None };
+            self.dequeue(tcb);
+            let Some(sc) = tcb.sc.get() else { continue };
+            if sc.remaining.get() == 0 {
+                self.exhausted(tcb, sc, now);
+                if tcb.is_schedulable() {
+                    self.push(tcb, false);
+                }
+                continue;
+            }
+            break Some(tcb);
+        };
+        self.current = next;
+        self.current_sc = next.and_then(|t| t.sc.get());
+        self.arm(now);
+    }
+
+    /// The timer may fire too early, never too late: an early one costs an interrupt, a re-armed one a device write on every switch.
+    fn arm(&mut self, now: u64) {
+        let mut want = u64::MAX;
+        if let Some(sc) = self.current_sc {
+            want = now.saturating_add(sc.remaining.get());
+        }
+        if let Some(sc) = self.postponed.and_then(|t| t.sc.get()) {
+            want = want.min(sc.refilled_at.get());
+        }
+        if want < self.armed {
+            self.armed = want;
+            arch::set_timer(want.saturating_sub(now));
+        }
+    }
+}
+
+impl Default for Scheduler {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Moving message words and capabilities from one thread to another.
+
+use sel4_abi::MessageInfo;
+use sel4_abi::message::{IpcBuffer, REGISTERS};
+
+use crate::arch;
+use crate::arch::context::MESSAGE;
+use crate::cap::Cap;
+use crate::cdt::{self, SlotRef};
+use crate::cspace;
+use crate::error::SysResult;
+use crate::fault;
+use crate::kernel::Kernel;
+use crate::object::endpoint::Endpoint;
+use crate::object::tcb::{Tcb, slot};
+use crate::ptr::Ptr;
+
+/// A thread's IPC buffer, reached through the window. User level can write it at any time (a device could too), so every word is read
+/// once, by a volatile access.
+#[derive(Clone, Copy)]
+pub struct Buffer(*mut IpcBuffer);
+
+impl Buffer {
+    /// The buffer of `tcb`; `None` when it has none, or its frame is gone.
+    #[inline]
+    pub fn of(tcb: &Tcb) -> Option<Self> {
+        let Cap::Frame(frame) = tcb.slots[slot::IPC_BUFFER].cap() else { return None };
+        if frame.device {
+            return None;
+        }
+        let paddr = frame.paddr + (tcb.ipc_buffer.get() & (frame.size.bytes() - 1));
+        Some(Self(arch::phys_to_virt(paddr).cast()))
+    }
+
+    fn word(self, byte: usize) -> *mut u64 {
+        debug_assert!(byte < 1024);
+        self.0.cast::<u8>().wrapping_add(byte).cast()
+    }
+    fn read(self, byte: usize) -> u64 {
+        // SAFETY: the buffer is 1 KiB, aligned, inside a frame whose capability is in the thread's slot.
+        unsafe { self.word(byte).read_volatile() }
+    }
+    fn write(self, byte: usize, value: u64) {
+        // SAFETY: as for `read`.
+        unsafe { self.word(byte).write_volatile(value) }
+    }
+    /// Message word `i` (0..120).
+    pub fn message(self, i: usize) -> u64 {
+        self.read(8 + 8 * (i % sel4_abi::message::MAX_WORDS))
+    }
+    /// Sets message word `i`.
+    pub fn set_message(self, i: usize, value: u64) {
+        self.write(8 + 8 * (i % sel4_abi::message::MAX_WORDS), value);
+    }
+    /// Capability address or badge `i` (0..3).
+    pub fn cap(self, i: usize) -> u64 {
+        self.read(976 + 8 * (i % 3))
+    }
+    /// Sets badge `i`.
+    pub fn set_badge(self, i: usize, value: u64) {
+        self.write(976 + 8 * (i % 3), value);
+    }
+    fn receive_slot(self) -> (u64, u64, u64) {
+        (self.read(1000), self.read(1008), self.read(1016))
+    }
+}
+
+/// Writes message words of a thread: the first four to registers, the others to its buffer, if it has one.
+pub struct MessageWriter<'a> {
+    tcb: &'a Tcb,
+    buffer: Option<Buffer>,
+}
+
+impl<'a> MessageWriter<'a> {
+    /// A writer to `tcb`'s message.
+    pub fn new(tcb: &'a Tcb) -> Self {
+        Self { tcb, buffer: Buffer::of(tcb) }
+    }
+    /// Sets word `i`; gone if it needs a buffer and there is none.
+    pub fn put(&mut self, i: usize, value: u64) {
+        if i < REGISTERS {
+            MESSAGE[i](&self.tcb.context).set(value);
+        } else if let Some(b) = self.buffer {
+            b.set_message(i, value);
+        }
+    }
+    /// Words that can be written.
+    pub fn limit(&self, n: usize) -> usize {
+        if self.buffer.is_some() { n } else { n.min(REGISTERS) }
+    }
+}
+
+/// Reads message words of a thread.
+pub struct MessageReader<'a> {
+    tcb: &'a Tcb,
+    buffer: Option<Buffer>,
+}
+
+impl<'a> MessageReader<'a> {
+    /// A reader of `tcb`'s message.
+    pub fn new(tcb: &'a Tcb) -> Self {
+        Self { tcb, buffer: Buffer::of(tcb) }
+    }
+    /// Word `i`, 0 if it needs a buffer and there is none.
+    #[inline]
+    pub fn get(&self, i: usize) -> u64 {
+        if i < REGISTERS { MESSAGE[i](&self.tcb.context).get() } else { self.buffer.map_or(0, |b| b.message(i)) }
+    }
+}
+
+/// Moves a message, ordinary or of the sender's fault, to a receiver, and tells it the badge.
+pub fn message(k: &mut Kernel, from: Ptr<Tcb>, endpoint: Option<Ptr<Endpoint>>, badge: u64, grant: bool, to: Ptr<Tcb>) {
+    let f = from.fault.get();
+    let info = if f.is_some() {
+        let mut out = MessageWriter::new(&to);
+        let (label, words) = fault::write_message(&from, f, &mut out);
+        MessageInfo::new(label, 0, 0, out.limit(words) as u64)
+    } else {
+        normal(k, from, endpoint, grant, to)
+    };
+    to.context.rdi.set(badge);
+    to.context.rsi.set(info.0);
+}
+
+#[inline]
+fn normal(k: &mut Kernel, from: Ptr<Tcb>, endpoint: Option<Ptr<Endpoint>>, grant: bool, to: Ptr<Tcb>) -> MessageInfo {
+    let info = MessageInfo(from.context.rsi.get());
+    let mut words = info.length();
+    for register in &MESSAGE {
+        // The four registers always travel: the receiver learns nothing that the sender did not put there.
+        register(&to.context).set(register(&from.context).get());
+    }
+    if words > REGISTERS || info.extra_caps() > 0 {
+        let (source, dest) = (Buffer::of(&from), Buffer::of(&to));
+        if words > REGISTERS {
+            match (source, dest) {
+                (Some(s), Some(d)) => (REGISTERS..words).for_each(|i| d.set_message(i, s.message(i))),
+                _ => words = REGISTERS,
+            }
+        }
+        if info.extra_caps() > 0 && grant {
+            let (unwrapped, extra) = capabilities(k, from, endpoint, to, info.extra_caps(), source, dest);
+            return MessageInfo::new(info.label(), unwrapped, extra, words as u64);
+        }
+    }
+    MessageInfo::new(info.label(), 0, 0, words as u64)
+}
+
+/// Moves up to three capabilities: those of the endpoint itself arrive as badges, the first other one in the receive slot.
+fn capabilities(
+    _k: &mut Kernel,
+    from: Ptr<Tcb>,
+    endpoint: Option<Ptr<Endpoint>>,
+    to: Ptr<Tcb>,
+    count: usize,
+    source: Option<Buffer>,
+    dest: Option<Buffer>,
+) -> (u64, u64) {
+    let (Some(source), Some(dest)) = (source, dest) else { return (0, 0) };
+    let mut receive = receive_slot(&to, dest);
+    let mut unwrapped = 0;
+    for i in 0..count {
+        let Ok(slot) = cspace::lookup_slot(from.cspace(), source.cap(i)) else { return (unwrapped, i as u64) };
+        let cap = slot.cap();
+        if let (Cap::Endpoint { object, badge, .. }, Some(ep)) = (cap, endpoint)
+            && object == ep
+        {
+            dest.set_badge(i, badge);
+            unwrapped |= 1 << i;
+            continue;
+        }
+        let Some(target) = receive.take() else { return (unwrapped, i as u64) };
+        match derive(slot) {
+            Ok(derived) if derived != Cap::Null => {
+                insert_derived(target, derived, slot);
+            }
+            _ => return (unwrapped, i as u64),
+        }
+    }
+    (unwrapped, count as u64)
+}
+
+fn receive_slot(tcb: &Tcb, buffer: Buffer) -> Option<SlotRef> {
+    let (root, index, depth) = buffer.receive_slot();
+    let root = cspace::lookup_slot(tcb.cspace(), root).ok()?.cap();
+    let slot = cspace::target_slot(root, index, depth, false).ok()?;
+    slot.is_empty().then_some(slot)
+}
+
+/// What a copy of the capability in `slot` is: without its mapping, and `Null` where there can be no copy.
+///
+/// # Errors
+/// RevokeFirst for untyped memory with children; IllegalOperation for a paging structure that is not mapped (two copies could
+/// be mapped at two places).
+pub fn derive(slot: SlotRef) -> SysResult<Cap> {
+    use crate::cap::{Frame, Mapping};
+    use crate::error::SysError::{IllegalOperation, RevokeFirst};
+    Ok(match slot.cap() {
+        Cap::Untyped(_) if cdt::has_children(slot) => return Err(RevokeFirst),
+        Cap::Frame(f) => Cap::Frame(Frame { mapping: Mapping::None, ..f }),
+        Cap::Table(t) | Cap::EptTable(t) if t.mapping == Mapping::None => return Err(IllegalOperation),
+        Cap::Pml4(r) | Cap::EptPml4(r) if r.asid == 0 => return Err(IllegalOperation),
+        Cap::IoPageTable(t) if t.mapped.is_none() => return Err(IllegalOperation),
+        Cap::IrqControl | Cap::IoPortControl | Cap::Zombie(_) => Cap::Null,
+        cap => cap,
+    })
+}
+
+/// Puts `cap`, derived from the capability in `source`, into the empty slot `dest`.
+pub fn insert_derived(dest: SlotRef, cap: Cap, source: SlotRef) {
+    let original = match (cap, source.cap()) {
+        (Cap::Endpoint { badge: new, .. }, Cap::Endpoint { badge: old, .. })
+        | (Cap::Notification { badge: new, .. }, Cap::Notification { badge: old, .. }) => new != old,
+        (Cap::Untyped(_), Cap::Untyped(u)) => {
+            // Only one of the two may hand the memory out.
+            source.set(Cap::Untyped(crate::cap::Untyped { watermark: 1 << u.size_bits, cleared: 0, ..u }));
+            true
+        }
+        (new @ Cap::IoSpace { .. }, old) => new != old,
+        _ => false,
+    };
+    cdt::insert(dest, cap, source, original);
+}

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Turning SVM on (APM 15.4): CPUID, VM_CR, EFER.SVME, the host's save area, the permission maps.
+
+use core::arch::x86_64::__cpuid_count;
+
+use svm::features::{self, Leaf, Leaves, MSR_VM_CR, MSR_VM_HSAVE_PA};
+use svm::limits::EFER_SVME;
+use svm::permission::{self, IO_MAP_BYTES, MSR_MAP_BYTES};
+use x86_64::registers::model_specific::Msr;
+
+use super::{Machine, debug, extended, tlb};
+use crate::arch;
+use crate::virt::FrameSource;
+
+const MSR_EFER: u32 = 0xc000_0080;
+const MSR_PAT: u32 = 0x277;
+
+/// Does it, or says why it can't be.
+pub fn enable(frames: FrameSource<'_>) -> Result<Machine, &'static str> {
+    let leaves = leaves();
+    let vm_cr = if features::has_svm(&leaves) { read(MSR_VM_CR) } else { 0 };
+    let features = features::decode(&leaves, vm_cr).map_err(|absent| absent.text())?;
+
+    // Firmware may have left anything in VM_CR's debug and INIT switches; SVM itself is not disabled, as decoded.
+    write(MSR_EFER, read(MSR_EFER) | EFER_SVME);
+    write(MSR_VM_HSAVE_PA, frames(1));
+
+    let host_state = frames(1);
+    let empty_root = frames(1);
+    let io_map = frames(IO_MAP_BYTES / 4096);
+    let msr_map = frames(MSR_MAP_BYTES / 4096);
+    // SAFETY: the frames are the kernel's for ever, of these sizes, and nobody else knows them yet.
+    unsafe {
+        (*arch::phys_to_virt(io_map).cast::<[u8; IO_MAP_BYTES]>()).fill(0xff);
+        permission::fill_msr_map(&mut *arch::phys_to_virt(msr_map).cast::<[u8; MSR_MAP_BYTES]>());
+    }
+    Ok(Machine {
+        features,
+        host_pat: read(MSR_PAT),
+        host_state,
+        io_map,
+        msr_map,
+        empty_root,
+        tlb: tlb::Tlb::new(features.asids),
+        extended: extended::Extended::detect(&leaves),
+        debug: debug::Owner::default(),
+    })
+}
+
+fn read(msr: u32) -> u64 {
+    // SAFETY: only registers that CPUID says exist are read here; reading has no effect.
+    unsafe { Msr::new(msr).read() }
+}
+
+fn write(msr: u32, value: u64) {
+    // SAFETY: EFER with one more feature bit that CPUID lists, and the host save area, a frame of the kernel's own.
+    unsafe { Msr::new(msr).write(value) }
+}
+
+fn leaves() -> Leaves {
+    let leaf = |number: u32, from: u32| {
+        // The highest leaf of each range is in EAX of its first.
+        if __cpuid_count(from, 0).eax < number {
+            return Leaf::default();
+        }
+        let r = __cpuid_count(number, 0);
+        Leaf { eax: r.eax, ebx: r.ebx, ecx: r.ecx, edx: r.edx }
+    };
+    Leaves {
+        basic: leaf(1, 0),
+        structured: leaf(7, 0),
+        xsave: leaf(0xd, 0),
+        extended: leaf(0x8000_0001, 0x8000_0000),
+        sizes: leaf(0x8000_0008, 0x8000_0000),
+        svm: leaf(0x8000_000a, 0x8000_0000),
+    }
+}

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Entering a guest, and the exits that its VMM never sees: physical interrupts, debug registers, reflected exceptions.
+
+use core::arch::asm;
+
+use svm::event::{self, Event, Kind};
+use svm::exit;
+use svm::vmcb::{int_ctl, tlb_control};
+
+use super::debug::Owner;
+use super::object::SvmVcpu;
+use super::switch::postern_svm_switch;
+use super::{Machine, Vcpu};
+use crate::virt::EntryResult;
+
+const DB: u64 = exit::EXCEPTION + 1;
+const AC: u64 = exit::EXCEPTION + 17;
+const MC: u64 = exit::EXCEPTION + 18;
+
+/// Runs the guest until something is for the core or for the VMM.
+#[inline]
+pub fn enter(machine: &mut Machine, vcpu: Vcpu, root: u64) -> EntryResult {
+    let state = SvmVcpu::of(vcpu);
+    if state.unchecked && !state.check(machine) {
+        state.header.dead.set(true);
+        return EntryResult::Exit;
+    }
+    let root = if root == 0 { machine.empty_root } else { root };
+    let mut flush = tlb_control::NOTHING;
+    if !machine.tlb.is_current(&state.tag, root) {
+        let (asid, needed) = machine.tlb.renew(&mut state.tag, root);
+        state.vmcb.control.asid = asid;
+        state.vmcb.control.n_cr3 = root;
+        flush = needed;
+    }
+    state.vmcb.control.tlb_control = flush;
+    if !machine.extended.is_owner(vcpu) {
+        machine.extended.acquire(vcpu, state);
+    }
+    if Owner::is_wanted(state) {
+        machine.debug.acquire(vcpu, state);
+    }
+    loop {
+        run_once(machine, vcpu, state);
+        let code = state.vmcb.control.exit_code;
+        match code {
+            exit::INTR => return EntryResult::HostInterrupt,
+            // Both were taken when the global interrupt flag came back.
+            exit::NMI | exit::SMI | exit::INIT => {}
+            exit::READ_DR..=0x03f if state.vmcb.control.intercept_dr != 0 => {
+                machine.debug.acquire(vcpu, state)
+            }
+            DB | AC if state.exceptions & 1 << (code - exit::EXCEPTION) == 0 => reflect(state, code),
+            // SAFETY: the machine check was the host's; this is its own gate.
+            MC => unsafe { asm!("int 18") },
+            _ => {
+                if exit::is_refusal(code) {
+                    state.header.dead.set(true);
+                }
+                return EntryResult::Exit;
+            }
+        }
+        state.vmcb.control.tlb_control = tlb_control::NOTHING;
+    }
+}
+
+/// One VMRUN; afterwards EVENTINJ is what the next one has to deliver.
+#[inline]
+fn run_once(machine: &mut Machine, vcpu: Vcpu, state: &mut SvmVcpu) {
+    let (injected, rip) = (state.vmcb.control.event_inj, state.vmcb.save.rip);
+    machine.extended.before_entry(state.xcr0);
+    state.vmcb.save.rax = state.registers[0].get();
+    // SAFETY: `reset` and `enter` set intercepts, maps, identifier and root, no allowed field changes them, and the extended
+    // state is this guest's. The whole object is passed, so the compiler knows that all of it may change.
+    unsafe { postern_svm_switch(state, vcpu.paddr(), machine.host_state) };
+    state.registers[0].set(state.vmcb.save.rax);
+    state.xcr0 = machine.extended.after_exit(state.xcr0);
+
+    let info = state.vmcb.control.exit_int_info;
+    if info & event::VALID == 0 {
+        state.vmcb.control.event_inj = 0;
+    } else {
+        interrupted(state, info, injected, rip);
+    }
+}
+
+/// An exit in the middle of a delivery.
+#[cold]
+fn interrupted(state: &mut SvmVcpu, info: u64, injected: u64, rip: u64) {
+    let is_injected = Event::to_inject(info).0 == injected && rip == state.vmcb.save.rip;
+    let pending = event::normalise(info, is_injected);
+    state.vmcb.control.event_inj = pending.event.0;
+    if pending.drop_virtual_interrupt {
+        state.vmcb.control.int_ctl &= !int_ctl::V_IRQ;
+    }
+}
+
+/// Gives the guest the exception that was only intercepted so that its delivery can't go on for ever inside the processor.
+/// If another event was being delivered, that one goes first; its delivery raises the exception again.
+#[cold]
+fn reflect(state: &mut SvmVcpu, code: u64) {
+    if !Event(state.vmcb.control.event_inj).is_valid() {
+        let event = if code == DB { Event::new(Kind::Exception, 1) } else { Event::with_error(17, 0) };
+        state.vmcb.control.event_inj = event.0;
+    }
+}

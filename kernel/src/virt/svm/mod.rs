@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! AMD SVM (APM volume 2, chapter 15) behind [`Backend`]. What can be decided without the processor is in the crate `svm`.
+
+mod debug;
+mod enable;
+mod enter;
+mod extended;
+mod object;
+mod switch;
+mod tlb;
+
+use core::cell::Cell;
+
+use sel4_abi::vcpu::{MR_REGISTERS, REGISTERS};
+use svm::features::Features;
+use svm::npt;
+
+use self::object::SvmVcpu;
+use super::{Backend, EntryResult, FrameSource, Kind, NestedEntry, NestedSize, Pause, Vcpu};
+use crate::sync::KernelCell;
+
+/// What the backend knows after boot.
+struct Machine {
+    features: Features,
+    /// The host's page-attribute table, through which nested entries choose their memory type.
+    host_pat: u64,
+    /// Physical address of the host's VMSAVE area: FS, GS, TR, LDTR and the system-call registers.
+    host_state: u64,
+    /// Physical address of the I/O permission map in which every port exits.
+    io_map: u64,
+    /// Physical address of the one MSR permission map.
+    msr_map: u64,
+    /// Physical address of an empty nested top-level table.
+    empty_root: u64,
+    tlb: tlb::Tlb,
+    extended: extended::Extended,
+    debug: debug::Owner,
+}
+
+static MACHINE: KernelCell<Option<Machine>> = KernelCell::new(None);
+
+/// The state after boot.
+#[inline]
+fn machine() -> &'static mut Machine {
+    // SAFETY: each of the backend's entry points takes this once, they do not nest, and `init` came before them, since the
+    // backend is only reached through what it returned.
+    unsafe { MACHINE.get().as_mut().unwrap_unchecked() }
+}
+
+struct Svm;
+
+static SVM: Svm = Svm;
+
+/// Turns SVM on, or says why not.
+pub fn init(frames: FrameSource<'_>) -> Result<&'static dyn Backend, &'static str> {
+    let machine = enable::enable(frames)?;
+    // SAFETY: boot, on the one CPU; nobody holds a reference.
+    *unsafe { MACHINE.get() } = Some(machine);
+    Ok(&SVM)
+}
+
+impl Backend for Svm {
+    fn kind(&self) -> Kind {
+        Kind::Svm
+    }
+
+    fn reset(&self, vcpu: Vcpu) {
+        let machine = machine();
+        self.forget_in(machine, vcpu);
+        SvmVcpu::of(vcpu).reset(vcpu, machine);
+    }
+
+    fn forget(&self, vcpu: Vcpu) {
+        self.forget_in(machine(), vcpu);
+    }
+
+    #[inline]
+    fn registers<'a>(&self, vcpu: &'a Vcpu) -> &'a [Cell<u64>; REGISTERS] {
+        &SvmVcpu::of(*vcpu).registers
+    }
+
+    #[inline]
+    fn load_entry(&self, vcpu: Vcpu, words: [u64; 3]) {
+        SvmVcpu::of(vcpu).load_entry(words);
+    }
+
+    #[inline]
+    fn enter(&self, vcpu: Vcpu, root: u64) -> EntryResult {
+        enter::enter(machine(), vcpu, root)
+    }
+
+    #[inline]
+    fn exit_words(&self, vcpu: Vcpu) -> [u64; MR_REGISTERS] {
+        SvmVcpu::of(vcpu).exit_words(&machine().features)
+    }
+
+    fn pause(&self, vcpu: Vcpu) -> Pause {
+        SvmVcpu::of(vcpu).pause()
+    }
+
+    fn read_field(&self, vcpu: Vcpu, structure: Kind, field: u64) -> Option<u64> {
+        if structure == Kind::Svm { SvmVcpu::of(vcpu).read_field(field) } else { None }
+    }
+
+    fn write_field(&self, vcpu: Vcpu, structure: Kind, field: u64, value: u64) -> Option<u64> {
+        if structure == Kind::Svm { SvmVcpu::of(vcpu).write_field(field, value, machine()) } else { None }
+    }
+
+    fn read_msr(&self, vcpu: Vcpu, msr: u64) -> Option<u64> {
+        SvmVcpu::of(vcpu).read_field(object::field_of_msr(msr)?)
+    }
+
+    fn write_msr(&self, vcpu: Vcpu, msr: u64, value: u64) -> Option<u64> {
+        SvmVcpu::of(vcpu).write_field(object::field_of_msr(msr)?, value, machine())
+    }
+
+    fn set_io_map(&self, vcpu: Vcpu, map: Option<u64>) {
+        SvmVcpu::of(vcpu).vmcb.control.iopm_base = map.unwrap_or(machine().io_map);
+    }
+
+    fn table_entry(&self, table: u64) -> u64 {
+        npt::table(table)
+    }
+
+    fn leaf_entry(&self, page: u64, size: NestedSize, read: bool, write: bool, attribute: u64) -> u64 {
+        let size = match size {
+            NestedSize::Small => npt::Leaf::Small,
+            NestedSize::Large => npt::Leaf::Large,
+            NestedSize::Huge => npt::Leaf::Huge,
+        };
+        npt::leaf(page, size, read, write, npt::MemoryType::from_abi(attribute), machine().host_pat)
+    }
+
+    fn decode_entry(&self, entry: u64, level: u32) -> NestedEntry {
+        match npt::decode(entry, level) {
+            npt::Decoded::Absent => NestedEntry::Absent,
+            npt::Decoded::Table(paddr) => NestedEntry::Table(paddr),
+            npt::Decoded::Page(paddr) => NestedEntry::Page(paddr),
+        }
+    }
+
+    fn flush_nested(&self, root: u64) {
+        machine().tlb.changed(root);
+    }
+
+    fn release_extended_state(&self) {
+        machine().extended.release();
+    }
+}
+
+impl Svm {
+    /// The processor holds nothing of `vcpu` afterwards that anyone would look at.
+    fn forget_in(&self, machine: &mut Machine, vcpu: Vcpu) {
+        machine.extended.forget(vcpu.paddr());
+        machine.debug.forget(vcpu.paddr());
+    }
+}

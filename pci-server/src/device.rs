@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A device that a VM was promised: what belongs to it, and the state of its life.
+
+use heapless::Vec;
+use pci::carve::Run;
+use pci::reset::{Reset, Saved};
+use pci::view::{Interrupts, View};
+use pci::{Address, Bars, Identity, RequesterId};
+use protocol::pci::{Attached, Bar, Description, FrameRun, GuestSlot, Interrupts as Shown};
+
+/// Runs of frames, open and forwarded ones, of a device.
+pub const MAX_PARTS: usize = 16;
+
+/// Frames of a BAR.
+#[derive(Debug, Clone, Copy)]
+pub struct Part {
+    /// Index of the BAR.
+    pub bar: u8,
+    /// Which part of it.
+    pub run: Run,
+    /// Capability address of the first frame, the others follow. Not of those that are forwarded.
+    pub frame: u64,
+    /// Number of the first page, if they are forwarded.
+    pub page: u16,
+}
+
+/// How far a reset has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// The bus is held in reset.
+    Held,
+    /// The function recovers; so many times it wasn't back yet.
+    Recovering(u8),
+}
+
+/// Where a device is in its life.
+#[derive(Debug, Clone, Copy)]
+pub enum State {
+    /// Quiet, in whatever state it was left.
+    Idle,
+    /// Being reset, at least until this time.
+    Resetting {
+        /// How.
+        reset: Reset,
+        /// How far it is.
+        phase: Phase,
+        /// Ticks.
+        until: u64,
+    },
+    /// Quiet and reset.
+    Clean,
+    /// Its VM's.
+    Attached,
+    /// It didn't come back.
+    Lost,
+}
+
+/// A device of a VM.
+#[derive(Debug)]
+pub struct Device {
+    /// Number of the VM.
+    pub vm: u16,
+    /// Index in the VM.
+    pub index: u8,
+    /// Index in the tree.
+    pub function: u16,
+    /// Where it answers.
+    pub address: Address,
+    /// What its requests bear.
+    pub requester: RequesterId,
+    /// What it is.
+    pub identity: Identity,
+    /// Where the guest sees it.
+    pub slot: GuestSlot,
+    /// Its BARs.
+    pub bars: Bars,
+    /// How it interrupts.
+    pub interrupts: Interrupts,
+    /// Vectors that the guest gets.
+    pub vectors: u16,
+    /// Its first slot in `irqs`.
+    pub irqs_first: u16,
+    /// Its first slot in `bars`.
+    pub bars_first: u16,
+    /// How many.
+    pub bars_count: u16,
+    /// The frames of its BARs.
+    pub parts: Vec<Part, MAX_PARTS>,
+    /// How it is reset; `None`: it is handed out once.
+    pub reset: Option<Reset>,
+    /// What a reset loses.
+    pub saved: Saved,
+    /// What the guest sees.
+    pub view: View,
+    /// Where it is in its life.
+    pub state: State,
+    /// It has been given out since boot.
+    pub used: bool,
+}
+
+impl Device {
+    /// What the guest is to see.
+    pub fn description(&self) -> Description {
+        let mut bars = Vec::new();
+        for bar in self.bars.iter().filter(|bar| bar.is_memory()) {
+            let wide = bar.kind == pci::bar::Kind::Memory64;
+            // There are six at most.
+            let _ = bars.push(Bar { index: bar.index, wide, prefetchable: bar.prefetchable, size: bar.size });
+        }
+        let interrupts = match self.interrupts {
+            Interrupts::MsiX(msix) if self.vectors > 0 => Shown::MsiX {
+                table_bar: msix.table_bar,
+                table_offset: msix.table_offset,
+                pba_bar: msix.pba_bar,
+                pba_offset: msix.pba_offset,
+                table_size: msix.entries,
+            },
+            Interrupts::Msi(_) if self.vectors > 0 => Shown::Msi,
+            _ => Shown::None,
+        };
+        Description { identity: self.identity, slot: self.slot, bars, interrupts, vectors: self.vectors }
+    }
+
+    /// What the VMM finds where once the device is attached: open frames lie in `bars` in the order of [`Self::parts`].
+    pub fn attached(&self) -> Attached {
+        let mut frames = Vec::new();
+        let mut first = self.bars_first;
+        for part in self.parts.iter().filter(|part| part.run.open) {
+            let Run { offset, count, size_bits, .. } = part.run;
+            let count = count as u16;
+            // At most four of the BAR with the table, one of each other.
+            let _ = frames.push(FrameRun { bar: part.bar, offset, first, count, size_bits });
+            first += count;
+        }
+        Attached { frames, first_vector: self.irqs_first, vectors: self.vectors }
+    }
+
+    /// Frames that go into `bars`.
+    pub fn open_frames(&self) -> u64 {
+        self.parts.iter().filter(|part| part.run.open).map(|part| part.run.count).sum()
+    }
+
+    /// Page and offset of a forwarded register; `None` if the guest has it mapped, or it isn't there.
+    pub fn forwarded(&self, bar: u8, offset: u64, width: u8) -> Option<(u16, u16)> {
+        let place = self.bars.get(bar).filter(|bar| bar.is_memory() && bar.holds(offset, width.into()))?;
+        if !matches!(width, 1 | 2 | 4 | 8) || offset % u64::from(width) != 0 {
+            return None;
+        }
+        let inside = |part: &&Part| {
+            let end = part.run.offset + (part.run.count << part.run.size_bits);
+            part.bar == bar && (part.run.offset..end).contains(&offset)
+        };
+        let part = self.parts.iter().find(inside).filter(|part| !part.run.open)?;
+        let page = part.page + ((offset - part.run.offset) >> 12) as u16;
+        Some((page, ((place.base + offset) & 0xfff) as u16))
+    }
+
+    /// Whether an access touches the MSI-X table, which is the VMM's to keep.
+    pub fn in_table(&self, bar: u8, offset: u64, width: u8) -> bool {
+        let Interrupts::MsiX(msix) = self.interrupts else { return false };
+        let table = msix.table();
+        bar == msix.table_bar && offset < table.end && offset.saturating_add(width.into()) > table.start
+    }
+}

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Frames of BARs, made from device untypeds at the BARs' addresses.
+
+use component::Memory;
+use component::mmio::Region;
+use component::sel4::{
+    AbsoluteCPtr, CPtrWithDepth, Error, ObjectBlueprint, ObjectBlueprintX86, WORD_SIZE, cap,
+};
+use component::slot;
+use heapless::Vec;
+use pci::carve::{LARGE, SMALL, Window};
+
+/// Device untypeds that are used.
+pub const MAX_WINDOWS: usize = 96;
+/// Pages that accesses are forwarded to.
+pub const MAX_PAGES: usize = 48;
+/// Objects that one retype makes at most.
+const RETYPE_MAX: u64 = 256;
+/// Objects to be made before the watermark is where a frame is wanted: two for each size from 4 KiB on.
+const MAX_FILLERS: usize = 96;
+
+/// A device untyped.
+struct Source {
+    untyped: cap::Untyped,
+    window: Window,
+}
+
+/// Device untypeds, and the pages that this server has mapped of them.
+pub struct Frames {
+    memory: Memory,
+    sources: Vec<Source, MAX_WINDOWS>,
+    pages: Vec<(u64, Region), MAX_PAGES>,
+    /// Objects that only moved a watermark, to be deleted once a frame is behind it.
+    fillers: Vec<u64, MAX_FILLERS>,
+}
+
+impl Frames {
+    /// No frames yet.
+    pub fn new(memory: Memory) -> Self {
+        Self { memory, sources: Vec::new(), pages: Vec::new(), fillers: Vec::new() }
+    }
+
+    /// Adds a device untyped without children; those that don't fit aren't used.
+    pub fn add(&mut self, untyped: u64, address: u64, size_bits: u8) {
+        if let Some(window) = Window::new(address, size_bits) {
+            let untyped = cap::Untyped::from_bits(untyped);
+            let _ = self.sources.push(Source { untyped, window });
+        }
+    }
+
+    /// The untypeds as they are.
+    pub fn windows(&self) -> Vec<Window, MAX_WINDOWS> {
+        self.sources.iter().map(|source| source.window).collect()
+    }
+
+    /// Makes `count` frames from physical address `address` on; the capability address of the first. Addresses must come
+    /// in ascending order.
+    pub fn make(&mut self, address: u64, count: u64, size_bits: u8) -> Result<u64, Error> {
+        let reaches = |source: &Source| source.window.reaches(address, count << size_bits);
+        let found = self.sources.iter().position(reaches).ok_or(Error::NotEnoughMemory)?;
+        let first = self.memory.slots.take_run(count as usize).ok_or(Error::NotEnoughMemory)?;
+        self.advance(found, address)?;
+        let blueprint = match size_bits {
+            SMALL => ObjectBlueprintX86::_4k,
+            LARGE => ObjectBlueprintX86::LargePage,
+            _ => return Err(Error::InvalidArgument),
+        };
+        let source = &mut self.sources[found];
+        let mut made = 0;
+        while made < count {
+            let now = (count - made).min(RETYPE_MAX);
+            let (node, index) = own(first + made);
+            source.untyped.untyped_retype(&ObjectBlueprint::Arch(blueprint), &node, index, now as usize)?;
+            (0..now).for_each(|_| source.window.advance(size_bits));
+            made += now;
+        }
+        // Now that there is a child that stays, those that only moved the watermark may go: without any child the untyped
+        // would start over.
+        while let Some(filler) = self.fillers.pop() {
+            self.memory.delete(filler)?;
+        }
+        Ok(first)
+    }
+
+    /// Moves an untyped's watermark to `address`.
+    fn advance(&mut self, found: usize, address: u64) -> Result<(), Error> {
+        let source = &mut self.sources[found];
+        while let Some(size_bits) = source.window.filler(address) {
+            let blueprint = ObjectBlueprint::Untyped { size_bits: size_bits.into() };
+            let filler = self.memory.make_from(source.untyped, &blueprint)?;
+            source.window.advance(size_bits);
+            self.fillers.push(filler).map_err(|_| Error::NotEnoughMemory)?;
+        }
+        Ok(())
+    }
+
+    /// The number of a page that accesses can be forwarded to; made and mapped if it isn't yet.
+    pub fn page(&mut self, address: u64) -> Result<u16, Error> {
+        if let Some(number) = self.pages.iter().position(|(page, _)| *page == address) {
+            return Ok(number as u16);
+        }
+        if self.pages.is_full() {
+            return Err(Error::NotEnoughMemory);
+        }
+        let frame = cap::Granule::from_bits(self.make(address, 1, SMALL)?);
+        let region = self.memory.map_registers(frame, address)?;
+        let _ = self.pages.push((address, region));
+        Ok(self.pages.len() as u16 - 1)
+    }
+
+    /// The registers of a page.
+    pub fn region(&self, page: u16) -> Option<&Region> {
+        self.pages.get(usize::from(page)).map(|(_, region)| region)
+    }
+}
+
+/// The part's own CNode, and the slot's index in it.
+fn own(address: u64) -> (AbsoluteCPtr, usize) {
+    let node = CPtrWithDepth::from_bits_with_depth(address >> 16, WORD_SIZE - 16);
+    (AbsoluteCPtr::new(slot::CNODE, node), (address & 0xffff) as usize)
+}

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Which device may be given to whom, and why not.
+
+use pci::carve::Window;
+use pci::topology::Topology;
+use pci::{Header, Path};
+use protocol::iommu::Coverage;
+use protocol::pci::{PciConfig, PciDevice, Refusal};
+
+use crate::survey::{Claims, Survey};
+
+/// What is known of the machine.
+pub struct Machine<'a> {
+    /// The tree.
+    pub topology: &'a Topology,
+    /// All BARs.
+    pub claims: &'a Claims,
+    /// The description.
+    pub config: &'a PciConfig,
+    /// Device memory that BAR frames can be made from.
+    pub windows: &'a [Window],
+}
+
+impl Machine<'_> {
+    /// Finds the function that a description names.
+    pub fn find(&self, wanted: &PciDevice) -> Result<u16, Refusal> {
+        let elements = match &wanted.location {
+            pci::Location::Path(Path { hops, .. }) => hops.len(),
+            pci::Location::Address(_) => 1,
+        };
+        self.topology.find(&wanted.location).map_err(|missing| {
+            // The last element is the device itself, those before it are bridges.
+            if missing + 1 >= elements { Refusal::NoSuchDevice } else { Refusal::PathAbsent(missing as u8) }
+        })
+    }
+
+    /// What speaks against a function, whoever gets it: identity, reservation, resources. `coverage` is the IOMMU's word.
+    pub fn judge(
+        &self,
+        index: u16,
+        survey: &Survey,
+        coverage: Coverage,
+        unsafe_interrupts: bool,
+    ) -> Result<(), Refusal> {
+        let function = self.topology.get(index).ok_or(Refusal::NoSuchDevice)?;
+        if function.header != Header::Endpoint || function.identity.class >> 16 == 0x06 {
+            return Err(Refusal::Bridge);
+        }
+        if !self.config.matches.iter().any(|rule| rule.accepts(&function.identity)) {
+            return Err(Refusal::NotMatched);
+        }
+        if !self.config.reserve.iter().any(|place| self.topology.find(place) == Ok(index)) {
+            return Err(Refusal::NotReserved);
+        }
+        if !coverage.dma_remapping {
+            return Err(Refusal::NoIommu);
+        }
+        if !coverage.covered {
+            return Err(Refusal::NotCovered);
+        }
+        if !coverage.interrupt_remapping && !unsafe_interrupts {
+            return Err(Refusal::NoInterruptRemapping);
+        }
+        let requester = self.topology.requester(index);
+        let others = 0..self.topology.functions().len() as u16;
+        if others.into_iter().any(|other| other != index && self.topology.requester(other) == requester) {
+            return Err(Refusal::SharedRequester);
+        }
+        if survey.bad {
+            return Err(Refusal::BadCapabilities);
+        }
+        self.judge_bars(index, survey)
+    }
+
+    fn judge_bars(&self, index: u16, survey: &Survey) -> Result<(), Refusal> {
+        for bar in survey.bars.iter().filter(|bar| bar.is_memory()) {
+            if !bar.is_assigned() {
+                return Err(Refusal::BarUnassigned(bar.index));
+            }
+            if self.claims.shared(index, bar) {
+                return Err(Refusal::BarShared(bar.index));
+            }
+            let (page, bytes) = (bar.base & !0xfff, bar.size.max(0x1000));
+            if !self.windows.iter().any(|window| window.reaches(page, bytes)) {
+                return Err(Refusal::BarUnreachable(bar.index));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a function that VM `vm` is to get is another's, or in a group with another's. `given`: function and VM.
+    pub fn judge_neighbours(
+        &self,
+        index: u16,
+        vm: u16,
+        given: impl Iterator<Item = (u16, u16)>,
+    ) -> Result<(), Refusal> {
+        for (other, owner) in given {
+            if other == index {
+                return Err(Refusal::Taken);
+            }
+            if owner != vm && self.topology.group(other) == self.topology.group(index) {
+                return Err(Refusal::SharedGroup(owner));
+            }
+        }
+        Ok(())
+    }
+}

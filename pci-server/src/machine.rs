@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The machine and the other parts, for real.
+
+use core::fmt;
+
+use component::memory::slot_at;
+use component::sel4::{self, CapRights, MessageInfo, cap, cap_type};
+use component::{Part, cpu};
+use pci_server::platform::Platform;
+use protocol::iommu;
+use protocol::message::{CallError, Request};
+use protocol::pci::Error;
+use protocol::start::{cptr, mount};
+use protocol::supervisor::Quieted;
+use protocol::timer::SetDeadline;
+use protocol::client;
+
+use crate::ecam::Ecam;
+use crate::frames::Frames;
+
+/// Everything that pci-server holds.
+pub struct Real {
+    /// Configuration space.
+    pub ecam: Ecam,
+    /// BAR frames.
+    pub frames: Frames,
+    /// iommu-server, if there is one.
+    pub iommu: Option<cap::Endpoint>,
+    /// timer-server.
+    pub timer: Option<cap::Endpoint>,
+    /// Clients' notifications.
+    pub part: Part,
+    /// Frequency of the time-stamp counter.
+    pub tsc_khz: u64,
+}
+
+impl Real {
+    /// Asks iommu-server.
+    pub fn ask<R: Request<Error = iommu::Error>>(&self, request: &R) -> Result<R::Reply, Error> {
+        let iommu = self.iommu.ok_or(Error::Iommu(iommu::Error::NoIommu))?;
+        component::call(iommu, request).map_err(|error| match error {
+            CallError::Failed(error) => Error::Iommu(error),
+            _ => Error::NoAnswer,
+        })
+    }
+}
+
+fn kernel(error: sel4::Error) -> Error {
+    Error::Kernel(error as u64 as u8)
+}
+
+impl Platform for Real {
+    type Config = Ecam;
+
+    fn config(&self) -> &Ecam {
+        &self.ecam
+    }
+
+    fn now(&self) -> u64 {
+        cpu::tsc()
+    }
+
+    fn ticks(&self, milliseconds: u64) -> u64 {
+        milliseconds * self.tsc_khz
+    }
+
+    fn set_deadline(&mut self, tsc: u64) {
+        let told = self.timer.is_some_and(|timer| component::call(timer, &SetDeadline { tsc }).is_ok());
+        if !told {
+            component::log!("timer-server took no deadline: a reset won't end");
+        }
+    }
+
+    fn iommu_attach(&mut self, request: iommu::Attach) -> Result<(), Error> {
+        self.ask(&request)
+    }
+
+    fn iommu_vectors(&mut self, request: iommu::Vectors) -> Result<iommu::Granted, Error> {
+        self.ask(&request)
+    }
+
+    fn iommu_detach(&mut self, request: iommu::Detach) -> Result<(), Error> {
+        self.ask(&request)
+    }
+
+    fn show_frame(&mut self, vm: u16, slot: u16, frame: u64) -> Result<(), Error> {
+        let to = slot_at(cptr(mount::pci_bars(vm), slot.into()));
+        to.copy(&slot_at(frame), CapRights::read_write()).map_err(kernel)
+    }
+
+    fn hide_frame(&mut self, frame: u64) -> Result<(), Error> {
+        slot_at(frame).revoke().map_err(kernel)
+    }
+
+    fn read_page(&self, page: u16, offset: u16, width: u8) -> Option<u64> {
+        let (region, at) = (self.frames.region(page)?, offset.into());
+        match width {
+            1 => region.read::<u8>(at).map(u64::from),
+            2 => region.read::<u16>(at).map(u64::from),
+            4 => region.read::<u32>(at).map(u64::from),
+            8 => region.read::<u64>(at),
+            _ => None,
+        }
+    }
+
+    fn write_page(&self, page: u16, offset: u16, width: u8, value: u64) -> Option<()> {
+        let (region, at) = (self.frames.region(page)?, offset.into());
+        match width {
+            1 => region.write(at, value as u8),
+            2 => region.write(at, value as u16),
+            4 => region.write(at, value as u32),
+            8 => region.write(at, value),
+            _ => None,
+        }
+    }
+
+    fn signal(&mut self, vm: u16) {
+        if let Some(notification) = self.part.client_notification(client::of_vm(vm)) {
+            // Not `signal`: the VM may be ending, and a blocking send to what is no more is a fault.
+            notification.cast::<cap_type::Endpoint>().nb_send(MessageInfo::new(0, 0, 0, 0));
+        }
+    }
+
+    fn quieted(&mut self, vm: u16) {
+        if component::call(component::slot::SUPERVISOR, &Quieted { vm }).is_err() {
+            component::log!("the root task did not take that the devices of VM {vm} are quiet");
+        }
+    }
+
+    fn log(&mut self, line: fmt::Arguments) {
+        component::log::line(line);
+    }
+}

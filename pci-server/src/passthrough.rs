@@ -1,0 +1,374 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The promised devices: requests of their VMMs, resets, and the ends of VMs.
+
+use heapless::Vec;
+use pci::config::{self, command};
+use pci::reset::BUS_RECOVERY_MS;
+use pci::view::{Effect, Interrupts};
+use pci::{ConfigSpace, Message, Msi, MsiX, Width};
+use protocol::iommu::{self, Granted};
+use protocol::pci::{
+    Attach, Attached, BarRead, BarWrite, ConfigRead, ConfigWrite, Describe, Description, Detach, Error, MaskVector,
+};
+
+use crate::device::{Device, Phase, State};
+use crate::platform::Platform;
+
+/// Devices of all VMs together.
+pub const MAX_DEVICES: usize = 16;
+/// How often a device that isn't back after a reset is waited for again.
+const PATIENCE: u8 = 10;
+/// Word of an MSI-X table entry that masks it, and its mask bit.
+const ENTRY_CONTROL: u64 = 12;
+
+/// All promised devices.
+pub struct Passthrough<P> {
+    /// The machine and the others.
+    pub platform: P,
+    devices: Vec<Device, MAX_DEVICES>,
+    /// VMs that have ended, a bit each.
+    ended: u32,
+}
+
+impl<P: Platform> Passthrough<P> {
+    /// Without devices.
+    pub fn new(platform: P) -> Self {
+        Self { platform, devices: Vec::new(), ended: 0 }
+    }
+
+    /// Adds a device; false if there are too many.
+    pub fn add(&mut self, device: Device) -> bool {
+        self.devices.push(device).is_ok()
+    }
+
+    /// The devices.
+    pub fn devices(&self) -> &[Device] {
+        &self.devices
+    }
+
+    /// Takes a VM's devices out, before it was started.
+    pub fn refuse(&mut self, vm: u16) {
+        self.devices.retain(|device| device.vm != vm);
+    }
+
+    fn find(&self, vm: u16, index: u8) -> Result<usize, Error> {
+        if 1u32.checked_shl(vm.into()).is_some_and(|bit| self.ended & bit != 0) {
+            return Err(Error::Ended);
+        }
+        if !self.devices.iter().any(|device| device.vm == vm) {
+            return Err(Error::UnknownClient);
+        }
+        self.devices.iter().position(|d| (d.vm, d.index) == (vm, index)).ok_or(Error::NoSuchDevice)
+    }
+
+    fn find_attached(&self, vm: u16, index: u8) -> Result<usize, Error> {
+        let found = self.find(vm, index)?;
+        if matches!(self.devices[found].state, State::Attached) { Ok(found) } else { Err(Error::NotAttached) }
+    }
+
+    /// What a device is.
+    pub fn describe(&self, vm: u16, request: Describe) -> Result<Description, Error> {
+        Ok(self.devices[self.find(vm, request.device)?].description())
+    }
+
+    /// Resets a device, or gives it to its VM if that has been done.
+    pub fn attach(&mut self, vm: u16, request: Attach) -> Result<Attached, Error> {
+        let found = self.find(vm, request.device)?;
+        let device = &mut self.devices[found];
+        match (device.state, device.reset) {
+            (State::Attached, _) => return Ok(device.attached()),
+            (State::Lost, _) => return Err(Error::ResetFailed),
+            (State::Resetting { .. }, _) => return Err(Error::Resetting),
+            (State::Idle, Some(reset)) => {
+                let wait = reset.start(self.platform.config(), device.address);
+                let phase = match reset {
+                    pci::reset::Reset::Bus(_) => Phase::Held,
+                    _ => Phase::Recovering(0),
+                };
+                let until = self.platform.now() + self.platform.ticks(wait);
+                device.state = State::Resetting { reset, phase, until };
+                self.arm();
+                return Err(Error::Resetting);
+            }
+            (State::Idle, None) if device.used => return Err(Error::UsedUp),
+            (State::Idle, None) | (State::Clean, _) => {}
+        }
+        let outcome = self.give(found);
+        if outcome.is_err() {
+            // Half of it is nothing. What can't be undone shows when the device is detached again.
+            let _ = self.take_back(found);
+        }
+        outcome
+    }
+
+    /// DMA, interrupts and registers, in this order; bus mastering is the guest's to ask for.
+    fn give(&mut self, found: usize) -> Result<Attached, Error> {
+        let device = &mut self.devices[found];
+        let (vm, index) = (device.vm, device.index);
+        if device.open_frames() > device.bars_count.into() {
+            return Err(Error::NoRoom);
+        }
+        // From here on there is something to take back.
+        device.state = State::Attached;
+        self.platform.iommu_attach(iommu::Attach { vm, device: index, requester: device.requester })?;
+        let set = command::MEMORY | command::INTX_DISABLE;
+        config::update_command(self.platform.config(), device.address, set, command::IO | command::BUS_MASTER);
+        if device.vectors > 0 {
+            let granted =
+                self.platform.iommu_vectors(iommu::Vectors { vm, device: index, count: device.vectors })?;
+            self.program(found, granted)?;
+        }
+        let device = &mut self.devices[found];
+        let mut slot = device.bars_first;
+        for part in device.parts.iter().filter(|part| part.run.open) {
+            for number in 0..part.run.count {
+                self.platform.show_frame(vm, slot, part.frame + number)?;
+                slot += 1;
+            }
+        }
+        device.used = true;
+        if device.view.bus_master() {
+            config::update_command(self.platform.config(), device.address, command::BUS_MASTER, 0);
+        }
+        Ok(device.attached())
+    }
+
+    /// Writes the messages into the device, once and for all, each vector masked if the device can do that.
+    fn program(&self, found: usize, granted: Granted) -> Result<(), Error> {
+        let device = &self.devices[found];
+        let (space, at) = (self.platform.config(), device.address);
+        match device.interrupts {
+            Interrupts::None => Ok(()),
+            Interrupts::Msi(msi) => {
+                let message = match granted {
+                    Granted::Remapped { first } if device.vectors == 1 => Message::remappable(first),
+                    Granted::Remapped { first } => Message::remappable_block(first),
+                    Granted::Plain { first } => Message::compatible(first),
+                };
+                if let Some(mask) = msi.mask() {
+                    space.write32(at, mask, u32::MAX);
+                }
+                space.write32(at, msi.address(), message.address);
+                if msi.wide {
+                    space.write32(at, msi.address() + 4, 0);
+                }
+                space.write16(at, msi.data(), message.data);
+                let control = space.read16(at, msi.control());
+                let log2 = device.vectors.ilog2() as u8;
+                space.write16(at, msi.control(), msi.control_word(control, true, log2));
+                Ok(())
+            }
+            Interrupts::MsiX(msix) => {
+                for entry in 0..msix.entries {
+                    self.write_entry(found, &msix, entry, ENTRY_CONTROL, 1).ok_or(Error::BadAccess)?;
+                }
+                for vector in 0..device.vectors {
+                    let message = match granted {
+                        Granted::Remapped { first } => Message::remappable(first + vector),
+                        Granted::Plain { first } => Message::compatible(first + vector as u8),
+                    };
+                    let words = [(0, message.address), (4, 0), (8, message.data.into())];
+                    for (word, value) in words {
+                        self.write_entry(found, &msix, vector, word, value).ok_or(Error::BadAccess)?;
+                    }
+                }
+                let control = space.read16(at, msix.control());
+                space.write16(at, msix.control(), control & !MsiX::MASK_ALL | MsiX::ENABLE);
+                Ok(())
+            }
+        }
+    }
+
+    fn write_entry(&self, found: usize, msix: &MsiX, entry: u16, word: u64, value: u32) -> Option<()> {
+        let offset = u64::from(msix.table_offset) + u64::from(entry) * MsiX::ENTRY + word;
+        let (page, at) = self.devices[found].forwarded(msix.table_bar, offset, 4)?;
+        self.platform.write_page(page, at, 4, value.into())
+    }
+
+    /// Bus mastering off, interrupts off, domain and handlers gone, frames gone. All of it is tried, whatever fails; the
+    /// first error is told.
+    fn take_back(&mut self, found: usize) -> Result<(), Error> {
+        let device = &mut self.devices[found];
+        if !matches!(device.state, State::Attached) {
+            return Ok(());
+        }
+        let (space, at) = (self.platform.config(), device.address);
+        space.write16(at, config::register::COMMAND, command::INTX_DISABLE);
+        match device.interrupts {
+            Interrupts::None => {}
+            Interrupts::Msi(msi) => {
+                let control = space.read16(at, msi.control());
+                space.write16(at, msi.control(), control & !Msi::ENABLE);
+            }
+            Interrupts::MsiX(msix) => {
+                let control = space.read16(at, msix.control());
+                space.write16(at, msix.control(), control & !MsiX::ENABLE | MsiX::MASK_ALL);
+            }
+        }
+        let mut outcome = self.platform.iommu_detach(iommu::Detach { vm: device.vm, device: device.index });
+        for part in device.parts.iter().filter(|part| part.run.open) {
+            for number in 0..part.run.count {
+                outcome = outcome.and(self.platform.hide_frame(part.frame + number));
+            }
+        }
+        device.view.restart();
+        // With something left the device isn't anybody's to have, nor its VM's memory.
+        if outcome.is_ok() {
+            device.state = State::Idle;
+        }
+        outcome
+    }
+
+    /// Takes a device back for its VMM.
+    pub fn detach(&mut self, vm: u16, request: Detach) -> Result<(), Error> {
+        let found = self.find(vm, request.device)?;
+        self.take_back(found)
+    }
+
+    /// Reads what the guest sees.
+    pub fn config_read(&self, vm: u16, request: ConfigRead) -> Result<u32, Error> {
+        let device = &self.devices[self.find(vm, request.device)?];
+        let width = Width::from_bytes(request.width).ok_or(Error::BadAccess)?;
+        device.view.read(request.offset, width).ok_or(Error::BadAccess)
+    }
+
+    /// Writes what the guest may change. Of all that only bus mastering reaches the device, and only while attached.
+    pub fn config_write(&mut self, vm: u16, request: ConfigWrite) -> Result<Effect, Error> {
+        let found = self.find(vm, request.device)?;
+        let device = &mut self.devices[found];
+        let width = Width::from_bytes(request.width).ok_or(Error::BadAccess)?;
+        let effect = device.view.write(request.offset, width, request.value).ok_or(Error::BadAccess)?;
+        if matches!(effect, Effect::Command { .. } | Effect::Reset) && matches!(device.state, State::Attached) {
+            let (set, clear) = match effect {
+                Effect::Command { bus_master: true, .. } => (command::BUS_MASTER, 0),
+                _ => (0, command::BUS_MASTER),
+            };
+            config::update_command(self.platform.config(), device.address, set, clear);
+        }
+        Ok(effect)
+    }
+
+    /// Reads a forwarded register.
+    pub fn bar_read(&self, vm: u16, request: BarRead) -> Result<u64, Error> {
+        let BarRead { device, bar, offset, width } = request;
+        let found = self.find_attached(vm, device)?;
+        let (page, at) = self.forwarded(found, bar, offset, width)?;
+        self.platform.read_page(page, at, width).ok_or(Error::BadAccess)
+    }
+
+    /// Writes a forwarded register.
+    pub fn bar_write(&mut self, vm: u16, request: BarWrite) -> Result<(), Error> {
+        let BarWrite { device, bar, offset, width, value } = request;
+        let found = self.find_attached(vm, device)?;
+        let (page, at) = self.forwarded(found, bar, offset, width)?;
+        self.platform.write_page(page, at, width, value).ok_or(Error::BadAccess)
+    }
+
+    fn forwarded(&self, found: usize, bar: u8, offset: u64, width: u8) -> Result<(u16, u16), Error> {
+        let device = &self.devices[found];
+        let place = device.forwarded(bar, offset, width).ok_or(Error::BadAccess)?;
+        if device.in_table(bar, offset, width) { Err(Error::BadAccess) } else { Ok(place) }
+    }
+
+    /// Masks or unmasks a vector.
+    pub fn mask(&mut self, vm: u16, request: MaskVector) -> Result<(), Error> {
+        let MaskVector { device, vector, masked } = request;
+        let found = self.find_attached(vm, device)?;
+        let device = &self.devices[found];
+        if vector >= device.vectors {
+            return Err(Error::NoSuchVector);
+        }
+        match device.interrupts {
+            Interrupts::None => {}
+            Interrupts::Msi(msi) => {
+                if let Some(mask) = msi.mask() {
+                    let (space, at) = (self.platform.config(), device.address);
+                    let bit = 1u32 << (vector & 31);
+                    let old = space.read32(at, mask);
+                    space.write32(at, mask, if masked { old | bit } else { old & !bit });
+                }
+            }
+            Interrupts::MsiX(msix) => {
+                let written = self.write_entry(found, &msix, vector, ENTRY_CONTROL, masked.into());
+                written.ok_or(Error::BadAccess)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The deadline has come: goes on with resets.
+    pub fn tick(&mut self) {
+        let now = self.platform.now();
+        for device in &mut self.devices {
+            let State::Resetting { reset, phase, until } = device.state else { continue };
+            if now < until {
+                continue;
+            }
+            let (space, at) = (self.platform.config(), device.address);
+            let again = |phase| {
+                let until = now + self.platform.ticks(BUS_RECOVERY_MS);
+                State::Resetting { reset, phase, until }
+            };
+            device.state = match phase {
+                Phase::Held => {
+                    reset.release(space);
+                    again(Phase::Recovering(0))
+                }
+                Phase::Recovering(times) => {
+                    if config::present(space, at) {
+                        device.saved.restore(space, at);
+                    }
+                    match device.saved.is_back(space, at) {
+                        true => State::Clean,
+                        false if times < PATIENCE => again(Phase::Recovering(times + 1)),
+                        false => State::Lost,
+                    }
+                }
+            };
+            if let State::Lost = device.state {
+                self.platform.log(format_args!("{at} did not come back after its reset"));
+            }
+            let ended = self.ended & 1 << (device.vm & 31) != 0;
+            if !ended && !matches!(device.state, State::Resetting { .. }) {
+                self.platform.signal(device.vm);
+            }
+        }
+        self.arm();
+    }
+
+    /// Asks for the earliest deadline.
+    fn arm(&mut self) {
+        let waiting = self.devices.iter().filter_map(|device| match device.state {
+            State::Resetting { until, .. } => Some(until),
+            _ => None,
+        });
+        if let Some(until) = waiting.min() {
+            self.platform.set_deadline(until);
+        }
+    }
+
+    /// A VM has ended: quiets its devices, and tells the root task once they are. If one can't be quieted it is never
+    /// told, and the VM's memory is nobody's until the next boot.
+    pub fn vm_ended(&mut self, vm: u16) {
+        let Some(bit) = 1u32.checked_shl(vm.into()) else { return };
+        self.ended |= bit;
+        let mut quiet = true;
+        for found in 0..self.devices.len() {
+            if self.devices[found].vm != vm {
+                continue;
+            }
+            if let Err(error) = self.take_back(found) {
+                quiet = false;
+                let address = self.devices[found].address;
+                self.platform.log(format_args!("{address} of VM {vm} can't be quieted: {error}"));
+            }
+        }
+        if quiet {
+            self.platform.quieted(vm);
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "passthrough_tests.rs"]
+mod tests;

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What a passed-through device's life needs of the machine and of others.
+
+use core::fmt;
+
+use pci::ConfigSpace;
+use protocol::iommu;
+use protocol::pci::Error;
+
+/// Configuration space, clocks, other parts, frames.
+pub trait Platform {
+    /// The machine's configuration space.
+    type Config: ConfigSpace;
+    /// The machine's configuration space.
+    fn config(&self) -> &Self::Config;
+
+    /// Ticks of the time-stamp counter.
+    fn now(&self) -> u64;
+    /// Ticks of so many milliseconds.
+    fn ticks(&self, milliseconds: u64) -> u64;
+    /// Asks for a signal at this time; replaces the one asked for before.
+    fn set_deadline(&mut self, tsc: u64);
+
+    /// Gives a device its domain.
+    fn iommu_attach(&mut self, request: iommu::Attach) -> Result<(), Error>;
+    /// Gets remapping entries, and handlers into `irqs`.
+    fn iommu_vectors(&mut self, request: iommu::Vectors) -> Result<iommu::Granted, Error>;
+    /// Takes domain and handlers back.
+    fn iommu_detach(&mut self, request: iommu::Detach) -> Result<(), Error>;
+
+    /// Copies a frame's capability into slot `slot` of a VM's `bars`.
+    fn show_frame(&mut self, vm: u16, slot: u16, frame: u64) -> Result<(), Error>;
+    /// Takes all copies of a frame's capability away, and with them their mappings.
+    fn hide_frame(&mut self, frame: u64) -> Result<(), Error>;
+    /// Reads a register in a page that is forwarded; `None` if that can't be.
+    fn read_page(&self, page: u16, offset: u16, width: u8) -> Option<u64>;
+    /// Writes a register in a page that is forwarded; `None` if that can't be.
+    fn write_page(&self, page: u16, offset: u16, width: u8, value: u64) -> Option<()>;
+
+    /// Tells a VMM to ask again.
+    fn signal(&mut self, vm: u16);
+    /// Tells the root task that an ended VM's devices are quiet.
+    fn quieted(&mut self, vm: u16);
+    /// A line for the log.
+    fn log(&mut self, line: fmt::Arguments);
+}

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The device table's lines in the log.
+
+use core::fmt;
+
+use pci::Bar;
+use pci::bar::Kind;
+use pci::topology::Function;
+use pci::view::Interrupts;
+use protocol::pci::Refusal;
+
+use crate::survey::Survey;
+
+/// Who has a function, or why nobody can.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Owner {
+    /// A VM.
+    Vm(u16),
+    /// Nobody, though it could be passed through.
+    Nobody,
+    /// Nobody, since it can't.
+    Refused(Refusal),
+}
+
+/// A line: address, path, IDs, class, BARs, interrupts, reset methods, owner.
+pub struct Row<'a> {
+    /// The function.
+    pub function: &'a Function,
+    /// Its resources.
+    pub survey: &'a Survey,
+    /// Its owner.
+    pub owner: Owner,
+}
+
+impl fmt::Display for Row<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Function { address, path, identity, .. } = self.function;
+        write!(f, "{address} {path} {:04x}:{:04x} class {:06x}", identity.vendor, identity.device, identity.class)?;
+        for bar in self.survey.bars.iter() {
+            write!(f, ", {}", Place(bar))?;
+        }
+        match self.survey.interrupts {
+            Interrupts::None => {}
+            Interrupts::Msi(msi) => write!(f, ", MSI {}", 1 << msi.log2_messages)?,
+            Interrupts::MsiX(msix) => write!(f, ", MSI-X {}", msix.entries)?,
+        }
+        let methods = self.survey.methods;
+        let names = [
+            ("FLR", methods.express.is_some()),
+            ("AF", methods.advanced.is_some()),
+            ("PM", methods.power.is_some()),
+            ("bus", methods.bus.is_some()),
+        ];
+        let mut separator = ", reset ";
+        for (name, _) in names.iter().filter(|(_, has)| *has) {
+            write!(f, "{separator}{name}")?;
+            separator = "+";
+        }
+        match self.owner {
+            Owner::Vm(vm) => write!(f, ": VM {vm}"),
+            Owner::Nobody => f.write_str(": free"),
+            Owner::Refused(reason) => write!(f, ": not passed through: {reason}"),
+        }
+    }
+}
+
+struct Place<'a>(&'a Bar);
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(bar) = self;
+        let kind = match bar.kind {
+            Kind::Io => "io",
+            Kind::Memory32 => "mem32",
+            Kind::Memory64 => "mem64",
+        };
+        write!(f, "BAR {} {kind}{} ", bar.index, if bar.prefetchable { " prefetchable" } else { "" })?;
+        match bar.size.trailing_zeros() {
+            bits @ 30.. => write!(f, "{} GiB", 1u64 << (bits - 30))?,
+            bits @ 20..30 => write!(f, "{} MiB", 1 << (bits - 20))?,
+            bits @ 10..20 => write!(f, "{} KiB", 1 << (bits - 10))?,
+            bits => write!(f, "{} B", 1 << bits)?,
+        }
+        if bar.is_assigned() { write!(f, " at {:#x}", bar.base) } else { f.write_str(" unassigned") }
+    }
+}

@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Where things lie: addresses of a part, slots of its CNodes, and what a VM takes beside its RAM.
+
+use alloc::vec::Vec;
+
+use protocol::start::slot;
+
+/// Bytes of a page.
+pub const PAGE: usize = 4096;
+/// Bytes of a large page, the granule of guest RAM.
+pub const LARGE: u64 = 2 << 20;
+
+/// Lowest address of a part's image.
+pub const IMAGE_START: usize = 0x40_0000;
+/// First address behind a part's image area.
+pub const IMAGE_END: usize = 0x1000_0000;
+/// The start page's region.
+pub const START_PAGE: usize = 0x1000_0000;
+/// The IPC buffer's page.
+pub const IPC_BUFFER: usize = 0x1000_8000;
+/// The first address behind the stack.
+pub const STACK_TOP: usize = 0x1012_0000;
+/// Pages of the stack.
+pub const STACK_PAGES: usize = 16;
+/// The part's own log ring.
+pub const RING: usize = 0x1020_0000;
+/// Pages of a ring.
+pub const RING_PAGES: usize = protocol::ring::RING_BYTES / PAGE;
+/// Device registers and other parts' rings.
+pub const DEVICES: usize = 0x2000_0000;
+/// The large window: configuration space in pci-server, guest RAM in a VMM.
+pub const WINDOW: usize = 0x40_0000_0000;
+
+/// Log2 of the slots of a part's root CNode.
+pub const ROOT_RADIX: usize = 6;
+/// Bits of an index in a second-level CNode, guard included.
+pub const INDEX_BITS: usize = 16;
+
+/// Slots for the frames of one device's BARs: 2 MiB of 4 KiB pages, or 1 GiB of large ones.
+pub const BAR_SLOTS: u16 = 512;
+/// Vectors of a device whose description names no number.
+pub const DEFAULT_VECTORS: u8 = 32;
+/// Slots that a VMM fills itself: VCPU, nested tables, badged notifications.
+pub const VMM_EMPTY_SLOTS: usize = 384;
+/// Slots of a VMM for what isn't counted elsewhere: endpoints and the like.
+const VMM_OTHER_SLOTS: usize = 16;
+
+/// Log2 of the slots of a CNode that has at least `slots`.
+pub const fn radix(slots: usize) -> usize {
+    if slots <= 2 { 1 } else { (slots - 1).ilog2() as usize + 1 }
+}
+
+/// A run of slots in some CNode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Run {
+    /// The first.
+    pub first: usize,
+    /// How many.
+    pub count: usize,
+}
+
+/// Hands out runs of slots one behind the other.
+#[derive(Debug)]
+struct Counter(usize);
+
+impl Counter {
+    fn run(&mut self, count: usize) -> Run {
+        self.0 += count;
+        Run { first: self.0 - count, count }
+    }
+}
+
+/// Slots that belong to one device of a VM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DeviceSlots {
+    /// In `bars`: its BAR frames.
+    pub bars: Run,
+    /// In `irqs`: its handlers.
+    pub irqs: Run,
+    /// In `dma`: its I/O page tables.
+    pub tables: Run,
+    /// In `dma`: frame copies of all RAM.
+    pub frames: Run,
+    /// In `dma`: the original handlers.
+    pub handlers: Run,
+}
+
+/// The capability spaces of a VM. Slot 0 of the shared CNodes stays empty, so that no address is the null capability's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VmSlots {
+    /// In the VMM's own CNode: unmapped copies of the RAM frames.
+    pub nested: Run,
+    /// In the VMM's own CNode: the RAM frames as its address space has them.
+    pub mapped: Run,
+    /// Log2 of the slots of the VMM's own CNode.
+    pub own_radix: usize,
+    /// The devices', in the description's order.
+    pub devices: Vec<DeviceSlots>,
+    /// Log2 of the slots of `bars`.
+    pub bars_radix: usize,
+    /// Log2 of the slots of `irqs`.
+    pub irqs_radix: usize,
+    /// Log2 of the slots of `dma`.
+    pub dma_radix: usize,
+}
+
+/// Lays out a VM with `memory` bytes of RAM, whose devices show `vectors` each, on a machine whose I/O page tables have
+/// `io_levels` levels.
+pub fn vm(memory: u64, vectors: &[u8], io_levels: u64) -> VmSlots {
+    let frames = (memory / LARGE) as usize;
+    let mut own = Counter(slot::FIRST_DYNAMIC as usize + VMM_OTHER_SLOTS + VMM_EMPTY_SLOTS);
+    let (nested, mapped) = (own.run(frames), own.run(frames));
+    let (mut bars, mut irqs, mut dma) = (Counter(1), Counter(1), Counter(1));
+    let devices = vectors
+        .iter()
+        .map(|vectors| DeviceSlots {
+            bars: bars.run(BAR_SLOTS.into()),
+            irqs: irqs.run((*vectors).into()),
+            tables: dma.run(io_tables(memory, io_levels)),
+            frames: dma.run(frames),
+            handlers: dma.run((*vectors).into()),
+        })
+        .collect();
+    VmSlots {
+        nested,
+        mapped,
+        own_radix: radix(own.0),
+        devices,
+        bars_radix: radix(bars.0),
+        irqs_radix: radix(irqs.0),
+        dma_radix: radix(dma.0),
+    }
+}
+
+/// I/O page tables that map `memory` bytes from IOVA 0 with leaves of 2 MiB: tables of the levels 2 to `levels`.
+pub fn io_tables(memory: u64, levels: u64) -> usize {
+    (2..=levels).map(|level| memory.div_ceil(1 << (12 + 9 * level)) as usize).sum()
+}
+
+/// Bytes of the part's own untyped in a VMM: VCPU, permission map, nested tables for RAM and BARs.
+pub fn vmm_untyped_bits(memory: u64) -> u8 {
+    // A nested table per GiB of RAM; the rest stays the same.
+    if memory > 1 << 30 { 18 } else { 17 }
+}
+
+/// Bytes of a process of `image_pages` whose own CNode has 2^`own_radix` slots and whose untyped 2^`untyped_bits` bytes.
+pub fn process_bytes(image_pages: usize, own_radix: usize, untyped_bits: u8) -> u64 {
+    let start_pages = protocol::start::MAX_BYTES / PAGE;
+    // Top-level table, PDPT, page directory; page tables of image, start page, ring, devices; one to spare.
+    let tables = 8;
+    let pages = image_pages + STACK_PAGES + start_pages + 1 + tables;
+    let objects = 4096; // TCB, scheduling context, notification, reply object
+    pages as u64 * PAGE as u64
+        + objects
+        + cnode_bytes(own_radix)
+        + cnode_bytes(ROOT_RADIX)
+        + (1 << untyped_bits)
+}
+
+/// Bytes that a VM takes beside its RAM and its log ring.
+pub fn vm_bytes(image_pages: usize, memory: u64, slots: &VmSlots) -> u64 {
+    let mut bytes = process_bytes(image_pages, slots.own_radix, vmm_untyped_bits(memory));
+    // Page directories of the window.
+    bytes += memory.div_ceil(1 << 30) * PAGE as u64;
+    if !slots.devices.is_empty() {
+        bytes += cnode_bytes(slots.bars_radix) + cnode_bytes(slots.irqs_radix) + cnode_bytes(slots.dma_radix);
+        bytes += slots.devices.iter().map(|d| (d.tables.count * PAGE) as u64).sum::<u64>();
+    }
+    bytes
+}
+
+const fn cnode_bytes(radix: usize) -> u64 {
+    1 << (radix + 5)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn radices() {
+        assert_eq!((radix(1), radix(2), radix(3), radix(64), radix(65)), (1, 1, 2, 6, 7));
+    }
+
+    #[test]
+    fn io_tables_of_64_mib() {
+        assert_eq!(io_tables(64 << 20, 3), 2);
+        assert_eq!(io_tables(64 << 20, 4), 3);
+        assert_eq!(io_tables(3 << 30, 3), 4);
+        assert_eq!(io_tables(64 << 20, 0), 0);
+    }
+
+    #[test]
+    fn runs_are_disjoint_and_fit() {
+        let slots = vm(64 << 20, &[4, 32], 3);
+        assert_eq!((slots.nested.count, slots.mapped.count), (32, 32));
+        assert_eq!(slots.nested.first + 32, slots.mapped.first);
+        assert!(slots.mapped.first + 32 <= 1 << slots.own_radix);
+        let [a, b] = slots.devices[..] else { panic!() };
+        assert_eq!((a.bars.first, b.bars.first), (1, 513));
+        assert_eq!((a.irqs, b.irqs), (Run { first: 1, count: 4 }, Run { first: 5, count: 32 }));
+        let dma = [a.tables, a.frames, a.handlers, b.tables, b.frames, b.handlers];
+        for pair in dma.windows(2) {
+            assert_eq!(pair[0].first + pair[0].count, pair[1].first);
+        }
+        assert!(b.handlers.first + b.handlers.count <= 1 << slots.dma_radix);
+    }
+
+    #[test]
+    fn a_vm_of_64_mib_costs_less_than_a_mib() {
+        let slots = vm(64 << 20, &[32], 4);
+        // An image of 300 KiB.
+        assert!(vm_bytes(75, 64 << 20, &slots) <= 1 << 20);
+        let large = vm(3 << 30, &[32; 8], 4);
+        assert!(vm_bytes(75, 3 << 30, &large) < 4 << 20);
+    }
+}

@@ -1,0 +1,409 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A part being built: address space, capability space, thread (`docs/architecture.md`, "Capability spaces of the parts").
+
+use alloc::vec::Vec;
+
+use protocol::client::ENDPOINT_MARK;
+use protocol::start::{Extensions, Facts, Range, RangeKind, cptr, mount, slot as fixed};
+use root_task::elf::{self, Image};
+use root_task::layout::{
+    INDEX_BITS, IPC_BUFFER, PAGE, RING, RING_PAGES, ROOT_RADIX, STACK_PAGES, STACK_TOP, START_PAGE, process_bytes,
+};
+use sel4::init_thread::slot;
+use sel4::{
+    AbsoluteCPtr, CNodeCapData, Cap, CapRights, CapTypeForFrameObject, ObjectBlueprint, ObjectBlueprintX86,
+    UserContext, VmAttributes, abi, cap, cap_type,
+};
+
+use serde::Serialize;
+
+use crate::failure::{During, Failure};
+use crate::resources::{Arena, Resources, at, in_slot};
+
+/// RFLAGS: interrupts on, and the bit that is always set.
+const INTERRUPTS_ON: u64 = 0x202;
+/// The guard of every part's root CNode.
+const ROOT_GUARD: CNodeCapData = CNodeCapData::skip(sel4::WORD_SIZE - ROOT_RADIX - INDEX_BITS);
+/// Clients may call and be answered.
+const CLIENT_RIGHTS: CapRights = CapRights::new(true, false, false, true);
+const START_PAGES: usize = protocol::start::MAX_BYTES / PAGE;
+
+/// What all parts share.
+#[derive(Debug, Clone, Copy)]
+pub struct Common {
+    /// Slot of the supervisor's endpoint.
+    pub supervisor: usize,
+    /// Slot of the scheduling control.
+    pub sched_control: usize,
+    /// Frequency of the time-stamp counter, kHz.
+    pub tsc_khz: u64,
+    /// Levels of I/O page tables.
+    pub io_levels: u64,
+    /// The kernel's extensions.
+    pub extensions: Extensions,
+}
+
+/// How a part is to be.
+#[derive(Debug, Clone, Copy)]
+pub struct Plan<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its client number.
+    pub client: u64,
+    /// Its thread's priority.
+    pub priority: u8,
+    /// CPU time in each period, microseconds; both.
+    pub time: (u64, u64),
+    /// Slot of the endpoint that it serves.
+    pub serves: Option<usize>,
+    /// Log2 of the slots of its own CNode.
+    pub own_radix: usize,
+    /// Log2 of the bytes of its own untyped.
+    pub untyped_bits: u8,
+    /// First slot of its log ring's frames.
+    pub ring: usize,
+}
+
+/// A part being built, or built.
+#[derive(Debug)]
+pub struct Process {
+    /// Its memory.
+    pub arena: Arena,
+    /// What the start page will say.
+    pub ranges: Vec<Range>,
+    /// Slot of its notification.
+    pub notification: usize,
+    client: u64,
+    tcb: usize,
+    own: usize,
+    own_radix: usize,
+    root: usize,
+    vspace: usize,
+    start_frames: usize,
+    entry: usize,
+    next: usize,
+}
+
+/// Bytes of a server's arena.
+pub fn server_bytes(image: &Image, plan: &Plan) -> u64 {
+    process_bytes(image.pages(), plan.own_radix, plan.untyped_bits)
+}
+
+/// Reads an image.
+pub fn image(file: &[u8]) -> Result<Image<'_>, Failure> {
+    elf::parse(file).map_err(|error| {
+        crate::log!("{error}");
+        Failure::new("the part's image can't be loaded")
+    })
+}
+
+impl Process {
+    /// Builds all but the thread's start.
+    pub fn new(
+        resources: &mut Resources,
+        common: &Common,
+        plan: &Plan,
+        image: &Image,
+        mut arena: Arena,
+    ) -> Result<Self, Failure> {
+        let made = Self::build(resources, common, plan, image, &mut arena);
+        match made {
+            Ok(mut process) => {
+                process.arena = arena;
+                Ok(process)
+            }
+            Err(failure) => {
+                resources.reclaim(arena)?;
+                Err(failure)
+            }
+        }
+    }
+
+    fn build(
+        resources: &mut Resources,
+        common: &Common,
+        plan: &Plan,
+        image: &Image,
+        arena: &mut Arena,
+    ) -> Result<Self, Failure> {
+        // The largest first: what is made from a piece is aligned to its size.
+        let untyped = ObjectBlueprint::Untyped { size_bits: plan.untyped_bits.into() };
+        let untyped = resources.make(arena, untyped, 1)?;
+        let own = resources.make(arena, ObjectBlueprint::CNode { size_bits: plan.own_radix }, 1)?;
+        let vspace = resources.make(arena, ObjectBlueprintX86::Pml4.into(), 1)?;
+        let root = resources.make(arena, ObjectBlueprint::CNode { size_bits: ROOT_RADIX }, 1)?;
+        let tcb = resources.make(arena, ObjectBlueprint::Tcb, 1)?;
+        let sched_context = ObjectBlueprint::SchedContext { size_bits: abi::object::MIN_SCHED_CONTEXT_BITS };
+        let sched_context = resources.make(arena, sched_context, 1)?;
+        let notification = resources.make(arena, ObjectBlueprint::Notification, 1)?;
+        let reply = resources.make(arena, ObjectBlueprint::Reply, 1)?;
+        slot::ASID_POOL.cap().asid_pool_assign(in_slot(vspace)).during("giving an address space its number")?;
+
+        let mut process = Self {
+            arena: Arena::default(),
+            ranges: Vec::new(),
+            notification,
+            client: plan.client,
+            tcb,
+            own,
+            own_radix: plan.own_radix,
+            root,
+            vspace,
+            start_frames: 0,
+            entry: image.entry,
+            next: fixed::FIRST_DYNAMIC as usize,
+        };
+        process.mount(mount::OWN, own, plan.own_radix)?;
+        let all = CapRights::all();
+        process.copy_at(fixed::TCB as usize, tcb, all)?;
+        process.slot(fixed::CNODE as usize).mint_guarded(&at(root), all, ROOT_GUARD).during("giving a CNode")?;
+        process.copy_at(fixed::VSPACE as usize, vspace, all)?;
+        process.endpoint_at(fixed::SUPERVISOR as usize, common.supervisor)?;
+        if let Some(endpoint) = plan.serves {
+            process.copy_at(fixed::SERVED as usize, endpoint, CapRights::read_only())?;
+        }
+        process.copy_at(fixed::REPLY as usize, reply, all)?;
+        process.copy_at(fixed::NOTIFICATION as usize, notification, CapRights::read_write())?;
+        process.move_at(fixed::UNTYPED as usize, untyped)?;
+        process.copy_at(fixed::SCHED_CONTEXT as usize, sched_context, all)?;
+
+        process.load(resources, arena, image)?;
+        process.map_memory(resources, arena, plan)?;
+        process.make_thread(resources, arena, common, plan, sched_context)?;
+        Ok(process)
+    }
+
+    /// Loads the image into fresh pages. Code is read-only; the ABI has no way to forbid execution of data.
+    fn load(&mut self, resources: &mut Resources, arena: &mut Arena, image: &Image) -> Result<(), Failure> {
+        for segment in &image.segments {
+            let rights = if segment.write { CapRights::read_write() } else { CapRights::read_only() };
+            let frames = resources.make(arena, ObjectBlueprintX86::_4k.into(), segment.pages())?;
+            for page in 0..segment.pages() {
+                let (offset, bytes) = segment.page(page);
+                resources.write_page(frames + page, offset, bytes)?;
+                self.map_page(resources, arena, frames + page, segment.first_page() + page * PAGE, rights)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Stack, start page and log ring.
+    fn map_memory(
+        &mut self,
+        resources: &mut Resources,
+        arena: &mut Arena,
+        plan: &Plan,
+    ) -> Result<(), Failure> {
+        let page = ObjectBlueprintX86::_4k.into();
+        let stack = resources.make(arena, page, STACK_PAGES)?;
+        for n in 0..STACK_PAGES {
+            let address = STACK_TOP - (n + 1) * PAGE;
+            self.map_page(resources, arena, stack + n, address, CapRights::read_write())?;
+        }
+        self.start_frames = resources.make(arena, page, START_PAGES)?;
+        // The ring is not the part's: it gets copies of the frames.
+        for n in 0..RING_PAGES {
+            let copy = resources.slot()?;
+            arena.used.push(copy);
+            at(copy).copy(&at(plan.ring + n), CapRights::all()).during("copying a ring's frame")?;
+            self.map_page(resources, arena, copy, RING + n * PAGE, CapRights::read_write())?;
+        }
+        Ok(())
+    }
+
+    fn make_thread(
+        &mut self,
+        resources: &mut Resources,
+        arena: &mut Arena,
+        common: &Common,
+        plan: &Plan,
+        sched_context: usize,
+    ) -> Result<(), Failure> {
+        let buffer = resources.make(arena, ObjectBlueprintX86::_4k.into(), 1)?;
+        self.map_page(resources, arena, buffer, IPC_BUFFER, CapRights::read_write())?;
+        let tcb: cap::Tcb = in_slot(self.tcb);
+        tcb.tcb_configure(
+            in_slot(self.root),
+            ROOT_GUARD,
+            in_slot(self.vspace),
+            IPC_BUFFER,
+            in_slot::<cap_type::_4k>(buffer),
+        )
+        .during("configuring a thread")?;
+        let (budget, period) = plan.time;
+        in_slot::<cap_type::SchedControl>(common.sched_control)
+            .sched_control_configure_flags(in_slot(sched_context), budget, period, 0, plan.client, 0)
+            .during("configuring a scheduling context")?;
+        // Faults go where calls to the supervisor go, with the same badge.
+        let faults = resources.slot()?;
+        arena.used.push(faults);
+        at(faults)
+            .mint(&at(common.supervisor), CLIENT_RIGHTS, ENDPOINT_MARK | plan.client)
+            .during("making a fault endpoint")?;
+        tcb.tcb_set_sched_params(
+            slot::TCB.cap(),
+            0,
+            plan.priority.into(),
+            in_slot(sched_context),
+            in_slot(faults),
+        )
+        .during("setting a priority")?;
+        tcb.tcb_bind_notification(in_slot(self.notification)).during("binding a notification")
+    }
+
+    fn map_page(
+        &mut self,
+        resources: &mut Resources,
+        arena: &mut Arena,
+        frame: usize,
+        address: usize,
+        rights: CapRights,
+    ) -> Result<(), Failure> {
+        let frame = in_slot::<cap_type::_4k>(frame);
+        resources.map(arena, in_slot(self.vspace), frame, address, rights, VmAttributes::DEFAULT)
+    }
+
+    /// Maps the frame in the root task's slot `frame` at `address`, with tables from the part's memory.
+    pub fn map<T: CapTypeForFrameObject>(
+        &mut self,
+        resources: &mut Resources,
+        frame: Cap<T>,
+        address: usize,
+        rights: CapRights,
+        attributes: VmAttributes,
+    ) -> Result<(), Failure> {
+        let mut arena = core::mem::take(&mut self.arena);
+        let mapped = resources.map(&mut arena, in_slot(self.vspace), frame, address, rights, attributes);
+        self.arena = arena;
+        mapped
+    }
+
+    /// A slot of the part's own CNode.
+    pub fn slot(&self, index: usize) -> AbsoluteCPtr {
+        in_slot::<cap_type::CNode>(self.own).absolute_cptr_from_bits_with_depth(index as u64, self.own_radix)
+    }
+
+    /// Takes `count` slots of the part's own CNode; the first.
+    pub fn reserve(&mut self, count: usize) -> Result<usize, Failure> {
+        let first = self.next;
+        self.next += count;
+        if self.next > 1 << self.own_radix { Err(Failure::new("a part's CNode is too small")) } else { Ok(first) }
+    }
+
+    /// Copies the capability in the root task's slot `from` into slot `index` of the part.
+    pub fn copy_at(&self, index: usize, from: usize, rights: CapRights) -> Result<(), Failure> {
+        self.slot(index).copy(&at(from), rights).during("giving a part a capability")
+    }
+
+    /// Moves the capability in the root task's slot `from` into slot `index` of the part.
+    pub fn move_at(&self, index: usize, from: usize) -> Result<(), Failure> {
+        self.slot(index).move_(&at(from)).during("moving a capability to a part")
+    }
+
+    /// Gives the part an endpoint to call, badged with its client number.
+    fn endpoint_at(&self, index: usize, endpoint: usize) -> Result<(), Failure> {
+        self.slot(index)
+            .mint(&at(endpoint), CLIENT_RIGHTS, ENDPOINT_MARK | self.client)
+            .during("giving a part an endpoint")
+    }
+
+    /// Gives the part an endpoint to call, and says so in its start page.
+    pub fn endpoint(&mut self, kind: RangeKind, endpoint: usize) -> Result<(), Failure> {
+        let index = self.reserve(1)?;
+        self.endpoint_at(index, endpoint)?;
+        self.ranges.push(Range::new(kind, own_cptr(index), 1));
+        Ok(())
+    }
+
+    /// Gives the part console-server's notification.
+    pub fn console(&mut self, notification: usize, bits: u64) -> Result<(), Failure> {
+        let index = self.reserve(1)?;
+        self.notification_at(index, notification, bits)?;
+        self.ranges.push(Range::new(RangeKind::ConsoleNotification, own_cptr(index), 1));
+        Ok(())
+    }
+
+    /// Puts a notification that it may signal with `bits` into slot `index` of the part.
+    pub fn notification_at(&self, index: usize, notification: usize, bits: u64) -> Result<(), Failure> {
+        self.slot(index)
+            .mint(&at(notification), CapRights::write_only(), bits)
+            .during("giving a part a notification")
+    }
+
+    /// Moves the capability in the root task's slot `from` to the part; its index there.
+    pub fn take(&mut self, from: usize) -> Result<usize, Failure> {
+        let index = self.reserve(1)?;
+        self.move_at(index, from)?;
+        Ok(index)
+    }
+
+    /// Copies the capability in the root task's slot `from` to the part; its index there.
+    pub fn share(&mut self, from: usize) -> Result<usize, Failure> {
+        let index = self.reserve(1)?;
+        self.copy_at(index, from, CapRights::all())?;
+        Ok(index)
+    }
+
+    /// Adds empty slots, and says so in the start page.
+    pub fn empty_slots(&mut self, count: usize) -> Result<(), Failure> {
+        let first = self.reserve(count)?;
+        self.ranges.push(Range::new(RangeKind::EmptySlots, own_cptr(first), count as u64));
+        Ok(())
+    }
+
+    /// Mounts the CNode of 2^`radix` slots in the root task's slot `node`.
+    pub fn mount(&self, mount: u64, node: usize, radix: usize) -> Result<(), Failure> {
+        in_slot::<cap_type::CNode>(self.root)
+            .absolute_cptr_from_bits_with_depth(mount, ROOT_RADIX)
+            .mint_guarded(&at(node), CapRights::all(), CNodeCapData::skip(INDEX_BITS - radix))
+            .during("mounting a CNode")
+    }
+
+    /// Writes the start page and starts the thread.
+    pub fn start<T: Serialize>(
+        &mut self,
+        resources: &mut Resources,
+        common: &Common,
+        name: &str,
+        config: &T,
+    ) -> Result<(), Failure> {
+        let facts = Facts {
+            name,
+            client: self.client,
+            tsc_khz: common.tsc_khz,
+            io_levels: common.io_levels,
+            extensions: common.extensions,
+        };
+        let mut bytes = alloc::vec![0; protocol::start::MAX_BYTES];
+        let length = protocol::start::write(&mut bytes, &facts, &self.ranges, config)
+            .map_err(|_| Failure::new("a start page is too long"))?;
+        let mut arena = core::mem::take(&mut self.arena);
+        for n in 0..START_PAGES {
+            let used = bytes[n * PAGE..(n + 1) * PAGE].get(..length.saturating_sub(n * PAGE).min(PAGE));
+            resources.write_page(self.start_frames + n, 0, used.unwrap_or(&[]))?;
+            let address = START_PAGE + n * PAGE;
+            self.map_page(resources, &mut arena, self.start_frames + n, address, CapRights::read_only())?;
+        }
+        self.arena = arena;
+        let registers = UserContext {
+            rip: self.entry as u64,
+            rsp: STACK_TOP as u64,
+            rflags: INTERRUPTS_ON,
+            rdi: START_PAGE as u64,
+            ..Default::default()
+        };
+        in_slot::<cap_type::Tcb>(self.tcb)
+            .tcb_write_all_registers(true, &registers)
+            .during("starting a thread")
+    }
+
+    /// Stops the thread.
+    pub fn suspend(&self) -> Result<(), Failure> {
+        in_slot::<cap_type::Tcb>(self.tcb).tcb_suspend().during("stopping a thread")
+    }
+}
+
+/// The capability address of slot `index` in a part's own CNode.
+pub const fn own_cptr(index: usize) -> u64 {
+    cptr(mount::OWN, index as u64)
+}

@@ -1,0 +1,6 @@
+#![no_std]
+#![no_main]
+sel4_root_task::declare!(main);
+fn main(_: &sel4::BootInfoPtr) -> ! {
+    panic!()
+}

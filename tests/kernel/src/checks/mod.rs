@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The checks, by object.
+
+use kernel_tests::{Env, Outcome};
+
+mod bootinfo;
+mod cnode;
+mod derivation;
+mod endpoint;
+mod irq;
+mod notification;
+mod transfer;
+mod untyped;
+mod vspace;
+
+/// A check and its name.
+pub type Check = (&'static str, fn(&mut Env) -> Outcome);
+
+/// A list of checks under their own names.
+macro_rules! checks {
+    ($($name:ident),* $(,)?) => {
+        pub const CHECKS: &[crate::checks::Check] = &[$((stringify!($name), $name)),*];
+    };
+}
+pub(crate) use checks;
+
+/// All of them.
+pub const ALL: &[&[Check]] = &[
+    bootinfo::CHECKS,
+    untyped::CHECKS,
+    cnode::CHECKS,
+    derivation::CHECKS,
+    endpoint::CHECKS,
+    transfer::CHECKS,
+    notification::CHECKS,
+    vspace::CHECKS,
+    irq::CHECKS,
+];

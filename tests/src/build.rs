@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Builds what the tests boot, in the way the tool does.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use postern_cli::image::{self, BootImage, KERNEL};
+use postern_cli::qemu;
+use postern_cli::source::Source;
+use postern_cli::workspace::Workspace;
+
+/// Builds run one at a time: they share cargo's folder.
+static BUILDING: Mutex<()> = Mutex::new(());
+
+/// A system that is ready to boot.
+pub struct System {
+    /// Kernel and module.
+    pub image: BootImage,
+    /// The machine that its `.qemu` file describes.
+    pub machine: qemu::Machine,
+    /// The host's port that leads to the guest's port 80.
+    pub port: u16,
+}
+
+impl System {
+    /// QEMU's arguments that boot it.
+    #[must_use]
+    pub fn arguments(&self) -> Vec<String> {
+        let mut arguments = self.machine.arguments();
+        arguments.extend(qemu::boot_arguments(&self.image));
+        arguments
+    }
+}
+
+/// The workspace that this program was built from.
+///
+/// # Errors
+/// A sentence, if it is gone.
+pub fn workspace() -> Result<Workspace, String> {
+    Workspace::find(Path::new(env!("CARGO_MANIFEST_DIR")))
+}
+
+/// Builds a system: `NAME` for `tests/systems/NAME.toml`, or a path from the workspace's folder.
+///
+/// # Errors
+/// A sentence that says which step failed.
+pub fn system(name: &str) -> Result<System, String> {
+    let workspace = workspace()?;
+    let file = if name.ends_with(".toml") {
+        workspace.root.join(name)
+    } else {
+        workspace.root.join("tests/systems").join(name).with_extension("toml")
+    };
+    let source = Source::read(&workspace, &file)?;
+    let stem = file.file_stem().unwrap_or_default();
+    // Apart from what a person has built under the same name.
+    let options =
+        image::Options { output: Some(workspace.root.join("build/tests").join(stem)), ..Default::default() };
+    let _turn = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
+    let image = image::build(&workspace, &source, &options)?;
+    let port = free_port()?;
+    Ok(System { image, machine: qemu::Machine::read(&source.qemu_file(), port)?, port })
+}
+
+/// Builds the kernel and another program, `(package, program)`, as the root task; no bundle.
+///
+/// # Errors
+/// A sentence that says which step failed.
+pub fn bare(root_task: (&str, &str), features: &[&str]) -> Result<BootImage, String> {
+    let _turn = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
+    let programs = image::build_packages(&workspace()?, &[KERNEL, root_task], features)?;
+    let [kernel, root_task]: [PathBuf; 2] = programs.try_into().map_err(|_| "two programs were asked for")?;
+    Ok(BootImage { kernel, root_task, report: String::new() })
+}
+
+/// A port of this host that nobody listens on now.
+///
+/// # Errors
+/// A sentence.
+pub fn free_port() -> Result<u16, String> {
+    let listener =
+        TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|error| format!("no port: {error}"))?;
+    listener.local_addr().map(|address| address.port()).map_err(|error| format!("no port: {error}"))
+}

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A running QEMU: its log on COM1 as lines to wait for, its monitor, and everything it said if a test fails.
+
+use std::fmt::Write as _;
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use postern_cli::qemu;
+
+use crate::qmp::{self, Monitor};
+use crate::transcript::Transcript;
+
+/// How long a test waits for a line if it says nothing else. Emulation on a busy host is slow.
+pub const LIMIT: Duration = Duration::from_secs(90);
+
+/// A machine that runs until it is dropped.
+pub struct Machine {
+    child: Child,
+    /// Lines on COM1.
+    pub serial: Transcript,
+    /// Lines on QEMU's standard error.
+    pub stderr: Transcript,
+    monitor: Option<Monitor>,
+    listener: UnixListener,
+    socket: PathBuf,
+    command: String,
+    /// Where the next [`Machine::expect`] looks on.
+    cursor: usize,
+}
+
+impl Machine {
+    /// Starts QEMU with these arguments, COM1 and the monitor added.
+    ///
+    /// # Errors
+    /// A sentence, if it can't be started.
+    pub fn start(arguments: &[String]) -> Result<Self, String> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let socket = std::env::temp_dir().join(format!("postern-{}-{number}.qmp", std::process::id()));
+        let (listener, monitor_arguments) = qmp::listen(&socket)?;
+        let mut command = Command::new(qemu::PROGRAM);
+        command.args(arguments).args(["-serial", "stdio"]).args(monitor_arguments);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().map_err(|error| format!("{}: {error}", qemu::PROGRAM))?;
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        let (Some(stdout), Some(stderr)) = (stdout, stderr) else { return Err("QEMU has no output".into()) };
+        Ok(Self {
+            child,
+            serial: Transcript::of(stdout),
+            stderr: Transcript::of(stderr),
+            monitor: None,
+            listener,
+            socket,
+            command: format!("{command:?}"),
+            cursor: 0,
+        })
+    }
+
+    /// QEMU's monitor.
+    ///
+    /// # Errors
+    /// A sentence, if QEMU doesn't connect it.
+    pub fn monitor(&mut self) -> Result<&mut Monitor, String> {
+        if self.monitor.is_none() {
+            let child = &mut self.child;
+            self.monitor = Some(Monitor::accept(&self.listener, || matches!(child.try_wait(), Ok(None)))?);
+        }
+        self.monitor.as_mut().ok_or_else(|| "no monitor".into())
+    }
+
+    /// Waits for a line that contains `text`, after the one that was expected last; gives the line.
+    ///
+    /// # Errors
+    /// A sentence that says what didn't come.
+    pub fn expect(&mut self, text: &str) -> Result<String, String> {
+        self.expect_within(text, LIMIT)
+    }
+
+    /// [`Machine::expect`] with a time limit of its own.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn expect_within(&mut self, text: &str, limit: Duration) -> Result<String, String> {
+        let found = self.serial.wait(self.cursor, limit, |line| line.contains(text));
+        let (at, line) = found.map_err(|why| format!("no line with `{text}`: {why}"))?;
+        self.cursor = at + 1;
+        Ok(line)
+    }
+
+    /// Waits for a line that contains `text` anywhere in the log, from its beginning; the order doesn't matter.
+    ///
+    /// # Errors
+    /// A sentence that says what didn't come.
+    pub fn expect_anywhere(&self, text: &str) -> Result<String, String> {
+        let found = self.serial.wait(0, LIMIT, |line| line.contains(text));
+        found.map(|(_, line)| line).map_err(|why| format!("no line with `{text}`: {why}"))
+    }
+
+    /// Waits for a line that contains all of `texts`, from the log's beginning.
+    ///
+    /// # Errors
+    /// A sentence that says what didn't come.
+    pub fn expect_all(&self, texts: &[&str]) -> Result<String, String> {
+        let found = self.serial.wait(0, LIMIT, |line| texts.iter().all(|text| line.contains(text)));
+        found.map(|(_, line)| line).map_err(|why| format!("no line with all of {texts:?}: {why}"))
+    }
+
+    /// Fails if a line so far contains `text`.
+    ///
+    /// # Errors
+    /// The line.
+    pub fn refute(&self, text: &str) -> Result<(), String> {
+        match self.serial.lines().into_iter().find(|line| line.contains(text)) {
+            Some(line) => Err(format!("there must be no line with `{text}`: {line}")),
+            None => Ok(()),
+        }
+    }
+
+    /// Waits until QEMU has ended by itself; gives its exit status.
+    ///
+    /// # Errors
+    /// A sentence, if it runs on.
+    pub fn wait_end(&mut self, limit: Duration) -> Result<i32, String> {
+        self.serial.wait_end(limit).map_err(|why| format!("the machine runs on: {why}"))?;
+        let status = self.child.wait().map_err(|error| format!("QEMU: {error}"))?;
+        status.code().ok_or_else(|| "QEMU was killed".into())
+    }
+
+    /// The command line, QEMU's remarks and the log: what a failed test shows.
+    #[must_use]
+    pub fn evidence(&self) -> String {
+        let mut out = format!("--- command line\n{}\n--- QEMU's standard error\n", self.command);
+        for line in self.stderr.lines() {
+            let _ = writeln!(out, "{line}");
+        }
+        out.push_str("--- COM1\n");
+        for line in self.serial.lines() {
+            let _ = writeln!(out, "{line}");
+        }
+        out
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = std::fs::remove_file(&self.socket);
+    }
+}

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Accesses to guest-physical memory that isn't mapped: trapped windows, and nowhere.
+use crate::end::{End, Fault};
+use crate::registers::Registers;
+use crate::run::{Exit, Resume};
+use crate::vm::Vm;
+use sel4_abi::vmcb as field;
+use vmm_devices::decode::Instruction;
+use vmm_devices::exits::nested_fault;
+use vmm_devices::layout;
+
+/// What lies at a trapped address.
+#[derive(Clone, Copy)]
+enum Place {
+    /// The local APIC's page, at this offset.
+    Apic(u32),
+    /// Configuration space, at this offset.
+    Config(u64),
+    /// Registers of a device that aren't mapped.
+    Bar(crate::devices::BarPlace),
+}
+
+impl Vm {
+    /// Answers a nested page fault.
+    pub fn nested_fault(&mut self, exit: &Exit) -> Result<Resume, End> {
+        let gpa = exit.info2;
+        if exit.info1 & nested_fault::TABLE_WALK != 0 {
+            return Err(End::Fault(Fault::TablesNowhere(gpa)));
+        }
+        if exit.info1 & nested_fault::FETCH != 0 {
+            return Err(End::Fault(Fault::FetchNowhere(gpa)));
+        }
+        let Some(place) = self.place(gpa) else { return Err(End::Fault(Fault::Nowhere(gpa))) };
+        let (code, mode) = self.code_of(exit);
+        let Some(instruction) = self.cache.decode(exit.rip, code.bytes, code.available, mode) else {
+            return Err(End::Fault(Fault::Instruction(code.bytes as u64)));
+        };
+        let registers = self.perform(place, &instruction)?;
+        Ok(Resume { registers, ..exit.resume_at(exit.rip.wrapping_add(instruction.length.into())) })
+    }
+
+    fn place(&self, gpa: u64) -> Option<Place> {
+        if gpa & !(layout::APIC_BYTES - 1) == layout::APIC {
+            return Some(Place::Apic((gpa & (layout::APIC_BYTES - 1)) as u32));
+        }
+        if (layout::ECAM..layout::ECAM + layout::ECAM_BYTES).contains(&gpa) {
+            return Some(Place::Config(gpa - layout::ECAM));
+        }
+        self.devices.place(gpa).map(Place::Bar)
+    }
+
+    /// Does the access; whether it changed the registers.
+    fn perform(&mut self, place: Place, instruction: &Instruction) -> Result<bool, End> {
+        let mut file = Registers { stack_pointer: 0 };
+        let uses_stack_pointer = instruction.uses_stack_pointer();
+        if uses_stack_pointer {
+            file.stack_pointer = self.cpu.read(field::RSP);
+        }
+        if let Some(value) = instruction.stored(&file) {
+            self.store(place, instruction.width, value)?;
+            return Ok(false);
+        }
+        let value = self.load(place, instruction.width);
+        instruction.loaded(&mut file, value);
+        if uses_stack_pointer {
+            self.cpu.write(field::RSP, file.stack_pointer);
+        }
+        Ok(true)
+    }
+
+    fn load(&mut self, place: Place, width: u8) -> u64 {
+        match place {
+            Place::Apic(offset) => self.apic.read_page(offset, width, self.clock.now()).into(),
+            Place::Config(offset) => self.devices.read_config(offset, width),
+            Place::Bar(place) => self.devices.read_bar(place, width),
+        }
+    }
+
+    fn store(&mut self, place: Place, width: u8, value: u64) -> Result<(), End> {
+        match place {
+            Place::Apic(offset) => {
+                self.apic.write_page(offset, width, value as u32, self.clock.now());
+                self.clock.want(self.apic.deadline());
+            }
+            Place::Config(offset) => {
+                if let Some(device) = self.devices.write_config(offset, width, value as u32, &mut self.apic) {
+                    self.reset_device(device)?;
+                }
+            }
+            Place::Bar(place) => self.devices.write_bar(place, width, value, &mut self.apic),
+        }
+        Ok(())
+    }
+
+    /// The guest asked for a function-level reset.
+    fn reset_device(&mut self, device: usize) -> Result<(), End> {
+        self.devices.detach(device);
+        loop {
+            match self.devices.attach(device) {
+                Ok(()) => return Ok(()),
+                Err(crate::device::DeviceError::Resetting) => self.wait_for_control(),
+                Err(error) => {
+                    component::log!("vmm: device {device}: {error}");
+                    return Err(End::Fault(Fault::DeviceLost(device as u8)));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,345 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! One passed-through device: what pci-server says it is, where its BARs are, its messages.
+use crate::nested::{Nested, unmap_device};
+use component::Memory;
+use core::fmt;
+use protocol::CallError;
+use protocol::message::Request;
+use protocol::pci::{
+    self, Attach, BarRead, BarWrite, ConfigRead, ConfigWrite, Describe, Description, Detach, Effect,
+    FrameRun, Interrupts, MAX_RUNS, MaskVector,
+};
+use protocol::start::{cptr, mount};
+use sel4::cap;
+use vmm_devices::ecam::Placement;
+use vmm_devices::layout;
+use vmm_devices::msi::{ENTRY_BYTES, MAX_VECTORS, Messages};
+
+/// Configuration offsets (PCI Local Bus 3.0, section 6.1).
+const COMMAND: u16 = 4;
+const FIRST_BAR: u16 = 0x10;
+const COMMAND_MEMORY: u32 = 1 << 1;
+
+/// Why a device can't be used.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DeviceError {
+    /// Its reset isn't over yet.
+    Resetting,
+    /// pci-server refuses.
+    Pci(pci::Error),
+    /// pci-server and this VMM don't understand each other.
+    Protocol,
+    /// The BARs don't fit the guest's window, or there are no slots left.
+    NoRoom,
+    /// The device shows more vectors than a VMM keeps.
+    TooManyVectors(u16),
+    /// The kernel refused a mapping or binding.
+    Kernel(sel4::Error),
+}
+
+impl fmt::Display for DeviceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Resetting => f.write_str("the device is being reset"),
+            Self::Pci(error) => error.fmt(f),
+            Self::Protocol => f.write_str("pci-server speaks another version of its protocol"),
+            Self::NoRoom => f.write_str("its BARs don't fit the guest's PCI window, or slots are used up"),
+            Self::TooManyVectors(count) => {
+                write!(f, "it shows {count} vectors, more than {MAX_VECTORS}: lower vm.device.vectors")
+            }
+            Self::Kernel(error) => write!(f, "the kernel refused a mapping: {error:?}"),
+        }
+    }
+}
+
+impl From<CallError<pci::Error>> for DeviceError {
+    fn from(error: CallError<pci::Error>) -> Self {
+        match error {
+            CallError::Failed(pci::Error::Resetting) => Self::Resetting,
+            CallError::Failed(error) => Self::Pci(error),
+            _ => Self::Protocol,
+        }
+    }
+}
+
+impl From<sel4::Error> for DeviceError {
+    fn from(error: sel4::Error) -> Self {
+        Self::Kernel(error)
+    }
+}
+
+/// A BAR as the guest has it.
+struct Bar {
+    index: u8,
+    bytes: u64,
+    /// What the guest's register says.
+    register: u64,
+    /// Where its frames are mapped and its other pages trapped.
+    base: u64,
+}
+
+/// What lies at an offset of a BAR that isn't mapped.
+enum Trapped {
+    Table(u64),
+    Pending(u64),
+    Registers,
+}
+
+/// A device.
+pub struct Device {
+    server: cap::Endpoint,
+    number: u8,
+    devfn: u8,
+    bars: heapless::Vec<Bar, 6>,
+    frames: heapless::Vec<FrameRun, MAX_RUNS>,
+    interrupts: Interrupts,
+    memory_enabled: bool,
+    /// The guest's messages.
+    pub messages: Messages,
+    /// Slot in `irqs` of vector 0.
+    pub first_vector: u16,
+}
+
+impl Device {
+    /// Asks what the device is and puts its BARs into the guest's window.
+    ///
+    /// # Errors
+    /// [`DeviceError`].
+    pub fn describe(
+        server: cap::Endpoint,
+        number: u8,
+        placement: &mut Placement,
+    ) -> Result<Self, DeviceError> {
+        let description = component::call(server, &Describe { device: number })?;
+        if usize::from(description.vectors) > MAX_VECTORS {
+            return Err(DeviceError::TooManyVectors(description.vectors));
+        }
+        let mut device = Self {
+            server,
+            number,
+            devfn: description.slot.devfn.0,
+            bars: heapless::Vec::new(),
+            frames: heapless::Vec::new(),
+            interrupts: description.interrupts,
+            memory_enabled: false,
+            messages: Messages::new(0),
+            first_vector: 0,
+        };
+        device.place_bars(&description, placement)?;
+        Ok(device)
+    }
+
+    fn place_bars(
+        &mut self,
+        description: &Description,
+        placement: &mut Placement,
+    ) -> Result<(), DeviceError> {
+        for bar in &description.bars {
+            let base = placement.place(bar.size).ok_or(DeviceError::NoRoom)?;
+            let placed = Bar { index: bar.index, bytes: bar.size, register: base, base };
+            // The description has at most six.
+            let _ = self.bars.push(placed);
+            component::log!(
+                "vmm: device {}: BAR {} of {:#x} bytes at {:#x}",
+                self.number,
+                bar.index,
+                bar.size,
+                base
+            );
+        }
+        self.write_bars()
+    }
+
+    /// Writes the virtual BAR registers, as firmware would.
+    fn write_bars(&mut self) -> Result<(), DeviceError> {
+        for n in 0..self.bars.len() {
+            let (offset, base) = (FIRST_BAR + 4 * u16::from(self.bars[n].index), self.bars[n].base);
+            self.call(&ConfigWrite { device: self.number, offset, width: 4, value: base as u32 })?;
+        }
+        Ok(())
+    }
+
+    /// Device and function in the guest.
+    pub fn devfn(&self) -> u8 {
+        self.devfn
+    }
+
+    fn call<R: Request<Error = pci::Error>>(&self, request: &R) -> Result<R::Reply, DeviceError> {
+        Ok(component::call(self.server, request)?)
+    }
+
+    /// Makes the device usable: reset, DMA, interrupts and registers. The handlers are then to be bound.
+    ///
+    /// # Errors
+    /// [`DeviceError::Resetting`]: try again after the control signal. Any other: the device can't be had.
+    pub fn attach(&mut self, nested: &mut Nested, memory: &mut Memory) -> Result<(), DeviceError> {
+        let attached = self.call(&Attach { device: self.number })?;
+        self.frames = attached.frames;
+        self.first_vector = attached.first_vector;
+        self.messages = Messages::new(usize::from(attached.vectors).min(MAX_VECTORS));
+        self.write_bars()?;
+        for n in 0..self.bars.len() {
+            self.bars[n].register = self.bars[n].base;
+            self.map(n, nested, memory)?;
+        }
+        let command = ConfigWrite { device: self.number, offset: COMMAND, width: 2, value: COMMAND_MEMORY };
+        self.call(&command)?;
+        self.memory_enabled = true;
+        Ok(())
+    }
+
+    /// Gives the device back. Its frames go away with their capabilities.
+    pub fn detach(&mut self) {
+        if let Err(error) = self.call(&Detach { device: self.number }) {
+            component::log!("vmm: device {}: {error}", self.number);
+        }
+    }
+
+    fn runs(&self, bar: usize) -> impl Iterator<Item = FrameRun> + use<'_> {
+        let index = self.bars[bar].index;
+        self.frames.iter().copied().filter(move |run| run.bar == index)
+    }
+
+    fn map(&self, bar: usize, nested: &mut Nested, memory: &mut Memory) -> Result<(), DeviceError> {
+        for run in self.runs(bar) {
+            for n in 0..u64::from(run.count) {
+                let frame = cptr(mount::VMM_BARS, u64::from(run.first) + n);
+                let gpa = self.bars[bar].base + run.offset + (n << run.size_bits);
+                nested.map_device(memory, frame, gpa, run.size_bits)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn unmap(&self, bar: usize) {
+        for run in self.runs(bar) {
+            for n in 0..u64::from(run.count) {
+                unmap_device(cptr(mount::VMM_BARS, u64::from(run.first) + n), run.size_bits);
+            }
+        }
+    }
+
+    /// The BAR and the offset in it that lie at a guest-physical address.
+    pub fn bar_at(&self, gpa: u64) -> Option<(usize, u64)> {
+        self.bars.iter().enumerate().find_map(|(n, bar)| {
+            let offset = gpa.checked_sub(bar.base)?;
+            (offset < bar.bytes).then_some((n, offset))
+        })
+    }
+
+    /// Reads configuration space.
+    pub fn read_config(&self, offset: u16, width: u8) -> u32 {
+        self.call(&ConfigRead { device: self.number, offset, width }).unwrap_or(u32::MAX)
+    }
+
+    /// Writes configuration space and does what follows from it. `true`: the guest asked for a reset.
+    pub fn write_config(
+        &mut self,
+        offset: u16,
+        width: u8,
+        value: u32,
+        nested: &mut Nested,
+        memory: &mut Memory,
+    ) -> bool {
+        let write = ConfigWrite { device: self.number, offset, width, value };
+        match self.call(&write) {
+            Ok(Effect::None) | Err(_) => {}
+            Ok(Effect::Command { memory: enabled, .. }) => {
+                self.memory_enabled = enabled;
+                self.move_bars(nested, memory);
+            }
+            Ok(Effect::Bar { index, base }) => {
+                if let Some(bar) = self.bars.iter_mut().find(|bar| bar.index == index) {
+                    bar.register = base;
+                }
+                self.move_bars(nested, memory);
+            }
+            Ok(Effect::Msi { enabled, address, data, log2_messages, mask }) => {
+                self.messages.set_msi(enabled, address, data, log2_messages, mask);
+                self.tell_masks();
+            }
+            Ok(Effect::MsiX { enabled, masked }) => {
+                self.messages.set_control(enabled, masked);
+                self.tell_masks();
+            }
+            Ok(Effect::Reset) => return true,
+        }
+        false
+    }
+
+    /// Moves BARs to where the guest put them, if it's a place for them. While it sizes them they stay.
+    fn move_bars(&mut self, nested: &mut Nested, memory: &mut Memory) {
+        for n in 0..self.bars.len() {
+            let Bar { bytes, register, base, .. } = self.bars[n];
+            let end = register.checked_add(bytes);
+            let fits = register >= layout::PCI_WINDOW && end.is_some_and(|end| end <= layout::PCI_WINDOW_END);
+            let free = !self.bars.iter().enumerate().any(|(other, bar)| {
+                other != n && register < bar.base + bar.bytes && bar.base < register.saturating_add(bytes)
+            });
+            if !self.memory_enabled || register == base || !fits || !free {
+                continue;
+            }
+            self.unmap(n);
+            self.bars[n].base = register;
+            if let Err(error) = self.map(n, nested, memory) {
+                component::log!("vmm: device {}: BAR moved, but {error}", self.number);
+            }
+        }
+    }
+
+    /// Tells the device which vectors are masked now.
+    pub fn tell_masks(&mut self) {
+        while let Some((vector, masked)) = self.messages.next_to_tell() {
+            if let Err(error) = self.call(&MaskVector { device: self.number, vector, masked }) {
+                component::log!("vmm: device {}: vector {vector}: {error}", self.number);
+            }
+        }
+    }
+
+    fn trapped(&self, bar: usize, offset: u64) -> Trapped {
+        let Interrupts::MsiX { table_bar, table_offset, pba_bar, pba_offset, table_size } = self.interrupts
+        else {
+            return Trapped::Registers;
+        };
+        let index = self.bars[bar].index;
+        let (in_table, in_pending) =
+            (offset.checked_sub(table_offset.into()), offset.checked_sub(pba_offset.into()));
+        let pending_bytes = u64::from(table_size).div_ceil(64) * 8;
+        match (in_table, in_pending) {
+            (Some(at), _) if index == table_bar && at < u64::from(table_size) * ENTRY_BYTES => {
+                Trapped::Table(at)
+            }
+            (_, Some(at)) if index == pba_bar && at < pending_bytes => Trapped::Pending(at),
+            _ => Trapped::Registers,
+        }
+    }
+
+    /// Reads what isn't mapped of a BAR.
+    pub fn read_bar(&self, bar: usize, offset: u64, width: u8) -> u64 {
+        match self.trapped(bar, offset) {
+            Trapped::Table(at) => self.messages.read_table(at, width),
+            Trapped::Pending(at) => self.messages.read_pending(at, width),
+            Trapped::Registers => {
+                let read = BarRead { device: self.number, bar: self.bars[bar].index, offset, width };
+                self.call(&read).unwrap_or(u64::MAX)
+            }
+        }
+    }
+
+    /// Writes what isn't mapped of a BAR. `true`: the message table has changed.
+    pub fn write_bar(&mut self, bar: usize, offset: u64, width: u8, value: u64) -> bool {
+        match self.trapped(bar, offset) {
+            Trapped::Table(at) => {
+                self.messages.write_table(at, width, value);
+                return true;
+            }
+            Trapped::Pending(_) => {}
+            Trapped::Registers => {
+                let write = BarWrite { device: self.number, bar: self.bars[bar].index, offset, width, value };
+                // What pci-server doesn't let through has no effect, as on hardware.
+                let _ = self.call(&write);
+            }
+        }
+        false
+    }
+}

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! All passed-through devices of the VM: who is addressed, who has interrupted.
+use crate::device::{Device, DeviceError};
+use crate::nested::Nested;
+use component::memory::slot_at;
+use component::{Memory, slot};
+use protocol::config::MAX_DEVICES;
+use protocol::start::{cptr, mount, signal};
+use sel4::{CapRights, cap};
+use vmm_devices::apic::LocalApic;
+use vmm_devices::ecam;
+use vmm_devices::msi::Arrival;
+
+/// Bits of the notification that vectors have.
+const BITS: usize = 56;
+/// Most slots of `irqs`.
+const MAX_SLOTS: usize = 512;
+/// Nobody's slot.
+const NOBODY: Vector = Vector { device: u8::MAX, number: 0 };
+
+/// Whose vector a slot of `irqs` is.
+#[derive(Clone, Copy)]
+struct Vector {
+    device: u8,
+    number: u8,
+}
+
+/// A trapped place in a BAR.
+#[derive(Clone, Copy)]
+pub struct BarPlace {
+    device: usize,
+    bar: usize,
+    offset: u64,
+}
+
+/// The devices, and what mapping them takes.
+pub struct Devices {
+    devices: heapless::Vec<Device, MAX_DEVICES>,
+    vectors: heapless::Vec<Vector, MAX_SLOTS>,
+    /// Copies of the VM's notification, by bit; 0: not made yet.
+    badged: [u64; BITS],
+    nested: Nested,
+    memory: Memory,
+}
+
+impl Devices {
+    /// None yet.
+    pub fn new(nested: Nested, memory: Memory) -> Self {
+        Self {
+            devices: heapless::Vec::new(),
+            vectors: heapless::Vec::new(),
+            badged: [0; BITS],
+            nested,
+            memory,
+        }
+    }
+
+    /// Adds the next device; its number. Not yet attached.
+    pub fn add(&mut self, device: Device) -> usize {
+        // The configuration has no more than fit.
+        let _ = self.devices.push(device);
+        self.devices.len() - 1
+    }
+
+    /// Attaches a device and binds its interrupts.
+    ///
+    /// # Errors
+    /// [`DeviceError`]; [`DeviceError::Resetting`]: again after the control signal.
+    pub fn attach(&mut self, number: usize) -> Result<(), DeviceError> {
+        let Some(device) = self.devices.get_mut(number) else { return Err(DeviceError::Protocol) };
+        device.attach(&mut self.nested, &mut self.memory)?;
+        let (first, count) = (usize::from(device.first_vector), device.messages.count());
+        for vector in 0..count {
+            self.bind(number, vector, first + vector)?;
+        }
+        Ok(())
+    }
+
+    fn bind(&mut self, device: usize, vector: usize, place: usize) -> Result<(), DeviceError> {
+        if place >= self.vectors.len() {
+            self.vectors.resize(place + 1, NOBODY).map_err(|()| DeviceError::NoRoom)?;
+        }
+        self.vectors[place] = Vector { device: device as u8, number: vector as u8 };
+        let handler = handler(place);
+        handler.irq_handler_set_notification(self.badged(place % BITS)?)?;
+        // A message that came before is seen now.
+        handler.irq_handler_ack()?;
+        Ok(())
+    }
+
+    fn badged(&mut self, bit: usize) -> Result<cap::Notification, DeviceError> {
+        if self.badged[bit] == 0 {
+            let address = self.memory.slots.take().ok_or(DeviceError::NoRoom)?;
+            let own = slot_at(slot::NOTIFICATION.bits());
+            slot_at(address).mint(&own, CapRights::all(), signal::vmm_vector(bit))?;
+            self.badged[bit] = address;
+        }
+        Ok(cap::Notification::from_bits(self.badged[bit]))
+    }
+
+    /// Gives a device back.
+    pub fn detach(&mut self, number: usize) {
+        if let Some(device) = self.devices.get_mut(number) {
+            device.detach();
+        }
+    }
+
+    /// Vectors have interrupted: bit *n* is those of slots *n*, *n* + 56, …
+    #[inline]
+    pub fn interrupted(&mut self, mut bits: u64, apic: &mut LocalApic) {
+        while bits != 0 {
+            let mut place = bits.trailing_zeros() as usize;
+            bits &= bits - 1;
+            while let Some(vector) = self.vectors.get(place) {
+                if let Some(device) = self.devices.get_mut(usize::from(vector.device)) {
+                    if let Arrival::Deliver(vector) = device.messages.arrive(vector.number.into()) {
+                        apic.raise(vector);
+                    }
+                    // The handler is this device's; one that is gone with its device needs no answer.
+                    let _ = handler(place).irq_handler_ack();
+                }
+                place += BITS;
+            }
+        }
+    }
+
+    /// The trapped place of a BAR at a guest-physical address.
+    pub fn place(&self, gpa: u64) -> Option<BarPlace> {
+        self.devices.iter().enumerate().find_map(|(device, d)| {
+            let (bar, offset) = d.bar_at(gpa)?;
+            Some(BarPlace { device, bar, offset })
+        })
+    }
+
+    fn at(&self, devfn: u8) -> Option<usize> {
+        self.devices.iter().position(|device| device.devfn() == devfn)
+    }
+
+    /// Reads configuration space. What isn't there reads all ones.
+    pub fn read_config(&self, offset: u64, width: u8) -> u64 {
+        let Some(target) = ecam::target(offset, width) else { return u64::MAX };
+        match self.at(target.devfn) {
+            Some(device) => self.devices[device].read_config(target.offset, width).into(),
+            None if target.devfn == 0 => ecam::host_bridge(target.offset, width).into(),
+            None => u64::MAX,
+        }
+    }
+
+    /// Writes configuration space. A device that the guest wants reset is named.
+    pub fn write_config(
+        &mut self,
+        offset: u64,
+        width: u8,
+        value: u32,
+        apic: &mut LocalApic,
+    ) -> Option<usize> {
+        let target = ecam::target(offset, width)?;
+        let number = self.at(target.devfn)?;
+        let device = &mut self.devices[number];
+        let reset = device.write_config(target.offset, width, value, &mut self.nested, &mut self.memory);
+        deliver_unmasked(device, apic);
+        reset.then_some(number)
+    }
+
+    /// Reads a trapped place.
+    pub fn read_bar(&self, place: BarPlace, width: u8) -> u64 {
+        self.devices
+            .get(place.device)
+            .map_or(u64::MAX, |device| device.read_bar(place.bar, place.offset, width))
+    }
+
+    /// Writes a trapped place.
+    pub fn write_bar(&mut self, place: BarPlace, width: u8, value: u64, apic: &mut LocalApic) {
+        let Some(device) = self.devices.get_mut(place.device) else { return };
+        if device.write_bar(place.bar, place.offset, width, value) {
+            device.tell_masks();
+            deliver_unmasked(device, apic);
+        }
+    }
+}
+
+/// Delivers what was pending and isn't masked any more.
+fn deliver_unmasked(device: &mut Device, apic: &mut LocalApic) {
+    while let Some(vector) = device.messages.next_unmasked() {
+        if let Arrival::Deliver(vector) = device.messages.arrive(vector) {
+            apic.raise(vector);
+        }
+    }
+}
+
+fn handler(place: usize) -> cap::IrqHandler {
+    cap::IrqHandler::from_bits(cptr(mount::VMM_IRQS, place as u64))
+}
