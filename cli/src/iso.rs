@@ -12,7 +12,14 @@ use crate::image::BootImage;
 /// # Errors
 /// A sentence, if a tool is missing or fails.
 pub fn write(image: &BootImage, system: &str, iso: &Path) -> Result<(), String> {
-    let folder = image.kernel.with_file_name("iso");
+    write_in(&image.kernel.with_file_name("iso"), image, system, iso)
+}
+
+/// [`write`] with the tree of the ISO's files laid out in `folder`.
+///
+/// # Errors
+/// As there.
+pub fn write_in(folder: &Path, image: &BootImage, system: &str, iso: &Path) -> Result<(), String> {
     let say = |path: &Path, error: std::io::Error| format!("{}: {error}", path.display());
     let grub = folder.join("boot/grub");
     fs::create_dir_all(&grub).map_err(|error| say(&grub, error))?;
@@ -25,7 +32,7 @@ pub fn write(image: &BootImage, system: &str, iso: &Path) -> Result<(), String> 
     fs::write(&config, grub_config(system)).map_err(|error| say(&config, error))?;
 
     let mut command = Command::new("grub-mkrescue");
-    command.arg("-o").arg(iso).arg(&folder).stdin(Stdio::null());
+    command.arg("-o").arg(iso).arg(folder).stdin(Stdio::null());
     let output = command.output().map_err(|error| {
         format!(
             "grub-mkrescue can't be started ({error}): install grub-pc-bin, grub-common, xorriso and mtools"

@@ -5,7 +5,9 @@
 
 use heapless::Vec;
 use pci::RequesterId;
-use protocol::iommu::{Attach, Block, Coverage, Detach, Error, FIRST_VECTOR, Granted, LAST_VECTOR, Probe, Vectors};
+use protocol::iommu::{
+    Attach, Block, Coverage, Detach, Error, FIRST_VECTOR, Granted, LAST_VECTOR, Probe, Vectors,
+};
 
 use crate::allocate::{self, Numbers};
 use crate::kernel::Kernel;

@@ -76,7 +76,13 @@ impl Kernel for Fake {
         self.frames.remove(&frame);
         self.call()
     }
-    fn make_handler(&mut self, slot: u64, requester: RequesterId, handle: u16, vector: u8) -> Result<(), Kern> {
+    fn make_handler(
+        &mut self,
+        slot: u64,
+        requester: RequesterId,
+        handle: u16,
+        vector: u8,
+    ) -> Result<(), Kern> {
         self.call()?;
         if self.reserved.contains(&handle) {
             return Err(Kern::RevokeFirst);
@@ -98,10 +104,18 @@ impl Kernel for Fake {
     }
     fn destroy(&mut self, slot: u64) -> Result<(), Kern> {
         self.call()?;
-        if self.slots.remove(&slot) == Some("handler") {
+        match self.slots.remove(&slot) {
             // The copies go as well.
-            self.slots.remove(&(slot + 1000));
-            self.entries.remove(&slot);
+            Some("handler") => {
+                self.slots.remove(&(slot + 1000));
+                self.entries.remove(&slot);
+            }
+            // The end of an I/O space empties its context entry.
+            Some("space") => {
+                self.context.retain(|_, space| *space != slot);
+                self.levels.retain(|(space, ..)| *space != slot);
+            }
+            _ => {}
         }
         Ok(())
     }

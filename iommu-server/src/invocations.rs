@@ -42,7 +42,13 @@ impl Kernel for Invocations {
         cap::UnspecifiedPage::from_bits(frame).frame_unmap()
     }
 
-    fn make_handler(&mut self, slot: u64, requester: RequesterId, handle: u16, vector: u8) -> Result<(), Error> {
+    fn make_handler(
+        &mut self,
+        slot: u64,
+        requester: RequesterId,
+        handle: u16,
+        vector: u8,
+    ) -> Result<(), Error> {
         let devfn = requester.devfn();
         self.irq_control.irq_control_get_msi(
             requester.bus().into(),

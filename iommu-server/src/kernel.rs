@@ -19,7 +19,13 @@ pub trait Kernel {
     /// Takes a frame out.
     fn unmap_frame(&mut self, frame: u64) -> Result<(), Error>;
     /// Makes the handler of a message in an empty slot; `RevokeFirst` if handle or vector are in use.
-    fn make_handler(&mut self, slot: u64, requester: RequesterId, handle: u16, vector: u8) -> Result<(), Error>;
+    fn make_handler(
+        &mut self,
+        slot: u64,
+        requester: RequesterId,
+        handle: u16,
+        vector: u8,
+    ) -> Result<(), Error>;
     /// Blocks or unblocks a message.
     fn block(&mut self, handler: u64, blocked: bool) -> Result<(), Error>;
     /// Copies a capability into an empty slot.

@@ -64,11 +64,20 @@ fn features(part: &Part) -> Features {
 }
 
 /// What the ranges say of one device.
-fn holding(part: &Part, vm: u16, index: u8, device: &IommuDevice, io_space: u64) -> Result<Holding, &'static str> {
+fn holding(
+    part: &Part,
+    vm: u16,
+    index: u8,
+    device: &IommuDevice,
+    io_space: u64,
+) -> Result<Holding, &'static str> {
     let key = u64::from(vm) << 16 | u64::from(index);
     let mine = move |kind| part.all(kind).filter(move |range: &&Range| range.physical == key);
     let caps = |kind| {
-        mine(kind).next().map(|range| Caps { first: range.first, count: range.count as u16 }).unwrap_or_default()
+        mine(kind)
+            .next()
+            .map(|range| Caps { first: range.first, count: range.count as u16 })
+            .unwrap_or_default()
     };
     let mut ram = heapless::Vec::new();
     for range in mine(RangeKind::DmaFrames) {

@@ -44,6 +44,19 @@ impl RawCap {
     pub const fn paddr(self) -> u64 {
         (self.head >> 21) << 4
     }
+    /// For a frame of ordinary memory: its physical address and the log2 of its bytes. Shorter than [`RawCap::decode`], for the
+    /// paths that look at a thread's IPC buffer.
+    #[inline]
+    pub const fn memory_frame(self) -> Option<(u64, u32)> {
+        // Tag, size and the device bit: the layout of `Cap::Frame` in `encode`.
+        let (frame, device) = (self.tag() == tag::FRAME, self.head & 4 << 5 != 0);
+        if frame && !device { Some((self.paddr(), 12 + 9 * ((self.head >> 5) as u32 & 3))) } else { None }
+    }
+    /// For a top-level table of the kind `tag`: what names it. For the paths that leave the kernel.
+    #[inline]
+    pub const fn root(self, tag: u8) -> Option<Root> {
+        if self.tag() == tag { Some(Root { paddr: self.paddr(), asid: self.small() }) } else { None }
+    }
     /// True for the null capability.
     #[inline]
     pub const fn is_null(self) -> bool {
@@ -570,6 +583,13 @@ mod tests {
         ];
         for c in caps {
             assert_eq!(c.encode().decode(), c);
+            let frame = match c {
+                Cap::Frame(f) if !f.device => Some((f.paddr, f.size.bits() as u32)),
+                _ => None,
+            };
+            assert_eq!(c.encode().memory_frame(), frame);
+            assert_eq!(c.encode().root(tag::PML4), if let Cap::Pml4(r) = c { Some(r) } else { None });
+            assert_eq!(c.encode().root(tag::EPT_PML4), if let Cap::EptPml4(r) = c { Some(r) } else { None });
         }
     }
 }

@@ -8,7 +8,7 @@ mod memory;
 mod sched;
 mod tcb;
 
-use sel4_abi::MessageInfo;
+use sel4_abi::{LookupFailure, MessageInfo};
 
 use crate::cap::Cap;
 use crate::cdt::SlotRef;
@@ -29,7 +29,29 @@ pub struct Invocation {
     pub label: u64,
     /// Words of the message.
     pub length: usize,
-    caps: [Option<SlotRef>; 3],
+    caps: ExtraCaps,
+}
+
+/// Slots of the extra capabilities of a message.
+pub type ExtraCaps = [Option<SlotRef>; 3];
+
+/// Finds the extra capabilities of the message that `tcb` sends. Without an IPC buffer there are none.
+///
+/// # Errors
+/// The address that does not resolve, and why.
+#[inline]
+pub fn extra_caps(tcb: &Tcb) -> Result<ExtraCaps, (u64, LookupFailure)> {
+    let mut caps = [None; 3];
+    let count = MessageInfo(tcb.context.rsi.get()).extra_caps();
+    if count > 0
+        && let Some(buffer) = Buffer::of(tcb)
+    {
+        for (i, cap) in caps.iter_mut().enumerate().take(count) {
+            let address = buffer.cap(i);
+            *cap = Some(cspace::lookup_slot(tcb.cspace(), address).map_err(|f| (address, f))?);
+        }
+    }
+    Ok(caps)
 }
 
 impl Invocation {
@@ -74,18 +96,9 @@ impl Invocation {
 /// Performs the invocation that `tcb` asks for on the capability in `slot`. Gives the number of reply words.
 ///
 /// # Errors
-/// Those of the method. An extra capability that does not resolve is a FailedLookup.
-pub fn invoke(k: &mut Kernel, tcb: Ptr<Tcb>, slot: SlotRef) -> SysResult<usize> {
+/// Those of the method.
+pub fn invoke(k: &mut Kernel, tcb: Ptr<Tcb>, slot: SlotRef, caps: ExtraCaps) -> SysResult<usize> {
     let info = MessageInfo(tcb.context.rsi.get());
-    let mut caps = [None; 3];
-    if info.extra_caps() > 0
-        && let Some(buffer) = Buffer::of(&tcb)
-    {
-        for (i, cap) in caps.iter_mut().enumerate().take(info.extra_caps()) {
-            let found = cspace::lookup_slot(tcb.cspace(), buffer.cap(i)).map_err(|f| SysError::Lookup(false, f))?;
-            *cap = Some(found);
-        }
-    }
     let mut length = info.length();
     if length > 4 && Buffer::of(&tcb).is_none() {
         length = 4;

@@ -37,3 +37,6 @@ pub mod transfer;
 #[cfg(target_os = "none")]
 pub mod virt;
 pub mod vspace;
+
+#[cfg(test)]
+mod model_tests;

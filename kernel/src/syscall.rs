@@ -93,11 +93,13 @@ fn send_phase(k: &mut Kernel, tcb: Ptr<Tcb>, address: u64, mode: Mode) {
         Ok(slot) => slot,
         Err(failure) => return cap_fault(k, tcb, address, false, failure, mode.blocking),
     };
+    let extra = match invoke::extra_caps(&tcb) {
+        Ok(extra) => extra,
+        Err((at, failure)) => return cap_fault(k, tcb, at, false, failure, mode.blocking),
+    };
     let result = match slot.cap() {
+        Cap::Endpoint { rights, .. } if !rights.write() => Err(SysError::InvalidCapability(0)),
         Cap::Endpoint { object, badge, rights } => {
-            if !rights.write() {
-                return;
-            }
             let send = SendMode { blocking: mode.blocking, call: mode.call, donate: mode.blocking || !mode.call };
             return ipc::send(k, tcb, object, badge, send, rights);
         }
@@ -114,11 +116,8 @@ fn send_phase(k: &mut Kernel, tcb: Ptr<Tcb>, address: u64, mode: Mode) {
             ipc::reply(k, tcb, object, grant);
             return;
         }
-        Cap::Null => {
-            let failure = LookupFailure::MissingCapability { bits_left: 0 };
-            return cap_fault(k, tcb, address, false, failure, mode.blocking);
-        }
-        _ => invoke::invoke(k, tcb, slot),
+        // An empty slot is no lookup failure: invoking it is an InvalidCapability like any other wrong kind.
+        _ => invoke::invoke(k, tcb, slot, extra),
     };
     finish(k, tcb, mode.call, result);
 }

@@ -25,11 +25,8 @@ impl Buffer {
     /// The buffer of `tcb`; `None` when it has none, or its frame is gone.
     #[inline]
     pub fn of(tcb: &Tcb) -> Option<Self> {
-        let Cap::Frame(frame) = tcb.slots[slot::IPC_BUFFER].cap() else { return None };
-        if frame.device {
-            return None;
-        }
-        let paddr = frame.paddr + (tcb.ipc_buffer.get() & (frame.size.bytes() - 1));
+        let (base, bits) = tcb.slots[slot::IPC_BUFFER].raw().memory_frame()?;
+        let paddr = base + (tcb.ipc_buffer.get() & ((1 << bits) - 1));
         Some(Self(arch::phys_to_virt(paddr).cast()))
     }
 
@@ -127,8 +124,7 @@ pub fn message(k: &mut Kernel, from: Ptr<Tcb>, endpoint: Option<Ptr<Endpoint>>, 
 fn normal(k: &mut Kernel, from: Ptr<Tcb>, endpoint: Option<Ptr<Endpoint>>, grant: bool, to: Ptr<Tcb>) -> MessageInfo {
     let info = MessageInfo(from.context.rsi.get());
     let mut words = info.length();
-    for register in &MESSAGE {
-        // The four registers always travel: the receiver learns nothing that the sender did not put there.
+    for register in MESSAGE.iter().take(words) {
         register(&to.context).set(register(&from.context).get());
     }
     if words > REGISTERS || info.extra_caps() > 0 {

@@ -2,14 +2,14 @@
 //! A device that a VM was promised: what belongs to it, and the state of its life.
 
 use heapless::Vec;
-use pci::carve::Run;
+use pci::carve::{self, Run};
 use pci::reset::{Reset, Saved};
 use pci::view::{Interrupts, View};
-use pci::{Address, Bars, Identity, RequesterId};
+use pci::{Address, Identity, RequesterId};
 use protocol::pci::{Attached, Bar, Description, FrameRun, GuestSlot, Interrupts as Shown};
 
-/// Runs of frames, open and forwarded ones, of a device.
-pub const MAX_PARTS: usize = 16;
+/// Runs of frames of a device: five of the BAR with the MSI-X table, one of each other.
+pub const MAX_PARTS: usize = 10;
 
 /// Frames of a BAR.
 #[derive(Debug, Clone, Copy)]
@@ -72,10 +72,6 @@ pub struct Device {
     pub identity: Identity,
     /// Where the guest sees it.
     pub slot: GuestSlot,
-    /// Its BARs.
-    pub bars: Bars,
-    /// How it interrupts.
-    pub interrupts: Interrupts,
     /// Vectors that the guest gets.
     pub vectors: u16,
     /// Its first slot in `irqs`.
@@ -99,15 +95,33 @@ pub struct Device {
 }
 
 impl Device {
+    /// Lays out the frames of its BARs, none of which is made yet; false if there are too many.
+    pub fn lay_out(&mut self) -> bool {
+        self.parts.clear();
+        for bar in self.view.bars().iter().filter(|bar| bar.is_memory()) {
+            let withheld = match self.view.interrupts() {
+                Interrupts::MsiX(msix) if msix.table_bar == bar.index => Some(msix.table()),
+                _ => None,
+            };
+            for run in carve::cut(bar, withheld) {
+                let part = Part { bar: bar.index, run, frame: 0, page: 0 };
+                if self.parts.push(part).is_err() {
+                    return false;
+                }
+            }
+        }
+        self.open_frames() <= self.bars_count.into()
+    }
+
     /// What the guest is to see.
     pub fn description(&self) -> Description {
         let mut bars = Vec::new();
-        for bar in self.bars.iter().filter(|bar| bar.is_memory()) {
+        for bar in self.view.bars().iter().filter(|bar| bar.is_memory()) {
             let wide = bar.kind == pci::bar::Kind::Memory64;
             // There are six at most.
             let _ = bars.push(Bar { index: bar.index, wide, prefetchable: bar.prefetchable, size: bar.size });
         }
-        let interrupts = match self.interrupts {
+        let interrupts = match self.view.interrupts() {
             Interrupts::MsiX(msix) if self.vectors > 0 => Shown::MsiX {
                 table_bar: msix.table_bar,
                 table_offset: msix.table_offset,
@@ -142,8 +156,9 @@ impl Device {
 
     /// Page and offset of a forwarded register; `None` if the guest has it mapped, or it isn't there.
     pub fn forwarded(&self, bar: u8, offset: u64, width: u8) -> Option<(u16, u16)> {
-        let place = self.bars.get(bar).filter(|bar| bar.is_memory() && bar.holds(offset, width.into()))?;
-        if !matches!(width, 1 | 2 | 4 | 8) || offset % u64::from(width) != 0 {
+        let place =
+            self.view.bars().get(bar).filter(|bar| bar.is_memory() && bar.holds(offset, width.into()))?;
+        if !matches!(width, 1 | 2 | 4 | 8) || !offset.is_multiple_of(width.into()) {
             return None;
         }
         let inside = |part: &&Part| {
@@ -157,7 +172,7 @@ impl Device {
 
     /// Whether an access touches the MSI-X table, which is the VMM's to keep.
     pub fn in_table(&self, bar: u8, offset: u64, width: u8) -> bool {
-        let Interrupts::MsiX(msix) = self.interrupts else { return false };
+        let Interrupts::MsiX(msix) = self.view.interrupts() else { return false };
         let table = msix.table();
         bar == msix.table_bar && offset < table.end && offset.saturating_add(width.into()) > table.start
     }

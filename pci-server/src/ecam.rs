@@ -8,18 +8,18 @@ use pci::{Address, ConfigSpace, Width};
 use protocol::pci::EcamRange;
 
 /// The machine's configuration space.
+#[derive(Default)]
 pub struct Ecam {
     parts: Vec<(EcamRange, Region), 4>,
 }
 
 impl Ecam {
     /// Takes the regions that the ranges name, in their order.
-    pub fn new(part: &mut Part, ranges: &[EcamRange]) -> Option<Self> {
-        let mut parts = Vec::new();
+    pub fn fill(&mut self, part: &mut Part, ranges: &[EcamRange]) -> Option<()> {
         for (number, range) in ranges.iter().enumerate() {
-            parts.push((*range, part.registers(number)?)).ok()?;
+            self.parts.push((*range, part.registers(number)?)).ok()?;
         }
-        Some(Self { parts })
+        Some(())
     }
 
     fn place(&self, at: Address, offset: u16) -> Option<(&Region, usize)> {

@@ -27,7 +27,7 @@ struct Source {
 
 /// Device untypeds, and the pages that this server has mapped of them.
 pub struct Frames {
-    memory: Memory,
+    memory: Option<Memory>,
     sources: Vec<Source, MAX_WINDOWS>,
     pages: Vec<(u64, Region), MAX_PAGES>,
     /// Objects that only moved a watermark, to be deleted once a frame is behind it.
@@ -36,7 +36,7 @@ pub struct Frames {
 
 impl Frames {
     /// No frames yet.
-    pub fn new(memory: Memory) -> Self {
+    pub fn new(memory: Option<Memory>) -> Self {
         Self { memory, sources: Vec::new(), pages: Vec::new(), fillers: Vec::new() }
     }
 
@@ -58,7 +58,8 @@ impl Frames {
     pub fn make(&mut self, address: u64, count: u64, size_bits: u8) -> Result<u64, Error> {
         let reaches = |source: &Source| source.window.reaches(address, count << size_bits);
         let found = self.sources.iter().position(reaches).ok_or(Error::NotEnoughMemory)?;
-        let first = self.memory.slots.take_run(count as usize).ok_or(Error::NotEnoughMemory)?;
+        let slots = &mut self.memory.as_mut().ok_or(Error::NotEnoughMemory)?.slots;
+        let first = slots.take_run(count as usize).ok_or(Error::NotEnoughMemory)?;
         self.advance(found, address)?;
         let blueprint = match size_bits {
             SMALL => ObjectBlueprintX86::_4k,
@@ -77,17 +78,18 @@ impl Frames {
         // Now that there is a child that stays, those that only moved the watermark may go: without any child the untyped
         // would start over.
         while let Some(filler) = self.fillers.pop() {
-            self.memory.delete(filler)?;
+            self.memory.as_mut().ok_or(Error::NotEnoughMemory)?.delete(filler)?;
         }
         Ok(first)
     }
 
     /// Moves an untyped's watermark to `address`.
     fn advance(&mut self, found: usize, address: u64) -> Result<(), Error> {
+        let memory = self.memory.as_mut().ok_or(Error::NotEnoughMemory)?;
         let source = &mut self.sources[found];
         while let Some(size_bits) = source.window.filler(address) {
             let blueprint = ObjectBlueprint::Untyped { size_bits: size_bits.into() };
-            let filler = self.memory.make_from(source.untyped, &blueprint)?;
+            let filler = memory.make_from(source.untyped, &blueprint)?;
             source.window.advance(size_bits);
             self.fillers.push(filler).map_err(|_| Error::NotEnoughMemory)?;
         }
@@ -103,7 +105,7 @@ impl Frames {
             return Err(Error::NotEnoughMemory);
         }
         let frame = cap::Granule::from_bits(self.make(address, 1, SMALL)?);
-        let region = self.memory.map_registers(frame, address)?;
+        let region = self.memory.as_mut().ok_or(Error::NotEnoughMemory)?.map_registers(frame, address)?;
         let _ = self.pages.push((address, region));
         Ok(self.pages.len() as u16 - 1)
     }

@@ -106,3 +106,7 @@ impl Machine<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[path = "judge_tests.rs"]
+mod tests;

@@ -7,5 +7,6 @@ pub mod device;
 pub mod judge;
 pub mod passthrough;
 pub mod platform;
+pub mod promise;
 pub mod survey;
 pub mod table;

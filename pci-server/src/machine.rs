@@ -7,13 +7,13 @@ use component::memory::slot_at;
 use component::sel4::{self, CapRights, MessageInfo, cap, cap_type};
 use component::{Part, cpu};
 use pci_server::platform::Platform;
+use protocol::client;
 use protocol::iommu;
 use protocol::message::{CallError, Request};
 use protocol::pci::Error;
-use protocol::start::{cptr, mount};
+use protocol::start::{RangeKind, cptr, mount};
 use protocol::supervisor::Quieted;
 use protocol::timer::SetDeadline;
-use protocol::client;
 
 use crate::ecam::Ecam;
 use crate::frames::Frames;
@@ -35,6 +35,19 @@ pub struct Real {
 }
 
 impl Real {
+    /// With what the start page gives; configuration space and device memory come later.
+    pub fn new(mut part: Part) -> Self {
+        Self {
+            ecam: Ecam::default(),
+            // Without empty slots nothing can be made, and each device is refused for that.
+            frames: Frames::new(part.memory()),
+            iommu: part.cap(RangeKind::IommuEndpoint),
+            timer: part.cap(RangeKind::TimerEndpoint),
+            tsc_khz: part.facts().tsc_khz,
+            part,
+        }
+    }
+
     /// Asks iommu-server.
     pub fn ask<R: Request<Error = iommu::Error>>(&self, request: &R) -> Result<R::Reply, Error> {
         let iommu = self.iommu.ok_or(Error::Iommu(iommu::Error::NoIommu))?;

@@ -19,10 +19,12 @@ use protocol::{Protocol, Refusal, Request, client};
 component::main!(main);
 
 fn main(part: component::Part) -> ! {
-    match start::start(part) {
-        Ok(passthrough) => {
+    // It is large, and filled where it lies: the stack has room for one of it.
+    let mut pci = Pci { passthrough: Passthrough::new(Real::new(part)) };
+    match start::start(&mut pci.passthrough) {
+        Ok(()) => {
             component::ready();
-            component::serve(&mut Pci { passthrough })
+            component::serve(&mut pci)
         }
         Err(reason) => panic!("{reason}"),
     }
@@ -39,7 +41,9 @@ impl Pci {
             Describe::OPERATION => message.answer(|request: Describe| devices.describe(vm, request)),
             Attach::OPERATION => message.answer(|request: Attach| devices.attach(vm, request)),
             ConfigRead::OPERATION => message.answer(|request: ConfigRead| devices.config_read(vm, request)),
-            ConfigWrite::OPERATION => message.answer(|request: ConfigWrite| devices.config_write(vm, request)),
+            ConfigWrite::OPERATION => {
+                message.answer(|request: ConfigWrite| devices.config_write(vm, request))
+            }
             BarRead::OPERATION => message.answer(|request: BarRead| devices.bar_read(vm, request)),
             BarWrite::OPERATION => message.answer(|request: BarWrite| devices.bar_write(vm, request)),
             MaskVector::OPERATION => message.answer(|request: MaskVector| devices.mask(vm, request)),

@@ -8,14 +8,13 @@ use pci::view::{Effect, Interrupts};
 use pci::{ConfigSpace, Message, Msi, MsiX, Width};
 use protocol::iommu::{self, Granted};
 use protocol::pci::{
-    Attach, Attached, BarRead, BarWrite, ConfigRead, ConfigWrite, Describe, Description, Detach, Error, MaskVector,
+    Attach, Attached, BarRead, BarWrite, ConfigRead, ConfigWrite, Describe, Description, Detach, Error,
+    MaskVector,
 };
 
 use crate::device::{Device, Phase, State};
 use crate::platform::Platform;
 
-/// Devices of all VMs together.
-pub const MAX_DEVICES: usize = 16;
 /// How often a device that isn't back after a reset is waited for again.
 const PATIENCE: u8 = 10;
 /// Word of an MSI-X table entry that masks it, and its mask bit.
@@ -25,7 +24,7 @@ const ENTRY_CONTROL: u64 = 12;
 pub struct Passthrough<P> {
     /// The machine and the others.
     pub platform: P,
-    devices: Vec<Device, MAX_DEVICES>,
+    devices: Vec<Device, MAX_PROMISED>,
     /// VMs that have ended, a bit each.
     ended: u32,
 }
@@ -41,9 +40,9 @@ impl<P: Platform> Passthrough<P> {
         self.devices.push(device).is_ok()
     }
 
-    /// The devices.
-    pub fn devices(&self) -> &[Device] {
-        &self.devices
+    /// The platform and the devices, to make the devices' frames.
+    pub fn parts(&mut self) -> (&mut P, &mut [Device]) {
+        (&mut self.platform, &mut self.devices)
     }
 
     /// Takes a VM's devices out, before it was started.
@@ -105,14 +104,16 @@ impl<P: Platform> Passthrough<P> {
     fn give(&mut self, found: usize) -> Result<Attached, Error> {
         let device = &mut self.devices[found];
         let (vm, index) = (device.vm, device.index);
-        if device.open_frames() > device.bars_count.into() {
-            return Err(Error::NoRoom);
-        }
         // From here on there is something to take back.
         device.state = State::Attached;
         self.platform.iommu_attach(iommu::Attach { vm, device: index, requester: device.requester })?;
         let set = command::MEMORY | command::INTX_DISABLE;
-        config::update_command(self.platform.config(), device.address, set, command::IO | command::BUS_MASTER);
+        config::update_command(
+            self.platform.config(),
+            device.address,
+            set,
+            command::IO | command::BUS_MASTER,
+        );
         if device.vectors > 0 {
             let granted =
                 self.platform.iommu_vectors(iommu::Vectors { vm, device: index, count: device.vectors })?;
@@ -137,7 +138,7 @@ impl<P: Platform> Passthrough<P> {
     fn program(&self, found: usize, granted: Granted) -> Result<(), Error> {
         let device = &self.devices[found];
         let (space, at) = (self.platform.config(), device.address);
-        match device.interrupts {
+        match device.view.interrupts() {
             Interrupts::None => Ok(()),
             Interrupts::Msi(msi) => {
                 let message = match granted {
@@ -194,7 +195,7 @@ impl<P: Platform> Passthrough<P> {
         }
         let (space, at) = (self.platform.config(), device.address);
         space.write16(at, config::register::COMMAND, command::INTX_DISABLE);
-        match device.interrupts {
+        match device.view.interrupts() {
             Interrupts::None => {}
             Interrupts::Msi(msi) => {
                 let control = space.read16(at, msi.control());
@@ -238,7 +239,8 @@ impl<P: Platform> Passthrough<P> {
         let device = &mut self.devices[found];
         let width = Width::from_bytes(request.width).ok_or(Error::BadAccess)?;
         let effect = device.view.write(request.offset, width, request.value).ok_or(Error::BadAccess)?;
-        if matches!(effect, Effect::Command { .. } | Effect::Reset) && matches!(device.state, State::Attached) {
+        if matches!(effect, Effect::Command { .. } | Effect::Reset) && matches!(device.state, State::Attached)
+        {
             let (set, clear) = match effect {
                 Effect::Command { bus_master: true, .. } => (command::BUS_MASTER, 0),
                 _ => (0, command::BUS_MASTER),
@@ -278,7 +280,7 @@ impl<P: Platform> Passthrough<P> {
         if vector >= device.vectors {
             return Err(Error::NoSuchVector);
         }
-        match device.interrupts {
+        match device.view.interrupts() {
             Interrupts::None => {}
             Interrupts::Msi(msi) => {
                 if let Some(mask) = msi.mask() {

@@ -1,120 +1,194 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! From the start page to promised devices: enumeration, judgement, frames, the device table, the refusals.
 
-use component::Part;
-use component::protocol::supervisor;
 use core::fmt::Write;
-use heapless::Vec;
-use pci::carve;
-use pci::config::{self, command};
-use pci::reset::Saved;
+
+use component::protocol::supervisor::{REASON_BYTES, reason};
+use heapless::{String, Vec};
 use pci::topology::Topology;
-use pci::{Bar, View};
-use pci_server::device::{Device, Part as Piece, State};
+use pci_server::device::Device;
 use pci_server::judge::Machine;
-use pci_server::passthrough::{MAX_DEVICES, Passthrough};
-use pci_server::survey::{self, Claims, Survey};
+use pci_server::passthrough::Passthrough;
+use pci_server::promise;
+use pci_server::survey::{self, Claims};
 use pci_server::table::{Owner, Row};
-use pci::view::Interrupts;
 use protocol::iommu::{Coverage, Probe};
-use protocol::pci::{DEFAULT_VECTORS, PciConfig, PciDevice, Refusal};
+use protocol::pci::{MAX_PROMISED, PciConfig, PciDevice, Refusal};
 use protocol::start::RangeKind;
 
-use crate::ecam::Ecam;
 use crate::frames::Frames;
 use crate::machine::Real;
 
-/// What became of a device of the description.
+/// What became of a device of the description: the function, or why not.
 struct Verdict {
     vm: u16,
     index: u8,
     function: Result<u16, Refusal>,
 }
 
-type Verdicts = Vec<Verdict, MAX_DEVICES>;
+type Verdicts = Vec<Verdict, MAX_PROMISED>;
 
-/// Everything before `ready`.
-pub fn start(mut part: Part) -> Result<Passthrough<Real>, &'static str> {
-    let config: PciConfig = part.config().map_err(|_| "the configuration can't be read")?;
-    let ecam = Ecam::new(&mut part, &config.ecam).ok_or("configuration space isn't mapped")?;
-    let mut frames = Frames::new(part.memory().ok_or("the start page has no empty slots")?);
-    for range in part.all(RangeKind::DeviceUntyped) {
-        frames.add(range.first, range.physical, range.bytes.checked_ilog2().unwrap_or(0) as u8);
+/// Everything before `ready`. The functions that this calls are kept apart, so that what only one needs doesn't take
+/// stack from the others.
+#[inline(never)]
+pub fn start(passthrough: &mut Passthrough<Real>) -> Result<(), &'static str> {
+    match passthrough.platform.part.config::<PciConfig>() {
+        Ok(config) => prepare(passthrough, &config),
+        Err(_) => Err("the configuration can't be read"),
+    }
+}
+
+#[inline(never)]
+fn prepare(passthrough: &mut Passthrough<Real>, config: &PciConfig) -> Result<(), &'static str> {
+    let real = &mut passthrough.platform;
+    real.ecam.fill(&mut real.part, &config.ecam).ok_or("configuration space isn't mapped")?;
+    for range in real.part.all(RangeKind::DeviceUntyped) {
+        real.frames.add(range.first, range.physical, range.bytes.checked_ilog2().unwrap_or(0) as u8);
     }
     let mut topology = Topology::default();
     for range in &config.ecam {
-        topology.enumerate(&ecam, range.segment, range.first_bus, range.last_bus);
+        topology.enumerate(&real.ecam, range.segment, range.first_bus, range.last_bus);
     }
-    survey::quiet_all(&ecam, &topology);
-    let real = Real {
-        ecam,
-        frames,
-        iommu: part.cap(RangeKind::IommuEndpoint),
-        timer: part.cap(RangeKind::TimerEndpoint),
-        tsc_khz: part.facts().tsc_khz,
-        part,
-    };
-    let mut passthrough = Passthrough::new(real);
-    let verdicts = settle(&mut passthrough, &topology, &config)?;
-    log_table(&passthrough, &topology, &config, &verdicts);
-    refuse(&mut passthrough, &config, &verdicts);
-    Ok(passthrough)
+    survey::quiet_all(&real.ecam, &topology);
+    let claims = Claims::read(&real.ecam, &topology);
+    let windows = real.frames.windows();
+    let machine = Machine { topology: &topology, claims: &claims, config, windows: &windows };
+    let mut verdicts = settle(passthrough, &machine)?;
+    make_frames(passthrough, &mut verdicts);
+    log_table(&passthrough.platform, &machine, &verdicts);
+    refuse(passthrough, config, &verdicts);
+    Ok(())
 }
 
-/// Judges every device of the description, then makes the frames of those that their VMs get.
-fn settle(
-    passthrough: &mut Passthrough<Real>,
-    topology: &Topology,
-    config: &PciConfig,
-) -> Result<Verdicts, &'static str> {
-    let space = &passthrough.platform.ecam;
-    let claims = Claims::read(space, topology);
-    let windows = passthrough.platform.frames.windows();
-    let machine = Machine { topology, claims: &claims, config, windows: &windows };
+/// What the IOMMU says of a function. Without an answer there is no IOMMU.
+fn coverage(real: &Real, topology: &Topology, function: u16) -> Coverage {
+    let nothing = Coverage { dma_remapping: false, interrupt_remapping: false, covered: false };
+    let Some((place, requester)) = topology.get(function).zip(topology.requester(function)) else {
+        return nothing;
+    };
+    real.ask(&Probe { segment: place.address.segment, requester }).unwrap_or(nothing)
+}
+
+/// Judges every device of the description, and promises those that nothing speaks against.
+#[inline(never)]
+fn settle(passthrough: &mut Passthrough<Real>, machine: &Machine) -> Result<Verdicts, &'static str> {
     let mut verdicts = Verdicts::new();
-    let mut wanted: Vec<(u16, Bar), { MAX_DEVICES * 6 }> = Vec::new();
-    for vm in &config.vms {
-        for (index, device) in vm.devices.iter().enumerate() {
-            let function = judge(&passthrough.platform, &machine, vm.vm, device, &verdicts);
-            let verdict = Verdict { vm: vm.vm, index: index as u8, function };
-            verdicts.push(verdict).map_err(|_| "the description has more devices than pci-server can serve")?;
+    for wanted in &machine.config.devices {
+        let (vm, index) = (wanted.vm, wanted.index);
+        let device = consider(&passthrough.platform, machine, wanted, &verdicts);
+        let function = device.as_ref().map(|device| device.function).map_err(|reason| *reason);
+        let full = verdicts.push(Verdict { vm, index, function }).is_err();
+        if full || device.is_ok_and(|device| !passthrough.add(device)) {
+            return Err("the description has more devices than pci-server can serve");
         }
     }
-    let mut surveys: Vec<(usize, Survey), MAX_DEVICES> = Vec::new();
-    for number in 0..verdicts.len() {
-        let Ok(function) = verdicts[number].function else { continue };
-        // A VM gets all of its devices or isn't started, so nothing is made for one that lacks another.
-        let vm = verdicts[number].vm;
-        if verdicts.iter().any(|other| other.vm == vm && other.function.is_err()) {
-            continue;
-        }
-        let Some(survey) = survey::survey(space, topology, function) else { continue };
-        for bar in survey.bars.iter().filter(|bar| bar.is_memory()) {
-            let _ = wanted.push((number as u16, *bar));
-        }
-        let _ = surveys.push((number, survey));
-    }
-    // An untyped's watermark only moves forward.
-    wanted.sort_unstable_by_key(|(_, bar)| bar.base);
-    let mut pieces: Vec<Vec<Piece, { pci_server::device::MAX_PARTS }>, MAX_DEVICES> = Vec::new();
-    for _ in 0..verdicts.len() {
-        let _ = pieces.push(Vec::new());
-    }
-    for (number, bar) in &wanted {
-        let number = usize::from(*number);
-        let survey = surveys.iter().find(|(owner, _)| *owner == number).map(|(_, survey)| survey);
-        let Some(survey) = survey.filter(|_| verdicts[number].function.is_ok()) else { continue };
-        if let Err(reason) = make(&mut passthrough.platform.frames, survey, bar, &mut pieces[number]) {
-            verdicts[number].function = Err(reason);
-        }
-    }
-    for (number, survey) in surveys {
-        let Verdict { vm, index, function: Ok(function) } = verdicts[number] else { continue };
-        let Some(promise) = config.vms.iter().find(|v| v.vm == vm).and_then(|v| v.devices.get(usize::from(index))) else {
-            continue;
-        };
-        let parts = core::mem::take(&mut pieces[number]);
-        verdicts[number].function = promise_device(passthrough, topology, function, vm, index, promise, survey, parts);
+    // A VM gets all of its devices or isn't started, so nothing is made for one that lacks another.
+    for verdict in verdicts.iter().filter(|verdict| verdict.function.is_err()) {
+        passthrough.refuse(verdict.vm);
     }
     Ok(verdicts)
+}
+
+fn consider(
+    real: &Real,
+    machine: &Machine,
+    wanted: &PciDevice,
+    before: &Verdicts,
+) -> Result<Device, Refusal> {
+    let function = machine.find(wanted)?;
+    let survey = survey::survey(&real.ecam, machine.topology, function).ok_or(Refusal::NoSuchDevice)?;
+    machine.judge(function, &survey, coverage(real, machine.topology, function), wanted.unsafe_interrupts)?;
+    let given = before.iter().filter_map(|verdict| Some((verdict.function.ok()?, verdict.vm)));
+    machine.judge_neighbours(function, wanted.vm, given)?;
+    survey::open_bridges(&real.ecam, machine.topology, function);
+    promise::promise(&real.ecam, machine.topology, function, &survey, wanted)
+}
+
+/// Makes the frames of all promised BARs, in the order of their addresses: an untyped's watermark only moves forward.
+#[inline(never)]
+fn make_frames(passthrough: &mut Passthrough<Real>, verdicts: &mut Verdicts) {
+    let (real, devices) = passthrough.parts();
+    let mut done = None;
+    while let Some((base, number, bar)) = promise::next_bar(devices, done) {
+        done = Some((base, number, bar));
+        let device = &mut devices[number];
+        if make_bar(&mut real.frames, device, base, bar).is_err() {
+            let mine = |verdict: &&mut Verdict| (verdict.vm, verdict.index) == (device.vm, device.index);
+            if let Some(verdict) = verdicts.iter_mut().find(mine) {
+                verdict.function = Err(Refusal::NoRoom);
+            }
+        }
+    }
+    for verdict in verdicts.iter().filter(|verdict| verdict.function.is_err()) {
+        passthrough.refuse(verdict.vm);
+    }
+}
+
+fn make_bar(
+    frames: &mut Frames,
+    device: &mut Device,
+    base: u64,
+    bar: u8,
+) -> Result<(), component::sel4::Error> {
+    for part in device.parts.iter_mut().filter(|part| part.bar == bar) {
+        let address = base + part.run.offset;
+        if part.run.open {
+            part.frame = frames.make(address, part.run.count, part.run.size_bits)?;
+            continue;
+        }
+        // A BAR smaller than a page needn't begin with one.
+        part.page = frames.page(address & !0xfff)?;
+        for number in 1..part.run.count {
+            frames.page(address + (number << part.run.size_bits))?;
+        }
+    }
+    Ok(())
+}
+
+/// A line for each function. What isn't in the description is judged as well, for whoever wants to add it.
+#[inline(never)]
+fn log_table(real: &Real, machine: &Machine, verdicts: &Verdicts) {
+    let topology = machine.topology;
+    component::log!("{} PCI functions", topology.functions().len());
+    if topology.dropped > 0 {
+        component::log!("{} more were found and have no room in the table", topology.dropped);
+    }
+    for (index, function) in topology.functions().iter().enumerate() {
+        let index = index as u16;
+        let Some(survey) = survey::survey(&real.ecam, topology, index) else { continue };
+        let mine = |verdict: &&Verdict| named(machine, verdict) == Some(index);
+        let owner = match verdicts.iter().find(mine) {
+            Some(Verdict { function: Err(reason), .. }) => Owner::Refused(*reason),
+            Some(verdict) => Owner::Vm(verdict.vm),
+            None => {
+                let judged = machine.judge(index, &survey, coverage(real, topology, index), false);
+                judged.map_or_else(Owner::Refused, |()| Owner::Nobody)
+            }
+        };
+        component::log!("{}", Row { function, survey: &survey, owner });
+    }
+}
+
+fn wanted<'a>(config: &'a PciConfig, verdict: &Verdict) -> Option<&'a PciDevice> {
+    config.devices.iter().find(|wanted| (wanted.vm, wanted.index) == (verdict.vm, verdict.index))
+}
+
+fn named(machine: &Machine, verdict: &Verdict) -> Option<u16> {
+    machine.find(wanted(machine.config, verdict)?).ok()
+}
+
+/// Tells the root task which VMs lack a device, of each the first that it lacks.
+#[inline(never)]
+fn refuse(passthrough: &mut Passthrough<Real>, config: &PciConfig, verdicts: &Verdicts) {
+    let mut told = None;
+    for verdict in verdicts {
+        let (Err(error), Some(device)) = (verdict.function, wanted(config, verdict)) else { continue };
+        if told.replace(verdict.vm) != Some(verdict.vm) {
+            passthrough.refuse(verdict.vm);
+            let mut text: String<REASON_BYTES> = String::new();
+            // Longer texts are cut.
+            let _ = write!(text, "device {}: {error}", device.location);
+            component::refuse(verdict.vm, reason(&text));
+        }
+    }
 }

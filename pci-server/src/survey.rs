@@ -60,28 +60,43 @@ pub fn open_bridges<C: ConfigSpace + ?Sized>(space: &C, topology: &Topology, ind
     }
 }
 
+/// A place that a BAR takes, small: there are many.
+#[derive(Debug, Clone, Copy)]
+struct Claim {
+    base: u64,
+    function: u16,
+    size_bits: u8,
+    memory: bool,
+}
+
 /// The BARs of all functions, to see who shares.
 #[derive(Debug, Default)]
 pub struct Claims {
-    claims: Vec<(u16, Bar), MAX_CLAIMS>,
+    claims: Vec<Claim, MAX_CLAIMS>,
 }
 
 impl Claims {
     /// Reads all functions' BARs.
     pub fn read<C: ConfigSpace + ?Sized>(space: &C, topology: &Topology) -> Self {
         let mut claims = Vec::new();
-        for index in 0..topology.functions().len() as u16 {
-            let Some(survey) = survey(space, topology, index) else { continue };
+        for function in 0..topology.functions().len() as u16 {
+            let Some(survey) = survey(space, topology, function) else { continue };
             for bar in survey.bars.iter().filter(|bar| bar.is_assigned()) {
-                // A device that isn't seen here still can't be given away twice: frames are made once.
-                let _ = claims.push((index, *bar));
+                let size_bits = bar.size.trailing_zeros() as u8;
+                // One that has no room here still can't be given away twice: frames are made once.
+                let _ = claims.push(Claim { base: bar.base, function, size_bits, memory: bar.is_memory() });
             }
         }
         Self { claims }
     }
 
     /// Whether another function claims a part of a BAR.
-    pub fn shared(&self, index: u16, bar: &Bar) -> bool {
-        self.claims.iter().any(|(owner, other)| *owner != index && other.overlaps(bar))
+    pub fn shared(&self, function: u16, bar: &Bar) -> bool {
+        self.claims.iter().any(|claim| {
+            claim.function != function
+                && claim.memory == bar.is_memory()
+                && claim.base < bar.base.saturating_add(bar.size)
+                && bar.base < claim.base.saturating_add(1 << claim.size_bits)
+        })
     }
 }

@@ -35,7 +35,11 @@ pub struct Row<'a> {
 impl fmt::Display for Row<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Function { address, path, identity, .. } = self.function;
-        write!(f, "{address} {path} {:04x}:{:04x} class {:06x}", identity.vendor, identity.device, identity.class)?;
+        write!(
+            f,
+            "{address} {path} {:04x}:{:04x} class {:06x}",
+            identity.vendor, identity.device, identity.class
+        )?;
         for bar in self.survey.bars.iter() {
             write!(f, ", {}", Place(bar))?;
         }

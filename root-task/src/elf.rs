@@ -226,7 +226,10 @@ mod tests {
             let mut file = file.clone();
             file[bit / 8] ^= 1 << (bit % 8);
             if let Ok(image) = parse(&file) {
-                image.segments.iter().for_each(|s| (0..s.pages().min(64)).for_each(|n| assert!(s.page(n).1.len() <= PAGE)));
+                image
+                    .segments
+                    .iter()
+                    .for_each(|s| (0..s.pages().min(64)).for_each(|n| assert!(s.page(n).1.len() <= PAGE)));
             }
         }
     }

@@ -144,14 +144,15 @@ fn power_off(fadt: &[u8], pages: &Pages) -> Option<(u16, u16)> {
     Some((port, sleep::power_off_value(sleep_type)))
 }
 
-/// The pins that comparator `number` of the timer in `frame` can reach, one bit each. The page is mapped for that.
-pub fn hpet_pins(resources: &mut Resources, frame: usize, number: u8) -> Result<u32, Failure> {
+/// The pins that comparator `number` of the timer can reach, one bit each. Its registers lie at `offset` of the page in
+/// `frame`, which is mapped for that.
+pub fn hpet_pins(resources: &mut Resources, frame: usize, offset: usize, number: u8) -> Result<u32, Failure> {
     let address = TABLES;
     let frame = in_slot::<cap_type::_4k>(frame);
     resources.map_own(frame, address, CapRights::read_only(), VmAttributes::UNCACHEABLE)?;
     // SAFETY: the timer's registers are mapped there; reading a comparator's capabilities changes nothing.
     #[allow(unsafe_code)]
-    let pins = unsafe { raw::register(address + 0x104 + usize::from(number) * 0x20) };
+    let pins = unsafe { raw::register(address + offset + 0x104 + usize::from(number) * 0x20) };
     frame.frame_unmap().during("unmapping the timer")?;
     Ok(pins)
 }

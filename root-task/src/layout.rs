@@ -20,8 +20,10 @@ pub const START_PAGE: usize = 0x1000_0000;
 pub const IPC_BUFFER: usize = 0x1000_8000;
 /// The first address behind the stack.
 pub const STACK_TOP: usize = 0x1012_0000;
-/// Pages of the stack.
+/// Pages of a stack.
 pub const STACK_PAGES: usize = 16;
+/// Pages of the largest stack that fits above its guard page: pci-server's, whose tables are large.
+pub const LARGE_STACK_PAGES: usize = 31;
 /// The part's own log ring.
 pub const RING: usize = 0x1020_0000;
 /// Pages of a ring.
@@ -143,12 +145,13 @@ pub fn vmm_untyped_bits(memory: u64) -> u8 {
     if memory > 1 << 30 { 18 } else { 17 }
 }
 
-/// Bytes of a process of `image_pages` whose own CNode has 2^`own_radix` slots and whose untyped 2^`untyped_bits` bytes.
-pub fn process_bytes(image_pages: usize, own_radix: usize, untyped_bits: u8) -> u64 {
+/// Bytes of a process whose image and stack have `pages`, whose own CNode has 2^`own_radix` slots and whose untyped has
+/// 2^`untyped_bits` bytes.
+pub fn process_bytes(pages: usize, own_radix: usize, untyped_bits: u8) -> u64 {
     let start_pages = protocol::start::MAX_BYTES / PAGE;
     // Top-level table, PDPT, page directory; page tables of image, start page, ring, devices; one to spare.
     let tables = 8;
-    let pages = image_pages + STACK_PAGES + start_pages + 1 + tables;
+    let pages = pages + start_pages + 1 + tables;
     let objects = 4096; // TCB, scheduling context, notification, reply object
     pages as u64 * PAGE as u64
         + objects
@@ -159,9 +162,9 @@ pub fn process_bytes(image_pages: usize, own_radix: usize, untyped_bits: u8) -> 
 
 /// Bytes that a VM takes beside its RAM and its log ring.
 pub fn vm_bytes(image_pages: usize, memory: u64, slots: &VmSlots) -> u64 {
-    let mut bytes = process_bytes(image_pages, slots.own_radix, vmm_untyped_bits(memory));
-    // Page directories of the window.
-    bytes += memory.div_ceil(1 << 30) * PAGE as u64;
+    let mut bytes = process_bytes(image_pages + STACK_PAGES, slots.own_radix, vmm_untyped_bits(memory));
+    // Page directories of the window, the top of the nested tables.
+    bytes += memory.div_ceil(1 << 30) * PAGE as u64 + PAGE as u64;
     if !slots.devices.is_empty() {
         bytes += cnode_bytes(slots.bars_radix) + cnode_bytes(slots.irqs_radix) + cnode_bytes(slots.dma_radix);
         bytes += slots.devices.iter().map(|d| (d.tables.count * PAGE) as u64).sum::<u64>();

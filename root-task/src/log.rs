@@ -80,6 +80,7 @@ fn signal() {
 
 fn ring() -> Option<&'static Ring> {
     let address = RING.load(Ordering::Relaxed);
+    #[allow(unsafe_code)]
     // SAFETY: `to_ring` is given the address of the ring that the root task mapped for itself, for ever.
     (address != 0).then(|| unsafe { raw::ring(address) })
 }

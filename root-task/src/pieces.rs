@@ -105,10 +105,7 @@ impl Pieces {
         let mut taken = Vec::new();
         let mut rest = core::mem::take(&mut self.0);
         while let Some(piece) = rest.pop() {
-            if piece.contains(address.max(piece.address), end.min(piece.end()))
-                && piece.address >= address
-                && piece.end() <= end
-            {
+            if piece.address >= address && piece.end() <= end {
                 taken.push(piece);
             } else if piece.end() <= address || piece.address >= end || piece.bits <= SMALLEST {
                 self.0.push(piece);

@@ -7,7 +7,7 @@ use protocol::client::ENDPOINT_MARK;
 use protocol::start::{Extensions, Facts, Range, RangeKind, cptr, mount, slot as fixed};
 use root_task::elf::{self, Image};
 use root_task::layout::{
-    INDEX_BITS, IPC_BUFFER, PAGE, RING, RING_PAGES, ROOT_RADIX, STACK_PAGES, STACK_TOP, START_PAGE, process_bytes,
+    INDEX_BITS, IPC_BUFFER, PAGE, RING, RING_PAGES, ROOT_RADIX, STACK_TOP, START_PAGE, process_bytes,
 };
 use sel4::init_thread::slot;
 use sel4::{
@@ -45,9 +45,7 @@ pub struct Common {
 
 /// How a part is to be.
 #[derive(Debug, Clone, Copy)]
-pub struct Plan<'a> {
-    /// Its name.
-    pub name: &'a str,
+pub struct Plan {
     /// Its client number.
     pub client: u64,
     /// Its thread's priority.
@@ -58,6 +56,8 @@ pub struct Plan<'a> {
     pub serves: Option<usize>,
     /// Log2 of the slots of its own CNode.
     pub own_radix: usize,
+    /// Pages of its stack.
+    pub stack_pages: usize,
     /// Log2 of the bytes of its own untyped.
     pub untyped_bits: u8,
     /// First slot of its log ring's frames.
@@ -86,7 +86,7 @@ pub struct Process {
 
 /// Bytes of a server's arena.
 pub fn server_bytes(image: &Image, plan: &Plan) -> u64 {
-    process_bytes(image.pages(), plan.own_radix, plan.untyped_bits)
+    process_bytes(image.pages() + plan.stack_pages, plan.own_radix, plan.untyped_bits)
 }
 
 /// Reads an image.
@@ -137,7 +137,10 @@ impl Process {
         let sched_context = resources.make(arena, sched_context, 1)?;
         let notification = resources.make(arena, ObjectBlueprint::Notification, 1)?;
         let reply = resources.make(arena, ObjectBlueprint::Reply, 1)?;
-        slot::ASID_POOL.cap().asid_pool_assign(in_slot(vspace)).during("giving an address space its number")?;
+        slot::ASID_POOL
+            .cap()
+            .asid_pool_assign(in_slot(vspace))
+            .during("giving an address space its number")?;
 
         let mut process = Self {
             arena: Arena::default(),
@@ -156,7 +159,10 @@ impl Process {
         process.mount(mount::OWN, own, plan.own_radix)?;
         let all = CapRights::all();
         process.copy_at(fixed::TCB as usize, tcb, all)?;
-        process.slot(fixed::CNODE as usize).mint_guarded(&at(root), all, ROOT_GUARD).during("giving a CNode")?;
+        process
+            .slot(fixed::CNODE as usize)
+            .mint_guarded(&at(root), all, ROOT_GUARD)
+            .during("giving a CNode")?;
         process.copy_at(fixed::VSPACE as usize, vspace, all)?;
         process.endpoint_at(fixed::SUPERVISOR as usize, common.supervisor)?;
         if let Some(endpoint) = plan.serves {
@@ -195,8 +201,8 @@ impl Process {
         plan: &Plan,
     ) -> Result<(), Failure> {
         let page = ObjectBlueprintX86::_4k.into();
-        let stack = resources.make(arena, page, STACK_PAGES)?;
-        for n in 0..STACK_PAGES {
+        let stack = resources.make(arena, page, plan.stack_pages)?;
+        for n in 0..plan.stack_pages {
             let address = STACK_TOP - (n + 1) * PAGE;
             self.map_page(resources, arena, stack + n, address, CapRights::read_write())?;
         }
@@ -278,6 +284,11 @@ impl Process {
         mapped
     }
 
+    /// The part's own CNode, as the destination of a retype.
+    pub fn node(&self) -> AbsoluteCPtr {
+        in_slot::<cap_type::CNode>(self.own).absolute_cptr_for_self()
+    }
+
     /// A slot of the part's own CNode.
     pub fn slot(&self, index: usize) -> AbsoluteCPtr {
         in_slot::<cap_type::CNode>(self.own).absolute_cptr_from_bits_with_depth(index as u64, self.own_radix)
@@ -287,7 +298,11 @@ impl Process {
     pub fn reserve(&mut self, count: usize) -> Result<usize, Failure> {
         let first = self.next;
         self.next += count;
-        if self.next > 1 << self.own_radix { Err(Failure::new("a part's CNode is too small")) } else { Ok(first) }
+        if self.next > 1 << self.own_radix {
+            Err(Failure::new("a part's CNode is too small"))
+        } else {
+            Ok(first)
+        }
     }
 
     /// Copies the capability in the root task's slot `from` into slot `index` of the part.

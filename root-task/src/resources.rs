@@ -186,16 +186,6 @@ impl Resources {
         Ok(frame)
     }
 
-    /// Makes `count` frames of 2 MiB that follow each other, from the piece in slot `untyped`; the first slot.
-    pub fn large_frames(&mut self, untyped: usize, count: usize) -> Result<usize, Failure> {
-        let first = self.slots.take_run(count).during("no slots are left")?;
-        for done in (0..count).step_by(256) {
-            let n = (count - done).min(256);
-            retype(untyped, &ObjectBlueprintX86::LargePage.into(), first + done, n).during("making large frames")?;
-        }
-        Ok(first)
-    }
-
     /// Maps the frame in `frame` into the address space in `vspace`, with tables from `arena`.
     pub fn map<T: CapTypeForFrameObject>(
         &mut self,

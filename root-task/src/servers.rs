@@ -4,9 +4,9 @@
 use protocol::client;
 use protocol::config::{ConsoleConfig, RingOwner, TimerConfig};
 use protocol::iommu::{IommuConfig, IommuDevice, IommuVm};
-use protocol::pci::{EcamRange, GuestSlot, PciConfig, PciDevice, PciVm};
+use protocol::pci::{EcamRange, GuestSlot, PciConfig, PciDevice};
 use protocol::start::{Range, RangeKind, cptr, mount, signal};
-use root_task::layout::{DEVICES, LARGE, PAGE, RING_PAGES, WINDOW};
+use root_task::layout::{DEVICES, LARGE, LARGE_STACK_PAGES, PAGE, RING_PAGES, STACK_PAGES, WINDOW};
 use root_task::memory_map;
 use root_task::pins;
 use sel4::init_thread::slot;
@@ -42,7 +42,16 @@ impl System<'_> {
         untyped_bits: u8,
     ) -> Result<(Process, usize), Failure> {
         let ring = self.ring(client);
-        let plan = Plan { name, client, priority, time: UNLIMITED, serves, own_radix, untyped_bits, ring };
+        let plan = Plan {
+            client,
+            priority,
+            time: UNLIMITED,
+            serves,
+            own_radix,
+            stack_pages: if client == client::PCI { LARGE_STACK_PAGES } else { STACK_PAGES },
+            untyped_bits,
+            ring,
+        };
         let image = process::image(self.part(name)?)?;
         let arena = self.resources.arena(process::server_bytes(&image, &plan))?;
         let mut process = Process::new(&mut self.resources, &self.common, &plan, &image, arena)?;
@@ -93,9 +102,7 @@ impl System<'_> {
         let index = process.take(handler)?;
         self.resources.slots.give_back(handler);
         self.resources.slots.give_back(badged);
-        process
-            .ranges
-            .push(Range::new(RangeKind::IrqHandler, own_cptr(index), 1).at(pin.input.into()));
+        process.ranges.push(Range::new(RangeKind::IrqHandler, own_cptr(index), 1).at(pin.input.into()));
         Ok(())
     }
 
@@ -155,10 +162,11 @@ impl System<'_> {
         let hpet = self.firmware.hpet.during("this machine has no HPET")?;
         let serves = Some(self.endpoints.timer);
         let (mut process, clients) = self.build("timer-server", client::TIMER, 240, serves, 7, 12)?;
-        let frame = self.resources.device_frame(hpet.address / PAGE as u64 * PAGE as u64, 12)?;
+        let offset = hpet.address as usize % PAGE;
+        let frame = self.resources.device_frame(hpet.address - offset as u64, 12)?;
         // The last comparator: the first two may have legacy duties.
         let comparator = hpet.comparators - 1;
-        let reachable = firmware::hpet_pins(&mut self.resources, frame, comparator)?;
+        let reachable = firmware::hpet_pins(&mut self.resources, frame, offset, comparator)?;
         let gsi = pins::choose(reachable).during("the HPET reaches no pin that is free")?;
         let (io_apic, input) =
             pins::locate(gsi.into(), &self.firmware.io_apics).during("the HPET's pin has no I/O APIC")?;
@@ -168,7 +176,8 @@ impl System<'_> {
         process.map(&mut self.resources, registers, DEVICES, rights, VmAttributes::UNCACHEABLE)?;
         let index = process.take(frame)?;
         let range = Range::new(RangeKind::DeviceRegisters, own_cptr(index), 1);
-        process.ranges.push(range.mapped(DEVICES as u64, PAGE as u64).at(hpet.address));
+        let (address, bytes) = ((DEVICES + offset) as u64, (PAGE - offset) as u64);
+        process.ranges.push(range.mapped(address, bytes).at(hpet.address));
         let config = TimerConfig { comparator, pin: gsi, level: false };
         self.run("timer-server", client::TIMER, process, clients, &config)
     }
@@ -206,7 +215,8 @@ impl System<'_> {
                     Range::new(RangeKind::DmaFrames, dma(slots.frames), slots.frames.count as u64)
                         .mapped(0, LARGE)
                         .at(what),
-                    Range::new(RangeKind::DmaHandlers, dma(slots.handlers), slots.handlers.count as u64).at(what),
+                    Range::new(RangeKind::DmaHandlers, dma(slots.handlers), slots.handlers.count as u64)
+                        .at(what),
                 ]);
                 let device = IommuDevice {
                     domain,
@@ -247,11 +257,8 @@ impl System<'_> {
             }
             let range = Range::new(RangeKind::DeviceRegisters, own_cptr(first), count as u64);
             process.ranges.push(range.mapped(address as u64, LARGE).at(region.start()));
-            let ecam = EcamRange {
-                segment: region.segment,
-                first_bus: region.first_bus,
-                last_bus: region.last_bus,
-            };
+            let ecam =
+                EcamRange { segment: region.segment, first_bus: region.first_bus, last_bus: region.last_bus };
             config.ecam.push(ecam).ok().during("too many regions of configuration space")?;
             address += count * LARGE as usize;
         }
@@ -282,9 +289,10 @@ impl System<'_> {
         config.reserve.extend_from_slice(&pci.reserve).ok().during("too many entries in `pci.reserve`")?;
         for (number, vm) in self.description.vms.iter().enumerate().filter(|(_, vm)| !vm.devices.is_empty()) {
             let slots = slots_of(vm, self.common.io_levels);
-            let mut entry = PciVm { vm: number as u16, devices: heapless::Vec::new() };
-            for (device, slots) in vm.devices.iter().zip(&slots.devices) {
+            for (index, (device, slots)) in vm.devices.iter().zip(&slots.devices).enumerate() {
                 let device = PciDevice {
+                    vm: number as u16,
+                    index: index as u8,
                     location: device.path.clone(),
                     slot: GuestSlot { bus: device.slot.bus, devfn: device.slot.function },
                     vectors: device.vectors.map(u16::from),
@@ -294,11 +302,9 @@ impl System<'_> {
                     irqs_first: slots.irqs.first as u16,
                     irqs_count: slots.irqs.count as u16,
                 };
-                entry.devices.push(device).ok().during("a VM has too many devices")?;
+                config.devices.push(device).ok().during("the VMs have too many devices together")?;
             }
-            config.vms.push(entry).ok().during("too many VMs have devices")?;
         }
         Ok(config)
     }
 }
-

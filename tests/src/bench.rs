@@ -132,12 +132,13 @@ fn grouped(number: u64) -> String {
     out
 }
 
+type Step = fn(&mut Figures) -> Result<(), String>;
+
 /// Runs everything and gives what could be measured; what couldn't is said on standard error.
 #[must_use]
 pub fn run() -> Figures {
     let mut figures = Figures::default();
-    let steps: [(&str, fn(&mut Figures) -> Result<(), String>); 4] =
-        [("ipc", ipc), ("exits", exits), ("edu", edu), ("http", http)];
+    let steps: [(&str, Step); 4] = [("ipc", ipc), ("exits", exits), ("edu", edu), ("http", http)];
     for (name, step) in steps {
         eprintln!("bench: {name}");
         if let Err(error) = step(&mut figures) {

@@ -3,6 +3,7 @@
 //! by QEMU's monitor, and from the network.
 //!
 //! * [`machine`]: a running QEMU, its log as events, its monitor ([`qmp`]), everything it said on failure;
+//! * [`qtest`]: devices driven from outside, as a hostile one would be;
 //! * [`vtd`]: the remapping unit's registers and tables, read from outside;
 //! * [`runner`]: runs cases and prints `N passed, N failed`;
 //! * [`cases`]: the tests; [`bench`]: the figures.
@@ -13,6 +14,7 @@ pub mod build;
 pub mod cases;
 pub mod machine;
 pub mod qmp;
+pub mod qtest;
 pub mod runner;
 pub mod transcript;
 pub mod vtd;

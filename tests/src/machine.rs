@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 use std::os::unix::net::UnixListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -11,6 +11,7 @@ use std::time::Duration;
 use postern_cli::qemu;
 
 use crate::qmp::{self, Monitor};
+use crate::qtest::Qtest;
 use crate::transcript::Transcript;
 
 /// How long a test waits for a line if it says nothing else. Emulation on a busy host is slow.
@@ -37,10 +38,31 @@ impl Machine {
     /// # Errors
     /// A sentence, if it can't be started.
     pub fn start(arguments: &[String]) -> Result<Self, String> {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let socket = std::env::temp_dir().join(format!("postern-{}-{number}.qmp", std::process::id()));
-        let (listener, monitor_arguments) = qmp::listen(&socket)?;
+        Self::start_at(&socket_path(), arguments)
+    }
+
+    /// Starts QEMU with a test socket as well.
+    ///
+    /// # Errors
+    /// A sentence, if it can't be started or doesn't connect.
+    pub fn start_with_qtest(arguments: &[String]) -> Result<(Self, Qtest), String> {
+        let socket = socket_path();
+        let path = socket.with_extension("qtest");
+        let listener = UnixListener::bind(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let mut arguments = arguments.to_vec();
+        arguments.extend(["-qtest".into(), format!("unix:{}", path.display())]);
+        arguments.extend(["-qtest-log", "none"].map(String::from));
+        let mut machine = Self::start_at(&socket, &arguments)?;
+        let stream = qmp::accept(&listener, || matches!(machine.child.try_wait(), Ok(None)));
+        let _ = std::fs::remove_file(&path);
+        match stream.and_then(Qtest::new) {
+            Ok(qtest) => Ok((machine, qtest)),
+            Err(error) => Err(format!("{error}\n{}", machine.evidence())),
+        }
+    }
+
+    fn start_at(socket: &Path, arguments: &[String]) -> Result<Self, String> {
+        let (listener, monitor_arguments) = qmp::listen(socket)?;
         let mut command = Command::new(qemu::PROGRAM);
         command.args(arguments).args(["-serial", "stdio"]).args(monitor_arguments);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -53,7 +75,7 @@ impl Machine {
             stderr: Transcript::of(stderr),
             monitor: None,
             listener,
-            socket,
+            socket: socket.to_owned(),
             command: format!("{command:?}"),
             cursor: 0,
         })
@@ -142,6 +164,12 @@ impl Machine {
         }
         out
     }
+}
+
+fn socket_path() -> PathBuf {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    std::env::temp_dir().join(format!("postern-{}-{number}.qmp", std::process::id()))
 }
 
 impl Drop for Machine {

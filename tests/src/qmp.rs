@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-const LIMIT: Duration = Duration::from_secs(30);
+/// How long QEMU may take to answer.
+pub const LIMIT: Duration = Duration::from_secs(30);
 
 /// A connection that has shaken hands.
 pub struct Monitor {
@@ -21,21 +22,9 @@ impl Monitor {
     ///
     /// # Errors
     /// A sentence; also if `alive` says that QEMU has gone.
-    pub fn accept(listener: &UnixListener, mut alive: impl FnMut() -> bool) -> Result<Self, String> {
+    pub fn accept(listener: &UnixListener, alive: impl FnMut() -> bool) -> Result<Self, String> {
         let say = |error: std::io::Error| format!("monitor: {error}");
-        // std has no accept with a time limit, so this asks now and then; QEMU connects within milliseconds.
-        listener.set_nonblocking(true).map_err(say)?;
-        let deadline = Instant::now() + LIMIT;
-        let stream = loop {
-            match listener.accept() {
-                Ok((stream, _)) => break stream,
-                Err(error) if error.kind() != std::io::ErrorKind::WouldBlock => return Err(say(error)),
-                Err(_) if !alive() => return Err("QEMU ended before it connected its monitor".into()),
-                Err(_) if Instant::now() > deadline => return Err("QEMU didn't connect its monitor".into()),
-                Err(_) => std::thread::sleep(Duration::from_millis(2)),
-            }
-        };
-        stream.set_nonblocking(false).map_err(say)?;
+        let stream = accept(listener, alive)?;
         stream.set_read_timeout(Some(LIMIT)).map_err(say)?;
         let writer = stream.try_clone().map_err(say)?;
         let mut monitor = Self { reader: BufReader::new(stream), writer };
@@ -61,6 +50,19 @@ impl Monitor {
                 return Ok(value.take());
             }
         }
+    }
+
+    /// Copies host-physical memory into a file and reads that.
+    ///
+    /// # Errors
+    /// A sentence.
+    pub fn memory(&mut self, start: u64, bytes: u64) -> Result<Vec<u8>, String> {
+        let file = std::env::temp_dir().join(format!("postern-{}-memory.bin", std::process::id()));
+        let arguments = json!({ "val": start, "size": bytes, "filename": file.display().to_string() });
+        let result = self.execute("pmemsave", arguments);
+        let memory = std::fs::read(&file).map_err(|error| format!("{}: {error}", file.display()));
+        let _ = std::fs::remove_file(&file);
+        result.and(memory)
     }
 
     /// Executes a command of the human monitor and gives its text.
@@ -102,6 +104,28 @@ impl Monitor {
         }
         serde_json::from_str(&line).map_err(|error| format!("monitor: {error}: {line}"))
     }
+}
+
+/// Waits for QEMU to connect to a listener.
+///
+/// # Errors
+/// A sentence; also if `alive` says that QEMU has gone.
+pub fn accept(listener: &UnixListener, mut alive: impl FnMut() -> bool) -> Result<UnixStream, String> {
+    let say = |error: std::io::Error| format!("QEMU's socket: {error}");
+    // std has no accept with a time limit, so this asks now and then; QEMU connects within milliseconds.
+    listener.set_nonblocking(true).map_err(say)?;
+    let deadline = Instant::now() + LIMIT;
+    let stream = loop {
+        match listener.accept() {
+            Ok((stream, _)) => break stream,
+            Err(error) if error.kind() != std::io::ErrorKind::WouldBlock => return Err(say(error)),
+            Err(_) if !alive() => return Err("QEMU ended before it connected".into()),
+            Err(_) if Instant::now() > deadline => return Err("QEMU didn't connect".into()),
+            Err(_) => std::thread::sleep(Duration::from_millis(2)),
+        }
+    };
+    stream.set_nonblocking(false).map_err(say)?;
+    Ok(stream)
 }
 
 /// A listener for QEMU's monitor and the arguments that make QEMU connect to it.

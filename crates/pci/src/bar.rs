@@ -48,13 +48,6 @@ impl Bar {
             None => false,
         }
     }
-
-    /// Whether it and another BAR of the same kind of space claim a common address.
-    pub const fn overlaps(&self, other: &Self) -> bool {
-        self.is_memory() == other.is_memory()
-            && self.base < other.base.saturating_add(other.size)
-            && other.base < self.base.saturating_add(self.size)
-    }
 }
 
 /// The BARs of a function, by index of their first register.

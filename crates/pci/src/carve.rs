@@ -115,13 +115,22 @@ mod tests {
     #[test]
     fn the_table_s_page_is_withheld() {
         assert_eq!(shape(&bar(0x1000), Some(0..64)), [(0, 1, 12, false)]);
-        assert_eq!(shape(&bar(0x4000), Some(0x2000..0x2410)), [(0, 2, 12, true), (0x2000, 1, 12, false), (0x3000, 1, 12, true)]);
+        assert_eq!(
+            shape(&bar(0x4000), Some(0x2000..0x2410)),
+            [(0, 2, 12, true), (0x2000, 1, 12, false), (0x3000, 1, 12, true)]
+        );
         assert_eq!(shape(&bar(0x4000), Some(0xff0..0x1010)), [(0, 2, 12, false), (0x2000, 2, 12, true)]);
         assert_eq!(shape(&bar(0x10_0000), None), [(0, 256, 12, true)]);
         assert_eq!(shape(&bar(256), None), [(0, 1, 12, false)]);
         assert_eq!(
             shape(&bar(0x80_0000), Some(0x30_0000..0x30_0040)),
-            [(0, 1, 21, true), (0x20_0000, 256, 12, true), (0x30_0000, 1, 12, false), (0x30_1000, 255, 12, true), (0x40_0000, 2, 21, true)]
+            [
+                (0, 1, 21, true),
+                (0x20_0000, 256, 12, true),
+                (0x30_0000, 1, 12, false),
+                (0x30_1000, 255, 12, true),
+                (0x40_0000, 2, 21, true)
+            ]
         );
     }
 
@@ -130,7 +139,7 @@ mod tests {
         let mut random = Random(5);
         for _ in 0..5000 {
             let bar = bar(1 << (random.next() % 28 + 4));
-            let start = random.next() % bar.size & !7;
+            let start = (random.next() % bar.size) & !7;
             let end = (start + random.next() % 0x8000).min(bar.size);
             let runs = cut(&bar, Some(start..end));
             let mut at = 0;
@@ -156,14 +165,14 @@ mod tests {
             let mut window = Window::new(address, size_bits).unwrap();
             let mut at = address;
             let mut targets: std::vec::Vec<u64> =
-                (0..5).map(|_| address + (random.next() % (1 << size_bits) & !0xfff)).collect();
+                (0..5).map(|_| address + ((random.next() % (1 << size_bits)) & !0xfff)).collect();
             targets.sort();
             targets.dedup();
             for target in targets {
                 assert!(window.reaches(target, 4096));
                 let mut steps = 0;
                 while let Some(bits) = window.filler(target) {
-                    assert!(bits >= SMALL && at % (1 << bits) == 0);
+                    assert!(bits >= SMALL && at.is_multiple_of(1 << bits));
                     at += 1 << bits;
                     window.advance(bits);
                     steps += 1;

@@ -104,7 +104,11 @@ impl MsiX {
     }
 
     /// Reads it. `None` if the function hasn't any; an error if table or pending bits lie outside a memory BAR.
-    pub fn read<C: ConfigSpace + ?Sized>(space: &C, at: Address, bars: &Bars) -> Result<Option<Self>, BadTable> {
+    pub fn read<C: ConfigSpace + ?Sized>(
+        space: &C,
+        at: Address,
+        bars: &Bars,
+    ) -> Result<Option<Self>, BadTable> {
         let Some(offset) = capability::find(space, at, id::MSI_X) else { return Ok(None) };
         if offset + Self::LENGTH > 0x100 {
             return Err(BadTable);
@@ -124,7 +128,8 @@ impl MsiX {
             bars.get(bar).is_some_and(|bar| bar.is_memory() && bar.holds(start.into(), bytes))
         };
         let table_bytes = u64::from(entries) * Self::ENTRY;
-        let good = fits(msix.table_bar, msix.table_offset, table_bytes) && fits(msix.pba_bar, msix.pba_offset, pba_bytes);
+        let good = fits(msix.table_bar, msix.table_offset, table_bytes)
+            && fits(msix.pba_bar, msix.pba_offset, pba_bytes);
         if good { Ok(Some(msix)) } else { Err(BadTable) }
     }
 }
@@ -206,7 +211,9 @@ mod tests {
         let msix = MsiX::read(&machine, at, &bars).unwrap().unwrap();
         assert_eq!((msix.entries, msix.table(), msix.table_bar), (4, 0..64, 1));
         assert_eq!((msix.pba_bar, msix.pba_offset), (1, 0x800));
-        for (table, pba) in [(0, 0x801), (1, 0x800), (0xfc9, 0x801), (1, 0x1001), (7, 0x801), (0xffff_fff9, 1)] {
+        for (table, pba) in
+            [(0, 0x801), (1, 0x800), (0xfc9, 0x801), (1, 0x1001), (7, 0x801), (0xffff_fff9, 1)]
+        {
             machine.set32(at, 0x9c, table);
             machine.set32(at, 0xa0, pba);
             assert_eq!(MsiX::read(&machine, at, &bars), Err(BadTable), "{table:#x} {pba:#x}");

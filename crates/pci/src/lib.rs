@@ -7,6 +7,9 @@
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "testing")]
+extern crate std;
+
 pub mod address;
 pub mod bar;
 pub mod capability;
@@ -16,8 +19,8 @@ pub mod interrupt;
 pub mod matching;
 pub mod path;
 pub mod reset;
-#[cfg(test)]
-mod testing;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod topology;
 pub mod view;
 

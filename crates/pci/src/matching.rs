@@ -91,8 +91,14 @@ impl FromStr for Match {
 mod tests {
     use super::*;
 
-    const NIC: Identity =
-        Identity { vendor: 0x1af4, device: 0x1041, subvendor: 0x1af4, subdevice: 0x1100, class: 0x020000, revision: 1 };
+    const NIC: Identity = Identity {
+        vendor: 0x1af4,
+        device: 0x1041,
+        subvendor: 0x1af4,
+        subdevice: 0x1100,
+        class: 0x020000,
+        revision: 1,
+    };
 
     #[test]
     fn matches_accept_what_they_name() {
@@ -112,7 +118,16 @@ mod tests {
 
     #[test]
     fn wrong_matches_are_errors() {
-        for text in ["", "1af4", "1af4:", "1af4:1041:1af4", "1af4:1041:1:2", "class:02", "class:020000", "1af4:1041:1:2:3"] {
+        for text in [
+            "",
+            "1af4",
+            "1af4:",
+            "1af4:1041:1af4",
+            "1af4:1041:1:2",
+            "class:02",
+            "class:020000",
+            "1af4:1041:1:2:3",
+        ] {
             assert_eq!(text.parse::<Match>(), Err(ParseError::Match), "{text}");
         }
     }

@@ -92,7 +92,8 @@ impl FromStr for Location {
     type Err = ParseError;
 
     fn from_str(text: &str) -> Result<Self, ParseError> {
-        let looks_like_address = text.split(':').next().is_some_and(|first| hex(first, first.len()).is_some());
+        let looks_like_address =
+            text.split(':').next().is_some_and(|first| hex(first, first.len()).is_some());
         if looks_like_address { Ok(Self::Address(text.parse()?)) } else { Ok(Self::Path(text.parse()?)) }
     }
 }
@@ -112,7 +113,16 @@ mod tests {
 
     #[test]
     fn wrong_paths_are_errors() {
-        for text in ["", "/", "00:1c.0/00.0", "/1c.0", "/00:1c.0/", "/00:1c.0//00.0", "/00:1c.0/01:00.0", "/00:1c.0/00.9"] {
+        for text in [
+            "",
+            "/",
+            "00:1c.0/00.0",
+            "/1c.0",
+            "/00:1c.0/",
+            "/00:1c.0//00.0",
+            "/00:1c.0/01:00.0",
+            "/00:1c.0/00.9",
+        ] {
             assert!(text.parse::<Path>().is_err(), "{text}");
         }
         let deep = "/00:1c.0/00.0/00.0/00.0/00.0/00.0/00.0/00.0";

@@ -22,7 +22,8 @@ pub struct Methods {
 impl Methods {
     /// What the function itself offers; the bus is for whoever knows the tree.
     pub fn read<C: ConfigSpace + ?Sized>(space: &C, at: Address) -> Self {
-        let has = |id, test: &dyn Fn(u16) -> bool| capability::find(space, at, id).filter(|offset| test(*offset));
+        let has =
+            |id, test: &dyn Fn(u16) -> bool| capability::find(space, at, id).filter(|offset| test(*offset));
         Self {
             express: has(id::EXPRESS, &|o| o <= 0xf0 && space.read32(at, o + 4) & 1 << 28 != 0),
             advanced: has(id::ADVANCED_FEATURES, &|o| o <= 0xf8 && space.read8(at, o + 3) & 3 == 3),
@@ -98,9 +99,11 @@ impl Saved {
     /// Whether the function is there again and holds what was put back.
     pub fn is_back<C: ConfigSpace + ?Sized>(&self, space: &C, at: Address) -> bool {
         crate::config::present(space, at)
-            && self.bars.into_iter().enumerate().all(|(i, bar)| {
-                space.read32(at, register::BAR + 4 * i as u16) == bar
-            })
+            && self
+                .bars
+                .into_iter()
+                .enumerate()
+                .all(|(i, bar)| space.read32(at, register::BAR + 4 * i as u16) == bar)
     }
 }
 

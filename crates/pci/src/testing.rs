@@ -3,6 +3,8 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::vec;
+use std::vec::Vec;
 
 use crate::address::Address;
 use crate::config::{ConfigSpace, STATUS_CAPABILITIES, Width, register};
@@ -27,6 +29,7 @@ pub fn at(text: &str) -> Address {
 }
 
 impl Machine {
+    /// Without functions.
     pub fn new() -> Self {
         Self::default()
     }
@@ -43,10 +46,12 @@ impl Machine {
         address
     }
 
+    /// Adds an endpoint.
     pub fn endpoint(&self, text: &str, vendor: u16, device: u16) -> Address {
         self.add(text, vendor, device, 0)
     }
 
+    /// Adds a bridge.
     pub fn bridge(&self, text: &str, secondary: u8, subordinate: u8) -> Address {
         let address = self.add(text, 0x1b36, 0x000c, 1);
         self.set8(address, register::BUSES, address.bus);
@@ -55,6 +60,7 @@ impl Machine {
         address
     }
 
+    /// Takes a function out, as when it doesn't answer any more.
     pub fn remove(&self, address: Address) {
         self.functions.borrow_mut().remove(&address);
     }
@@ -83,22 +89,26 @@ impl Machine {
         }
     }
 
+    /// Says which bits of a register a write changes.
     pub fn writable32(&self, address: Address, offset: u16, mask: u32) {
         let mut functions = self.functions.borrow_mut();
         let bytes = &mut functions.get_mut(&address).unwrap().writable;
         bytes[offset as usize..][..4].copy_from_slice(&mask.to_le_bytes());
     }
 
+    /// Sets a byte, whatever a write could do.
     pub fn set8(&self, address: Address, offset: u16, value: u8) {
         self.functions.borrow_mut().get_mut(&address).unwrap().bytes[offset as usize] = value;
     }
 
+    /// Sets 16 bits.
     pub fn set16(&self, address: Address, offset: u16, value: u16) {
         for (i, byte) in value.to_le_bytes().into_iter().enumerate() {
             self.set8(address, offset + i as u16, byte);
         }
     }
 
+    /// Sets 32 bits.
     pub fn set32(&self, address: Address, offset: u16, value: u32) {
         for (i, byte) in value.to_le_bytes().into_iter().enumerate() {
             self.set8(address, offset + i as u16, byte);
@@ -134,6 +144,8 @@ impl ConfigSpace for Machine {
 pub struct Random(pub u64);
 
 impl Random {
+    /// The next number.
+    #[allow(clippy::should_implement_trait)]
     pub fn next(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;

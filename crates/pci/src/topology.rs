@@ -58,7 +58,14 @@ impl Topology {
     }
 
     /// A root bus and everything behind it, without recursion: functions that were found are themselves the queue.
-    fn walk<C: ConfigSpace + ?Sized>(&mut self, space: &C, segment: u16, root: u8, last: u8, seen: &mut [bool; 256]) {
+    fn walk<C: ConfigSpace + ?Sized>(
+        &mut self,
+        space: &C,
+        segment: u16,
+        root: u8,
+        last: u8,
+        seen: &mut [bool; 256],
+    ) {
         let mut next = self.functions.len();
         seen[usize::from(root)] = true;
         self.scan(space, segment, root, None);
@@ -109,7 +116,9 @@ impl Topology {
         let isolates = self.isolates(space, address, header, express, multifunction);
         let identity = config::identity(space, address);
         let room = path.and_then(|path| {
-            self.functions.push(Function { address, path, parent, identity, header, express, secondary, isolates }).ok()
+            self.functions
+                .push(Function { address, path, parent, identity, header, express, secondary, isolates })
+                .ok()
         });
         if room.is_none() {
             self.dropped = self.dropped.saturating_add(1);
@@ -152,16 +161,20 @@ impl Topology {
     pub fn find(&self, location: &Location) -> Result<u16, usize> {
         let index = |found: Option<usize>| found.map(|index| index as u16);
         match location {
-            Location::Address(address) => index(self.functions.iter().position(|f| f.address == *address)).ok_or(0),
-            Location::Path(path) => index(self.functions.iter().position(|f| f.path == *path)).ok_or_else(|| {
-                let common = |f: &Function| {
-                    let same_root = (f.path.segment, f.path.bus) == (path.segment, path.bus);
-                    let same = f.path.hops.iter().zip(&path.hops).take_while(|(a, b)| a == b).count();
-                    if same_root { same } else { 0 }
-                };
-                let furthest = self.functions.iter().map(common).max().unwrap_or(0);
-                furthest.min(path.hops.len().saturating_sub(1))
-            }),
+            Location::Address(address) => {
+                index(self.functions.iter().position(|f| f.address == *address)).ok_or(0)
+            }
+            Location::Path(path) => {
+                index(self.functions.iter().position(|f| f.path == *path)).ok_or_else(|| {
+                    let common = |f: &Function| {
+                        let same_root = (f.path.segment, f.path.bus) == (path.segment, path.bus);
+                        let same = f.path.hops.iter().zip(&path.hops).take_while(|(a, b)| a == b).count();
+                        if same_root { same } else { 0 }
+                    };
+                    let furthest = self.functions.iter().map(common).max().unwrap_or(0);
+                    furthest.min(path.hops.len().saturating_sub(1))
+                })
+            }
         }
     }
 
@@ -169,7 +182,8 @@ impl Topology {
     pub fn siblings(&self, index: u16) -> impl Iterator<Item = (u16, &Function)> {
         let place = self.get(index).map(|f| (f.address.segment, f.address.bus));
         let all = self.functions.iter().enumerate();
-        all.filter(move |(_, f)| Some((f.address.segment, f.address.bus)) == place).map(|(i, f)| (i as u16, f))
+        all.filter(move |(_, f)| Some((f.address.segment, f.address.bus)) == place)
+            .map(|(i, f)| (i as u16, f))
     }
 
     /// The bridge by which the bus of a function can be reset without harming others: the function is alone on it.
@@ -258,7 +272,8 @@ mod tests {
 
     #[test]
     fn functions_are_found_with_their_paths() {
-        let paths: std::vec::Vec<_> = tree(&machine()).functions().iter().map(|f| f.path.to_string()).collect();
+        let paths: std::vec::Vec<_> =
+            tree(&machine()).functions().iter().map(|f| f.path.to_string()).collect();
         assert_eq!(
             paths,
             [
@@ -291,7 +306,8 @@ mod tests {
     #[test]
     fn requester_ids_behind_bridges() {
         let topology = tree(&machine());
-        let requester = |text: &str| topology.requester(topology.find(&text.parse().unwrap()).unwrap()).unwrap();
+        let requester =
+            |text: &str| topology.requester(topology.find(&text.parse().unwrap()).unwrap()).unwrap();
         assert_eq!(requester("01:00.0").to_string(), "01:00.0");
         assert_eq!(requester("03:01.0").to_string(), "03:00.0");
         assert_eq!(requester("03:02.0").to_string(), "03:00.0");

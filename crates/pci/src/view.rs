@@ -198,7 +198,12 @@ impl View {
     }
 
     /// How many bytes of a capability are shown; `None` if it is hidden.
-    fn length<C: ConfigSpace + ?Sized>(&self, space: &C, at: Address, capability: Capability) -> Option<usize> {
+    fn length<C: ConfigSpace + ?Sized>(
+        &self,
+        space: &C,
+        at: Address,
+        capability: Capability,
+    ) -> Option<usize> {
         let offset = capability.offset;
         match (capability.id, self.interrupts) {
             (id::MSI_X, Interrupts::MsiX(msix)) if msix.offset == offset => Some(MsiX::LENGTH.into()),
@@ -276,7 +281,7 @@ impl View {
 
     /// Reads. An access that can't be gives `None`: unaligned, or beyond 4096 bytes.
     pub fn read(&self, offset: u16, width: Width) -> Option<u32> {
-        if offset % width.bytes() != 0 || offset >= 4096 {
+        if !offset.is_multiple_of(width.bytes()) || offset >= 4096 {
             return None;
         }
         let Some(bytes) = self.image.get(usize::from(offset)..usize::from(offset + width.bytes())) else {
@@ -287,7 +292,7 @@ impl View {
 
     /// Writes what the guest may change, and says what that means. An access that can't be gives `None`.
     pub fn write(&mut self, offset: u16, width: Width, value: u32) -> Option<Effect> {
-        if offset % width.bytes() != 0 || offset >= 4096 {
+        if !offset.is_multiple_of(width.bytes()) || offset >= 4096 {
             return None;
         }
         let (first, bytes) = (usize::from(offset), usize::from(width.bytes()));
@@ -313,7 +318,9 @@ impl View {
                 Effect::Command { memory: self.memory(), bus_master: self.bus_master() }
             }
             (0x10..=0x24, _) => self.moved(((group - register::BAR) / 4) as u8),
-            (_, Interrupts::Msi(msi)) if (msi.offset..msi.offset + msi.length()).contains(&group) => self.msi(&msi),
+            (_, Interrupts::Msi(msi)) if (msi.offset..msi.offset + msi.length()).contains(&group) => {
+                self.msi(&msi)
+            }
             (_, Interrupts::MsiX(msix)) if group == msix.offset => {
                 let control = self.get16(msix.control());
                 Effect::MsiX { enabled: control & MsiX::ENABLE != 0, masked: control & MsiX::MASK_ALL != 0 }
@@ -341,6 +348,16 @@ impl View {
             log2_messages: ((control >> 4 & 7) as u8).min(self.log2_messages),
             mask: msi.mask().map_or(0, |offset| self.get32(offset)),
         }
+    }
+
+    /// The device's BARs.
+    pub fn bars(&self) -> &Bars {
+        &self.bars
+    }
+
+    /// How the device interrupts.
+    pub fn interrupts(&self) -> Interrupts {
+        self.interrupts
     }
 
     /// The guest has turned memory decoding on.

@@ -268,8 +268,13 @@ mod tests {
         while vm.devices.push(device).is_ok() {}
         let mut config = IommuConfig::default();
         while config.vms.push(vm.clone()).is_ok() {}
-        let facts =
-            Facts { name: "iommu-server", client: 2, tsc_khz: u64::MAX, io_levels: 4, extensions: Default::default() };
+        let facts = Facts {
+            name: "iommu-server",
+            client: 2,
+            tsc_khz: u64::MAX,
+            io_levels: 4,
+            extensions: Default::default(),
+        };
         let mut words = std::vec![0u64; start::MAX_BYTES / 8];
         // Eight ranges, and three for each of eighty devices.
         start::write(words.as_mut_bytes(), &facts, &[Default::default(); 8 + 240], &config).unwrap();

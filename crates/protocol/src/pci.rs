@@ -20,12 +20,12 @@ pub use pci::view::Effect;
 use pci::{DevFn, Identity, Location, Match};
 use serde::{Deserialize, Serialize};
 
-use crate::client::MAX_DEVICE_VMS;
-use crate::config::MAX_DEVICES;
 use crate::message::{Protocol, Request};
 
 /// Vectors a device gets at most if the description doesn't say.
 pub const DEFAULT_VECTORS: u16 = 32;
+/// Devices of all VMs together.
+pub const MAX_PROMISED: usize = 12;
 /// Runs of frames one device's BARs can come in.
 pub const MAX_RUNS: usize = 12;
 
@@ -247,9 +247,9 @@ pub enum Error {
     /// See the text.
     Iommu(crate::iommu::Error),
     /// See the text.
-    Kernel(u8),
+    NoAnswer,
     /// See the text.
-    NoRoom,
+    Kernel(u8),
     /// See the text.
     Ended,
 }
@@ -263,11 +263,13 @@ impl fmt::Display for Error {
             Self::ResetFailed => "the device didn't come back after its reset",
             Self::UsedUp => "the device can't be reset and was given out once since boot",
             Self::NotAttached => "the device isn't attached",
-            Self::BadAccess => "the access is unaligned, of a width that can't be, or outside what may be accessed this way",
+            Self::BadAccess => {
+                "the access is unaligned, of a width that can't be, or outside what may be accessed this way"
+            }
             Self::NoSuchVector => "the device has no vector of this number",
             Self::Iommu(error) => return write!(f, "iommu-server: {error}"),
+            Self::NoAnswer => "iommu-server gave no answer that can be read",
             Self::Kernel(error) => return write!(f, "the kernel refused an invocation with error {error}"),
-            Self::NoRoom => "the VM's slots don't suffice for the device's BAR frames",
             Self::Ended => "the VM has ended",
         })
     }
@@ -354,8 +356,8 @@ pub struct PciConfig {
     pub matches: Vec<Match, 32>,
     /// `pci.reserve`
     pub reserve: Vec<Location, 32>,
-    /// VMs with devices.
-    pub vms: Vec<PciVm, MAX_DEVICE_VMS>,
+    /// The devices of all VMs.
+    pub devices: Vec<PciDevice, MAX_PROMISED>,
 }
 
 /// A part of configuration space: PCI Firmware 3.2, section 4.1.2 (MCFG). 1 MiB per bus.
@@ -369,18 +371,13 @@ pub struct EcamRange {
     pub last_bus: u8,
 }
 
-/// A VM with devices.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct PciVm {
-    /// Number of the VM, 0 to 30: it tells badge, `bars` mount and the bit that signals its end.
-    pub vm: u16,
-    /// Its devices.
-    pub devices: Vec<PciDevice, MAX_DEVICES>,
-}
-
 /// A `[[vm.device]]`. Its slots in `bars` and `irqs` are the same as in the VMM's [`crate::config::VmmDevice`].
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct PciDevice {
+    /// Number of the VM, 0 to 30: it tells badge, `bars` mount and the bit that signals its end.
+    pub vm: u16,
+    /// Index in the VM.
+    pub index: u8,
     /// Which device.
     pub location: Location,
     /// Where the guest sees it.
@@ -471,6 +468,8 @@ mod tests {
         let path = pci::Path { segment: u16::MAX, bus: 255, hops: full(DevFn(255)) };
         let location = Location::Path(path);
         let device = PciDevice {
+            vm: u16::MAX,
+            index: u8::MAX,
             location: location.clone(),
             slot: GuestSlot { bus: 255, devfn: DevFn(255) },
             vectors: Some(u16::MAX),
@@ -482,12 +481,21 @@ mod tests {
         };
         let config = PciConfig {
             ecam: full(EcamRange { segment: u16::MAX, first_bus: 255, last_bus: 255 }),
-            matches: full(Match::Id { vendor: u16::MAX, device: u16::MAX, subsystem: Some((u16::MAX, u16::MAX)) }),
+            matches: full(Match::Id {
+                vendor: u16::MAX,
+                device: u16::MAX,
+                subsystem: Some((u16::MAX, u16::MAX)),
+            }),
             reserve: full(location),
-            vms: full(PciVm { vm: u16::MAX, devices: full(device) }),
+            devices: full(device),
         };
-        let facts =
-            Facts { name: "pci-server", client: 1, tsc_khz: u64::MAX, io_levels: 4, extensions: Default::default() };
+        let facts = Facts {
+            name: "pci-server",
+            client: 1,
+            tsc_khz: u64::MAX,
+            io_levels: 4,
+            extensions: Default::default(),
+        };
         let mut words = std::vec![0u64; start::MAX_BYTES / 8];
         start::write(words.as_mut_bytes(), &facts, &[Default::default(); 80], &config).unwrap();
         assert_eq!(StartPage::parse(words.as_bytes()).unwrap().config(), Ok(config));
@@ -496,6 +504,9 @@ mod tests {
     #[test]
     fn texts_are_sentences() {
         assert_eq!(Refusal::BarUnassigned(4).to_string(), "firmware left BAR 4 unassigned");
-        assert_eq!(Error::Iommu(crate::iommu::Error::NoIommu).to_string(), "iommu-server: DMA remapping is off");
+        assert_eq!(
+            Error::Iommu(crate::iommu::Error::NoIommu).to_string(),
+            "iommu-server: DMA remapping is off"
+        );
     }
 }

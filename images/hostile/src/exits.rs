@@ -35,19 +35,19 @@ fn row(name: &str, pair: u64, once: impl FnMut()) {
 pub fn run(checks: &mut Checks) {
     let (pair, ..) = median(|| ());
     println!("bench rdtsc-pair {pair}");
-    row("cpuid", pair, cpuid);
-    row("port-out", pair, || {
+    row("exit-cpuid", pair, cpuid);
+    row("exit-out", pair, || {
         // SAFETY: nothing listens there.
         unsafe { cpu::out8(PORT, 0) };
     });
-    row("port-in", pair, || {
+    row("exit-in", pair, || {
         cpu::in8(PORT);
     });
-    row("rdmsr-apic-base", pair, || {
+    row("exit-rdmsr-apic-base", pair, || {
         cpu::rdmsr(APIC_BASE);
     });
     let pat = cpu::rdmsr(PAT);
-    row("wrmsr-pat", pair, || {
+    row("exit-wrmsr-pat", pair, || {
         // SAFETY: the value that it has.
         unsafe { cpu::wrmsr(PAT, pat) };
     });
@@ -68,12 +68,17 @@ fn cpuid() {
 /// The task priority register: it changes nothing that anybody sees while interrupts are off.
 fn apic_rows(pair: u64) {
     const TASK_PRIORITY: usize = 0x80;
-    let (read, write) =
-        if apic::is_x2apic() { ("apic-msr-read", "apic-msr-write") } else { ("mmio-read", "mmio-write") };
-    row(read, pair, || {
+    if apic::is_x2apic() {
+        row("exit-apic-msr-read", pair, || {
+            apic::read(TASK_PRIORITY);
+        });
+        row("exit-apic-msr-write", pair, || apic::write(TASK_PRIORITY, 0));
+        apic::leave_x2apic();
+    }
+    row("exit-mmio-read", pair, || {
         apic::read(TASK_PRIORITY);
     });
-    row(write, pair, || apic::write(TASK_PRIORITY, 0));
+    row("exit-mmio-write", pair, || apic::write(TASK_PRIORITY, 0));
 }
 
 /// The last function of bus 0, which is always absent, and the first that is there.
@@ -81,10 +86,10 @@ fn configuration_rows(pair: u64) {
     if let Some(ecam) = acpi::ecam() {
         // SAFETY: configuration space of bus 0.
         let absent = unsafe { Mmio::new(ecam.base + (0x1f << 15 | 7 << 12), 0x1000) };
-        row("ecam-absent-read", pair, || {
+        row("exit-ecam-absent-read", pair, || {
             absent.read32(0);
         });
-        row("ecam-absent-write", pair, || absent.write32(0, 0));
+        row("exit-ecam-absent-write", pair, || absent.write32(0, 0));
     }
     let mut first = None;
     pci::for_each(|function| {
@@ -92,9 +97,9 @@ fn configuration_rows(pair: u64) {
     });
     if let Some(function) = first {
         // The identification is read-only.
-        row("ecam-read", pair, || {
+        row("exit-ecam-read", pair, || {
             function.config().read32(0);
         });
-        row("ecam-write", pair, || function.config().write32(0, 0));
+        row("exit-ecam-write", pair, || function.config().write32(0, 0));
     }
 }

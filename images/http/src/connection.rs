@@ -7,7 +7,7 @@ use alloc::{string::String, vec::Vec};
 use smoltcp::socket::tcp::{Socket, State};
 
 /// Nanoseconds after which a connection that says nothing is closed.
-pub const IDLE_LIMIT: u64 = 15_000_000_000;
+const IDLE_LIMIT: u64 = 15_000_000_000;
 
 /// What is known of a socket's present connection.
 #[derive(Default)]
@@ -19,8 +19,8 @@ pub struct Connection {
     sent: usize,
     /// No more requests after this answer.
     last: bool,
-    /// When something happened last, in nanoseconds.
-    pub active: u64,
+    /// When something happened last, in nanoseconds; nothing yet for a client that has just come.
+    active: Option<u64>,
 }
 
 impl Connection {
@@ -28,7 +28,12 @@ impl Connection {
     pub fn reset(&mut self) {
         self.received.clear();
         self.answer.clear();
-        (self.sent, self.last) = (0, false);
+        (self.sent, self.last, self.active) = (0, false, None);
+    }
+
+    /// When the connection is to be closed if nothing more happens, in nanoseconds. The first question starts the clock.
+    pub fn deadline(&mut self, now: u64) -> u64 {
+        self.active.get_or_insert(now).saturating_add(IDLE_LIMIT)
     }
 
     /// Moves bytes and answers requests until nothing more can be done now. `page` makes the page for one more request.
@@ -38,7 +43,7 @@ impl Connection {
             if !moved {
                 break;
             }
-            self.active = now;
+            self.active = Some(now);
         }
         let answered = self.sent == self.answer.len();
         // What remains after the client's last byte is no request.

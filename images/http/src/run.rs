@@ -7,7 +7,8 @@ use crate::page::{self, Counters, Device, Identity};
 use crate::server::{PORT, Server};
 use crate::settings::Settings;
 use alloc::{format, string::ToString, vec::Vec};
-use guest_runtime::{apic, boot, cpu, cpuid, heap_usage, irq, memory, pci, println, time};
+use core::cell::Cell;
+use guest_runtime::{apic, boot, cpu, cpuid, exit, heap_usage, irq, memory, pci, println, time};
 use smoltcp::iface::{Config, Interface};
 use smoltcp::time::Instant;
 use smoltcp::wire::{EthernetAddress, IpAddress, IpCidr};
@@ -19,7 +20,7 @@ pub fn main() -> u32 {
     let settings = match Settings::parse(boot::command_line()) {
         Ok(settings) => settings,
         Err(word) => {
-            println!("http: \"{word}\" is no address");
+            println!("http: \"{word}\" on the command line can't be understood");
             return UNUSABLE;
         }
     };
@@ -33,9 +34,13 @@ pub fn main() -> u32 {
     let mut interface = new_interface(&mut nic, settings);
     let identity = identify(&nic, settings);
     println!("http: listening on http://{}/", identity.address);
-    let why = serve(&mut nic, &mut interface, &identity);
-    println!("http: stopped: {why}");
-    UNUSABLE
+    match serve(&mut nic, &mut interface, &identity, settings) {
+        Ok(()) => 0,
+        Err(why) => {
+            println!("http: stopped: {why}");
+            UNUSABLE
+        }
+    }
 }
 
 fn now() -> Instant {
@@ -76,15 +81,20 @@ fn identify(nic: &Nic, settings: Settings) -> Identity {
     }
 }
 
-/// Serves until the device fails.
-fn serve(nic: &mut Nic, interface: &mut Interface, identity: &Identity) -> NicError {
+/// Serves until the device fails or, if the settings say so, enough pages have been served.
+fn serve(
+    nic: &mut Nic,
+    interface: &mut Interface,
+    identity: &Identity,
+    settings: Settings,
+) -> Result<(), NicError> {
     let mut server = Server::new();
-    let mut alarm = Alarm::default();
-    let mut requests = 0;
+    let mut alarm = Alarm::new(apic::longest());
+    let pages = Cell::new(0);
     let vectors = nic.vectors();
     let mut config_changes = 0;
     let mut page = || {
-        requests += 1;
+        pages.set(pages.get() + 1);
         let counters = Counters {
             uptime: time::now(),
             heap: heap_usage().0 as u64 / 1024,
@@ -92,8 +102,12 @@ fn serve(nic: &mut Nic, interface: &mut Interface, identity: &Identity) -> NicEr
             transmit: irq::count(vectors.transmit),
             config: irq::count(vectors.config),
             timer: irq::timer_count(),
-            requests,
+            requests: pages.get(),
         };
+        if settings.statistics_every.is_some_and(|every| pages.get().is_multiple_of(every)) {
+            println!("http: {} pages", pages.get());
+            exit::log_exit_counts();
+        }
         page::render(identity, &counters)
     };
     loop {
@@ -104,25 +118,33 @@ fn serve(nic: &mut Nic, interface: &mut Interface, identity: &Identity) -> NicEr
         interface.poll(now(), nic, server.sockets());
         nic.flush();
         if let Some(error) = nic.failure() {
-            return NicError::Queue(error);
+            return Err(error.into());
         }
         if irq::count(vectors.config) != config_changes {
             config_changes = irq::count(vectors.config);
             if nic.needs_reset() {
-                return NicError::Queue(virtio_drivers::Error::IoError);
+                return Err(virtio_drivers::Error::IoError.into());
             }
+        }
+        if settings.end_after.is_some_and(|last| pages.get() >= last) && server.is_idle() {
+            println!("http: {} pages served, that's enough", pages.get());
+            return Ok(());
         }
 
         let smoltcp_deadline =
             interface.poll_at(now(), server.sockets()).map(|at| at.total_micros() as u64 * 1000);
-        let deadline = [smoltcp_deadline, server.next_deadline()].into_iter().flatten().min();
+        let deadline = [smoltcp_deadline, server.next_deadline(time::now())].into_iter().flatten().min();
         let time = time::now();
         let work_left = deadline.is_some_and(|deadline| deadline <= time) && !nic.is_stuck();
         if !work_left && nic.prepare_to_sleep() {
             if let Some(nanoseconds) = alarm.set(time, deadline) {
                 apic::arm(nanoseconds);
             }
+            let timers = irq::timer_count();
             irq::wait();
+            if irq::timer_count() != timers {
+                alarm.fired();
+            }
         }
         nic.woken();
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The sockets: all listen, each serves one client at a time.
 
-use crate::connection::{Connection, IDLE_LIMIT};
+use crate::connection::Connection;
 use alloc::{string::String, vec, vec::Vec};
 use smoltcp::iface::{SocketHandle, SocketSet};
 use smoltcp::socket::tcp::{Socket, SocketBuffer, State};
@@ -59,17 +59,14 @@ impl Server {
         for (handle, connection) in &mut self.connections {
             let socket = self.sockets.get_mut::<Socket<'_>>(*handle);
             match socket.state() {
-                State::Listen => {
-                    connection.active = now;
-                    listening += 1;
-                }
+                State::Listen => listening += 1,
                 State::Closed => {
                     connection.reset();
                     listen(socket);
                     listening += 1;
                 }
                 State::TimeWait => {}
-                _ if now.saturating_sub(connection.active) > IDLE_LIMIT => socket.abort(),
+                _ if connection.deadline(now) <= now => socket.abort(),
                 _ => connection.serve(socket, now, page),
             }
         }
@@ -90,12 +87,20 @@ impl Server {
         }
     }
 
-    /// When the next idle connection is to be closed, in nanoseconds.
-    pub fn next_deadline(&self) -> Option<u64> {
-        let open = self.connections.iter().filter(|(handle, _)| {
+    fn open(&mut self) -> impl Iterator<Item = &mut Connection> {
+        self.connections.iter_mut().filter_map(|(handle, connection)| {
             let state = self.sockets.get::<Socket<'_>>(*handle).state();
-            !matches!(state, State::Listen | State::Closed | State::TimeWait)
-        });
-        open.map(|(_, connection)| connection.active + IDLE_LIMIT + 1).min()
+            (!matches!(state, State::Listen | State::Closed | State::TimeWait)).then_some(connection)
+        })
+    }
+
+    /// Whether no client is connected.
+    pub fn is_idle(&mut self) -> bool {
+        self.open().next().is_none()
+    }
+
+    /// When the next idle connection is to be closed, in nanoseconds.
+    pub fn next_deadline(&mut self, now: u64) -> Option<u64> {
+        self.open().map(|connection| connection.deadline(now)).min()
     }
 }

@@ -80,7 +80,12 @@ mod hardware {
         write(register::END_OF_INTERRUPT, 0);
     }
 
-    /// Sets the timer to fire once after `nanoseconds` (at most 2^32 - 1 ticks from now, at least one), and forgets an earlier setting.
+    /// The most that the timer can be set to, in nanoseconds: it counts 32 bits.
+    pub fn longest() -> u64 {
+        u64::from(u32::MAX) * 1_000_000 / timer_khz()
+    }
+
+    /// Sets the timer to fire once after `nanoseconds` (at most [`longest`]; for more it fires earlier), and forgets an earlier setting.
     pub fn arm(nanoseconds: u64) {
         let count = time::ticks(nanoseconds, timer_khz()).clamp(1, u64::from(u32::MAX));
         write(register::INITIAL_COUNT, count as u32);
@@ -91,18 +96,19 @@ mod hardware {
         write(register::INITIAL_COUNT, 0);
     }
 
-    pub(crate) fn init() {
-        const ENABLE: u64 = 1 << 11;
-        const X2APIC_ENABLE: u64 = 1 << 10;
+    const ENABLE: u64 = 1 << 11;
+    const X2APIC_ENABLE: u64 = 1 << 10;
+
+    /// Turns the APIC on in one of its modes, with only the timer unmasked.
+    fn start(x2apic: bool) {
         const SOFTWARE_ENABLE: u32 = 1 << 8;
         const MASKED: u32 = 1 << 16;
         const DIVIDE_BY_1: u32 = 0b1011;
 
-        let mode = if cpuid::has_x2apic() { ENABLE | X2APIC_ENABLE } else { ENABLE };
+        let mode = if x2apic { ENABLE | X2APIC_ENABLE } else { ENABLE };
         // SAFETY: changes the mode alone; the base stays.
         unsafe { cpu::wrmsr(APIC_BASE, cpu::rdmsr(APIC_BASE) | mode) };
-        X2APIC.store(mode & X2APIC_ENABLE != 0, Relaxed);
-
+        X2APIC.store(x2apic, Relaxed);
         if cpuid::postern().is_none() {
             // A PC's interrupt controllers are there and wired to LINT0: keep them silent.
             for port in [0x21, 0xa1] {
@@ -116,7 +122,18 @@ mod hardware {
         write(register::SPURIOUS, SOFTWARE_ENABLE | u32::from(SPURIOUS_VECTOR));
         write(register::DIVIDE, DIVIDE_BY_1);
         write(register::TIMER, u32::from(TIMER_VECTOR));
+    }
 
+    /// Changes to the memory page from x2APIC mode, by way of off (SDM volume 3, section 12.12.5). Pending interrupts and the timer's setting
+    /// are lost. For measurements.
+    pub fn leave_x2apic() {
+        // SAFETY: changes the mode alone.
+        unsafe { cpu::wrmsr(APIC_BASE, cpu::rdmsr(APIC_BASE) & !(ENABLE | X2APIC_ENABLE)) };
+        start(false);
+    }
+
+    pub(crate) fn init() {
+        start(cpuid::has_x2apic());
         if let Some(postern) = cpuid::postern() {
             TIMER_KHZ.store(u64::from(postern.apic_khz).max(1), Relaxed);
         } else if let Some(port) = crate::acpi::pm_timer() {
@@ -132,4 +149,4 @@ mod hardware {
 #[cfg(target_os = "none")]
 pub(crate) use hardware::init;
 #[cfg(target_os = "none")]
-pub use hardware::{arm, disarm, end_of_interrupt, id, is_x2apic, read, write};
+pub use hardware::{arm, disarm, end_of_interrupt, id, is_x2apic, leave_x2apic, longest, read, write};

@@ -5,6 +5,7 @@
 //! clears both names.
 
 use sel4_abi::label;
+use sel4_abi::object::tag;
 use sel4_abi::vcpu::{
     ENTER_WITH_REGISTERS, MR_INTERRUPT_SHADOW, MR_REGISTERS, MR_RFLAGS, REGISTERS, RETURN_EXIT,
     RETURN_NOTIFICATION,
@@ -74,8 +75,8 @@ pub fn run(k: &mut Kernel, tcb: Ptr<Tcb>) {
         tcb.state.set(ThreadState::Running);
         return;
     };
-    let root = match tcb.slots[slot::EPT_ROOT].cap() {
-        Cap::EptPml4(r) if k.asids.root(r.asid) == Some(r.paddr) => r.paddr,
+    let root = match tcb.slots[slot::EPT_ROOT].raw().root(tag::EPT_PML4) {
+        Some(r) if k.asids.root(r.asid) == Some(r.paddr) => r.paddr,
         _ => 0,
     };
     match backend.enter(vcpu, root) {
@@ -90,17 +91,8 @@ pub fn run(k: &mut Kernel, tcb: Ptr<Tcb>) {
 /// Tells the thread of its guest's exit.
 #[inline]
 fn exit_message(tcb: &Tcb, vcpu: Vcpu, backend: &dyn Backend) {
-    let words = backend.exit_words(vcpu);
-    for (register, word) in MESSAGE.iter().zip(words) {
+    for (register, word) in MESSAGE.iter().zip(backend.exit_message(vcpu, Buffer::of(tcb))) {
         register(&tcb.context).set(word);
-    }
-    if let Some(buffer) = Buffer::of(tcb) {
-        for (n, word) in words.iter().enumerate().skip(MESSAGE.len()) {
-            buffer.set_message(n, *word);
-        }
-        for (n, register) in backend.registers(&vcpu).iter().enumerate() {
-            buffer.set_message(MR_REGISTERS + n, register.get());
-        }
     }
     tcb.context.rdi.set(0);
     tcb.context.rsi.set(RETURN_EXIT);

@@ -12,7 +12,10 @@ pub use vcpu::{VCPU_SIZE, Vcpu};
 
 use core::cell::Cell;
 
-use sel4_abi::vcpu::{MR_REGISTERS, REGISTERS};
+use sel4_abi::message::REGISTERS as IN_REGISTERS;
+use sel4_abi::vcpu::REGISTERS;
+
+use crate::transfer::Buffer;
 
 /// Which backend runs, as the extension chunk numbers them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +36,7 @@ pub enum EntryResult {
     /// A physical interrupt is pending and has not been taken: handle it, schedule, and enter again. Nothing is lost: an
     /// event that was being delivered is delivered by the next entry.
     HostInterrupt,
-    /// The guest exited, or its entry was refused: [`Backend::exit_words`] tells, and the thread returns from `VMEnter`.
+    /// The guest exited, or its entry was refused: [`Backend::exit_message`] tells, and the thread returns from `VMEnter`.
     Exit,
 }
 
@@ -90,8 +93,8 @@ pub trait Backend: Sync {
     /// Runs the guest with the nested top-level table at host-physical `root` (0: none, everything faults).
     fn enter(&self, vcpu: Vcpu, root: u64) -> EntryResult;
 
-    /// The words of the last exit's message before the general registers.
-    fn exit_words(&self, vcpu: Vcpu) -> [u64; MR_REGISTERS];
+    /// The message of the last exit: gives the words that travel in registers, and puts the others into the buffer.
+    fn exit_message(&self, vcpu: Vcpu, buffer: Option<Buffer>) -> [u64; IN_REGISTERS];
 
     /// What a next entry needs when a notification came instead of an exit.
     fn pause(&self, vcpu: Vcpu) -> Pause;

@@ -28,6 +28,10 @@ pub const ARENA_BITS: usize = 25;
 pub const IDLE: Word = 1 << 61;
 /// Badge bit of the fault endpoint.
 const FAULT: Word = 1 << 62;
+/// Lowest of the badge bits by which threads tell that they have come to their ends.
+const DONE_SHIFT: usize = 48;
+/// All of those bits.
+const DONE: Word = ((1 << thread::MAX_THREADS) - 1) << DONE_SHIFT;
 /// The watchdog's thread number.
 const WATCHDOG_ID: usize = thread::MAX_THREADS - 1;
 
@@ -219,7 +223,7 @@ impl Env {
             .ok_or(Failure::new(format_args!("the image has no frame at {address:#x}")))?;
         let tcb: cap::Tcb = self.make()?;
         let sc = self.sched_context()?;
-        let done = self.mint(self.events, CapRights::all(), 1 << id)?;
+        let done = self.done_of(id)?;
         let guard = root_guard(&self.bootinfo);
         tcb.tcb_configure(slot::CNODE.cap(), guard, slot::VSPACE.cap(), address, frame.cap())?;
         let registers = thread::prepare(id, body, args, tcb, done);
@@ -291,7 +295,7 @@ impl Env {
         }
     }
 
-    /// Whether `thread` came to its end; waits until nobody can run any more.
+    /// Waits until nobody can run any more; returns a bit for each thread that has come to its end.
     pub fn settle(&mut self) -> Outcome<Word> {
         loop {
             match self.event()? {
@@ -321,14 +325,22 @@ impl Env {
         self.reply.send_with_mrs(MessageInfo::new(label, 0, 0, length), msg);
     }
 
+    /// The capability by which thread `id` tells that it has come to its end.
+    pub fn done_of(&mut self, id: usize) -> Outcome<cap::Notification> {
+        self.mint(self.events, CapRights::all(), 1 << (DONE_SHIFT + id))
+    }
+
     /// Sees whether a badge is that of the environment's own notification, and notes it.
     fn is_event(&mut self, badge: Word) -> bool {
-        let own =
-            badge & (IDLE | ((1 << thread::MAX_THREADS) - 1)) == badge && badge != 0 && badge & FAULT == 0;
+        let own = badge & (IDLE | DONE) == badge && badge != 0;
         if own {
-            self.seen |= badge & !IDLE;
+            self.note(badge);
         }
         own
+    }
+
+    fn note(&mut self, badge: Word) {
+        self.seen |= (badge & DONE) >> DONE_SHIFT;
     }
 
     fn event(&mut self) -> Outcome<Event> {
@@ -339,7 +351,7 @@ impl Env {
             let fault = sel4::with_ipc_buffer(|buffer| Fault::new(buffer, &info));
             return Ok(Event::Fault(id, fault, info));
         }
-        self.seen |= badge & !IDLE;
+        self.note(badge);
         // Signals first: the watchdog may have run before they were fetched.
         Ok(if badge & !IDLE != 0 { Event::Signals } else { Event::Idle })
     }

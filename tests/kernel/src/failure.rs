@@ -12,18 +12,18 @@ pub type Outcome<T = ()> = Result<T, Failure>;
 /// Why a check failed, or why it could not be made.
 #[derive(Debug)]
 pub struct Failure {
-    text: heapless::String<192>,
+    text: heapless::String<96>,
     place: Option<&'static Location<'static>>,
     skipped: bool,
 }
 
 impl Failure {
-    /// A failure at the caller's line. Text that doesn't fit is cut.
+    /// A failure at the caller's line. Text beyond 96 bytes is cut.
     #[track_caller]
     pub fn new(arguments: fmt::Arguments) -> Self {
-        let mut text = heapless::String::new();
+        let mut text = Text(heapless::String::new());
         let _ = fmt::write(&mut text, arguments);
-        Self { text, place: Some(Location::caller()), skipped: false }
+        Self { text: text.0, place: Some(Location::caller()), skipped: false }
     }
 
     /// The machine lacks what the check needs.
@@ -36,6 +36,15 @@ impl Failure {
     /// The check could not be made.
     pub fn is_skip(&self) -> bool {
         self.skipped
+    }
+}
+
+/// Takes what fits.
+struct Text(heapless::String<96>);
+
+impl fmt::Write for Text {
+    fn write_str(&mut self, s: &str) -> fmt::Result {
+        s.chars().try_for_each(|c| self.0.push(c)).map_err(|()| fmt::Error)
     }
 }
 

@@ -98,7 +98,7 @@ extern "C" fn entry(id: usize) -> ! {
     let area = area(id);
     // SAFETY: `prepare` wrote it, and only this thread uses it now.
     let start = unsafe { (*area).start };
-    let start = start.unwrap_or_else(|| loop {});
+    let start = start.expect("a thread that was not prepared");
     // SAFETY: the page is this thread's IPC buffer and nothing else.
     let ipc = unsafe { &mut *(&raw mut (*area).ipc).cast::<IpcBuffer>() };
     let mut me = Me { args: start.args, ipc, tcb: start.tcb, done: start.done };

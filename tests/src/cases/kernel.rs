@@ -1,6 +1,112 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The kernel, judged from inside a root task (`tests/kernel`), whose checks arrive as a line protocol.
 
-use crate::runner::Case;
+use std::time::Duration;
 
-pub(super) const CASES: &[Case] = &[];
+use postern_cli::qemu;
+
+use crate::build;
+use crate::machine::Machine;
+use crate::runner::{Case, Outcome, with};
+
+pub(super) const CASES: &[Case] = &[
+    Case::new("kernel::every_check_of_the_root_task_holds", release),
+    Case::new("kernel::every_check_holds_in_the_debug_build_too", debug),
+    Case::new("kernel::the_checks_hold_when_grub_boots_it", multiboot),
+    Case::new("kernel::dma_and_messages_reach_only_what_capabilities_say", dma),
+    Case::new("kernel::a_guest_gets_what_its_vmm_may_give_and_no_more", vcpu),
+];
+
+/// The least number of checks that must have passed.
+const ENOUGH: usize = 40;
+/// The same for those of DMA and interrupt remapping.
+const ENOUGH_OF_DMA: usize = 34;
+/// The same for those of virtual CPUs.
+const ENOUGH_OF_VCPUS: usize = 33;
+const LIMIT: Duration = Duration::from_secs(240);
+/// What the root task writes to the debug exit device if all went well, as QEMU's exit status.
+const SUCCESS: i32 = 0x10 << 1 | 1;
+
+/// What the checks want to find: devices for those of DMA and messages, and a way to end QEMU with a status.
+fn machine() -> qemu::Machine {
+    let devices = [
+        "-device",
+        "isa-debug-exit,iobase=0xf4,iosize=4",
+        "-device",
+        "pcie-root-port,id=rp1,bus=pcie.0,chassis=1,slot=1,addr=4.0",
+        "-device",
+        "edu,bus=rp1,dma_mask=0xffffffff",
+    ];
+    qemu::Machine { arguments: devices.map(String::from).to_vec(), ..Default::default() }
+}
+
+fn release() -> Outcome {
+    checks(&[])
+}
+
+fn debug() -> Outcome {
+    checks(&["postern-kernel/debug-syscalls"])
+}
+
+fn checks(features: &[&str]) -> Outcome {
+    let image = build::bare(("kernel-tests", "kernel-tests"), features)?;
+    let mut arguments = machine().arguments();
+    arguments.extend(qemu::boot_arguments(&image));
+    with(Machine::start(&arguments)?, judge)
+}
+
+fn multiboot() -> Outcome {
+    let image = build::bare(("kernel-tests", "kernel-tests"), &[])?;
+    let folder = std::env::temp_dir().join(format!("postern-{}-kernel", std::process::id()));
+    std::fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
+    let iso = folder.join("kernel-tests.iso");
+    let written = postern_cli::iso::write_in(&folder.join("tree"), &image, "kernel-tests", &iso);
+    let outcome = written.and_then(|()| {
+        let mut arguments = machine().arguments();
+        arguments.extend(["-boot".into(), "d".into(), "-cdrom".into(), iso.display().to_string()]);
+        with(Machine::start(&arguments)?, judge)
+    });
+    let _ = std::fs::remove_dir_all(&folder);
+    outcome
+}
+
+/// The checks of DMA and interrupt remapping, which want a second device.
+fn dma() -> Outcome {
+    let image = build::bare(("kernel-tests", "dma"), &[])?;
+    let mut arguments = machine().arguments();
+    let second =
+        ["pcie-root-port,id=rp2,bus=pcie.0,chassis=2,slot=2,addr=5.0", "edu,bus=rp2,dma_mask=0xffffffff"];
+    for device in second {
+        arguments.extend(["-device".into(), device.into()]);
+    }
+    arguments.extend(qemu::boot_arguments(&image));
+    with(Machine::start(&arguments)?, |machine| judge_at_least(machine, ENOUGH_OF_DMA))
+}
+
+/// The checks of virtual CPUs.
+fn vcpu() -> Outcome {
+    let image = build::bare(("kernel-tests", "vcpu"), &[])?;
+    let mut arguments = machine().arguments();
+    arguments.extend(qemu::boot_arguments(&image));
+    with(Machine::start(&arguments)?, |machine| judge_at_least(machine, ENOUGH_OF_VCPUS))
+}
+
+fn judge(machine: &mut Machine) -> Outcome {
+    judge_at_least(machine, ENOUGH)
+}
+
+fn judge_at_least(machine: &mut Machine, enough: usize) -> Outcome {
+    let summary = machine.expect_within(" failed", LIMIT)?;
+    let lines = machine.serial.lines();
+    let ended =
+        |end: &str| lines.iter().filter(|line| line.starts_with("test ") && line.ends_with(end)).count();
+    let failed: Vec<_> = lines.iter().filter(|line| line.contains("... FAILED")).cloned().collect();
+    let passed = ended("... ok");
+    if !failed.is_empty() || passed < enough || summary != format!("{passed} passed, 0 failed") {
+        return Err(format!("{passed} lines say ok, the summary is `{summary}`; failed: {failed:#?}"));
+    }
+    match machine.wait_end(LIMIT)? {
+        SUCCESS => Ok(()),
+        status => Err(format!("QEMU ended with status {status}")),
+    }
+}

@@ -8,10 +8,11 @@
 use core::arch::global_asm;
 use core::mem::{offset_of, size_of};
 
+use sel4_abi::object::tag;
+
 use super::tables::{PerCpu, set_context};
 use super::{apic, cpu};
 use crate::arch::context::{Context, KIND_SYSCALL, USER_CS, USER_SS};
-use crate::cap::Cap;
 use crate::fault::{self, Fault};
 use crate::iommu;
 use crate::irq;
@@ -270,10 +271,8 @@ fn end_of_context(t: Ptr<Tcb>) -> u64 {
 /// The thread's root table, if it has one whose identifier is still its own.
 #[inline]
 fn vspace_root(k: &Kernel, t: &Tcb) -> Option<u64> {
-    match t.slots[slot::VSPACE].cap() {
-        Cap::Pml4(r) if r.asid != 0 && k.asids.root(r.asid) == Some(r.paddr) => Some(r.paddr),
-        _ => None,
-    }
+    let root = t.slots[slot::VSPACE].raw().root(tag::PML4)?;
+    (root.asid != 0 && k.asids.root(root.asid) == Some(root.paddr)).then_some(root.paddr)
 }
 
 /// Takes the interrupts that are pending and serves them: for the way back from a guest. The processor delivers them to the ordinary

@@ -11,13 +11,15 @@ mod tlb;
 
 use core::cell::Cell;
 
-use sel4_abi::vcpu::{MR_REGISTERS, REGISTERS};
+use sel4_abi::message::REGISTERS as IN_REGISTERS;
+use sel4_abi::vcpu::REGISTERS;
 use svm::features::Features;
 use svm::npt;
 
 use self::object::SvmVcpu;
 use super::{Backend, EntryResult, FrameSource, Kind, NestedEntry, NestedSize, Pause, Vcpu};
 use crate::sync::KernelCell;
+use crate::transfer::Buffer;
 
 /// What the backend knows after boot.
 struct Machine {
@@ -90,8 +92,8 @@ impl Backend for Svm {
     }
 
     #[inline]
-    fn exit_words(&self, vcpu: Vcpu) -> [u64; MR_REGISTERS] {
-        SvmVcpu::of(vcpu).exit_words(&machine().features)
+    fn exit_message(&self, vcpu: Vcpu, buffer: Option<Buffer>) -> [u64; IN_REGISTERS] {
+        SvmVcpu::of(vcpu).exit_message(&machine().features, buffer)
     }
 
     fn pause(&self, vcpu: Vcpu) -> Pause {

@@ -4,6 +4,7 @@
 use core::cell::Cell;
 use core::mem::{offset_of, size_of};
 
+use sel4_abi::message::REGISTERS as IN_REGISTERS;
 use sel4_abi::vcpu::{
     CONTROL_INTERRUPT_WINDOW, MR_CONTROL, MR_CR3, MR_EVENT, MR_EXIT_CODE, MR_EXIT_INFO1, MR_EXIT_INFO2,
     MR_INSTRUCTION_LENGTH, MR_INTERRUPT_SHADOW, MR_REGISTERS, MR_RFLAGS, MR_RIP, REGISTERS,
@@ -19,7 +20,12 @@ use svm::{check, exit};
 use super::extended::Image;
 use super::tlb::Tag;
 use super::{Machine, Pause, Vcpu};
+use crate::transfer::Buffer;
 use crate::virt::vcpu::{HEADER, Header, VCPU_SIZE};
+
+// The words that travel in registers are RIP, controls, event and exit code.
+const _: () =
+    assert!(MR_RIP == 0 && MR_CONTROL == 1 && MR_EVENT == 2 && MR_EXIT_CODE == 3 && IN_REGISTERS == 4);
 
 /// The object. Page 0 is the processor's, page 1 the kernel's, page 2 the extended state, page 3 is spare.
 #[repr(C, align(4096))]
@@ -147,29 +153,34 @@ impl SvmVcpu {
         }
     }
 
-    /// See `Backend::exit_words`.
+    /// See `Backend::exit_message`.
     #[inline]
-    pub fn exit_words(&self, features: &Features) -> [u64; MR_REGISTERS] {
+    pub fn exit_message(&self, features: &Features, buffer: Option<Buffer>) -> [u64; IN_REGISTERS] {
         let (control, save) = (&self.vmcb.control, &self.vmcb.save);
-        let mut out = [0; MR_REGISTERS];
-        out[MR_CONTROL] = self.control;
-        if self.header.dead.get() {
-            // The save area is the host's now.
-            out[MR_EXIT_CODE] = exit::REFUSED;
-            return out;
+        let dead = self.header.dead.get();
+        if let Some(buffer) = buffer {
+            if dead {
+                (IN_REGISTERS..MR_REGISTERS).for_each(|n| buffer.set_message(n, 0));
+            } else {
+                let next_rip = features.next_rip.then_some(control.next_rip);
+                let length =
+                    exit::instruction_length(control.exit_code, save.rip, control.exit_info2, next_rip);
+                buffer.set_message(MR_EXIT_INFO1, control.exit_info1);
+                buffer.set_message(MR_INSTRUCTION_LENGTH, length);
+                buffer.set_message(MR_EXIT_INFO2, control.exit_info2);
+                buffer.set_message(MR_RFLAGS, save.rflags);
+                buffer.set_message(MR_INTERRUPT_SHADOW, control.interrupt_shadow & 1);
+                buffer.set_message(MR_CR3, save.cr3);
+            }
+            for (n, register) in self.registers.iter().enumerate() {
+                buffer.set_message(MR_REGISTERS + n, register.get());
+            }
         }
-        let next_rip = features.next_rip.then_some(control.next_rip);
-        out[MR_RIP] = save.rip;
-        out[MR_EVENT] = control.event_inj;
-        out[MR_EXIT_CODE] = control.exit_code;
-        out[MR_EXIT_INFO1] = control.exit_info1;
-        out[MR_INSTRUCTION_LENGTH] =
-            exit::instruction_length(control.exit_code, save.rip, control.exit_info2, next_rip);
-        out[MR_EXIT_INFO2] = control.exit_info2;
-        out[MR_RFLAGS] = save.rflags;
-        out[MR_INTERRUPT_SHADOW] = control.interrupt_shadow & 1;
-        out[MR_CR3] = save.cr3;
-        out
+        if dead {
+            // The save area is the host's now.
+            return [0, self.control, 0, exit::REFUSED];
+        }
+        [save.rip, self.control, control.event_inj, control.exit_code]
     }
 
     /// See `Backend::pause`.

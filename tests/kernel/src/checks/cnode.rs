@@ -21,7 +21,8 @@ super::checks! {
     mint_reduces_rights,
     mint_sets_a_guard,
     move_empties_the_source,
-    mutate_sets_a_badge,
+    mutate_keeps_a_badge,
+    mutate_sets_a_guard,
     rotate_moves_three_slots,
     rotate_swaps_two_slots,
     rotate_refuses_equal_slots,
@@ -142,7 +143,7 @@ fn lookup_stops_at_what_is_no_cnode(env: &mut Env) -> Outcome {
     let endpoint: cap::Endpoint = env.make()?;
     c.slot(5).copy(&at(endpoint), ALL)?;
     // Slot 5 is found with three bits left over.
-    let long = c.0.absolute_cptr_from_bits_with_depth(0b0101_011, 7);
+    let long = c.0.absolute_cptr_from_bits_with_depth(0b0101 << 3 | 0b011, 7);
     expect_error(long.delete(), Error::FailedLookup, &[0, 3, 3, 0])?;
     let free = env.empty::<cap_type::Endpoint>()?;
     expect_error(at(free).copy(&long, ALL), Error::FailedLookup, &[1, 3, 3, 0])
@@ -152,13 +153,13 @@ fn lookup_goes_through_levels_and_guards(env: &mut Env) -> Outcome {
     let (outer, inner) = (Small::new(env)?, Small::new(env)?);
     outer.slot(9).mint_guarded(&at(inner.0), ALL, CNodeCapData::new(0b01, 2))?;
     let endpoint: cap::Endpoint = env.make()?;
-    let deep = outer.0.absolute_cptr_from_bits_with_depth(0b1001_01_0011, 10);
+    let deep = outer.0.absolute_cptr_from_bits_with_depth(0b1001 << 6 | 0b01 << 4 | 3, 10);
     deep.copy(&at(endpoint), ALL)?;
     check!(!inner.is_empty(env, 3)?, "the address led elsewhere");
     // A level short of the whole address is a slot, too: the inner CNode's.
     let copy = env.empty::<cap_type::CNode>()?;
     at(copy).copy(&outer.slot(9), ALL)?;
-    let wrong = outer.0.absolute_cptr_from_bits_with_depth(0b1001_11_0011, 10);
+    let wrong = outer.0.absolute_cptr_from_bits_with_depth(0b1001 << 6 | 0b11 << 4 | 3, 10);
     expect_error(wrong.delete(), Error::FailedLookup, &[0, 4, 6, 0b01])
 }
 
@@ -222,36 +223,59 @@ fn move_empties_the_source(env: &mut Env) -> Outcome {
     Ok(())
 }
 
-fn mutate_sets_a_badge(env: &mut Env) -> Outcome {
+fn mutate_keeps_a_badge(env: &mut Env) -> Outcome {
     let c = Small::new(env)?;
     let notification: cap::Notification = env.make()?;
     c.slot(1).copy(&at(notification), ALL)?;
-    c.slot(2).mutate(&c.slot(1), 77)?;
+    // What may be derived already is not changed: neither set nor replaced.
+    expect_error(c.slot(2).mutate(&c.slot(1), 77), Error::IllegalOperation, &[])?;
+    check!(!c.is_empty(env, 1)? && c.is_empty(env, 2)?, "the capability moved");
+    Ok(())
+}
+
+fn mutate_sets_a_guard(env: &mut Env) -> Outcome {
+    let (c, inner) = (Small::new(env)?, Small::new(env)?);
+    let endpoint: cap::Endpoint = env.make()?;
+    inner.slot(6).copy(&at(endpoint), ALL)?;
+    c.slot(1).copy(&at(inner.0), ALL)?;
+    c.slot(2).mutate(&c.slot(1), CNodeCapData::new(0b10, 2).into_word())?;
     check!(c.is_empty(env, 1)?, "the source is not empty");
-    check_eq!(badge(env, notification, &c.slot(2))?, 77, "badge");
-    expect_error(c.slot(1).mutate(&c.slot(2), 78), Error::IllegalOperation, &[])
+    let through = c.0.absolute_cptr_from_bits_with_depth(2 << 6 | 0b10 << 4 | 6, 10);
+    let copy = env.empty::<cap_type::Endpoint>()?;
+    at(copy).copy(&through, ALL)?;
+    Ok(())
+}
+
+/// Puts two frames into slots 1 and 2, and returns their addresses.
+fn two_frames(env: &mut Env, c: &Small) -> Outcome<(usize, usize)> {
+    let (a, b): (cap::Granule, cap::Granule) = (env.make()?, env.make()?);
+    c.slot(1).move_(&at(a))?;
+    c.slot(2).move_(&at(b))?;
+    Ok((address(env, &c.slot(1))?, address(env, &c.slot(2))?))
+}
+
+fn address(env: &mut Env, slot: &AbsoluteCPtr) -> Outcome<usize> {
+    let probe = env.empty::<cap_type::Granule>()?;
+    at(probe).copy(slot, ALL)?;
+    Ok(probe.frame_get_address()?)
 }
 
 fn rotate_moves_three_slots(env: &mut Env) -> Outcome {
     let c = Small::new(env)?;
-    let notification: cap::Notification = env.make()?;
-    c.slot(1).copy(&at(notification), ALL)?;
-    c.slot(2).copy(&at(notification), ALL)?;
-    c.slot(3).rotate(0x10, &c.slot(2), 0x20, &c.slot(1))?;
+    let (first, second) = two_frames(env, &c)?;
+    c.slot(3).rotate(0, &c.slot(2), 0, &c.slot(1))?;
     check!(c.is_empty(env, 1)?, "the source is not empty");
-    check_eq!(badge(env, notification, &c.slot(3))?, 0x10, "badge of the destination");
-    check_eq!(badge(env, notification, &c.slot(2))?, 0x20, "badge of the pivot");
+    check_eq!(address(env, &c.slot(3))?, second, "frame in the destination");
+    check_eq!(address(env, &c.slot(2))?, first, "frame in the pivot");
     Ok(())
 }
 
 fn rotate_swaps_two_slots(env: &mut Env) -> Outcome {
     let c = Small::new(env)?;
-    let notification: cap::Notification = env.make()?;
-    c.slot(1).mint(&at(notification), ALL, 1)?;
-    c.slot(2).mint(&at(notification), ALL, 2)?;
+    let (first, second) = two_frames(env, &c)?;
     c.slot(1).rotate(0, &c.slot(2), 0, &c.slot(1))?;
-    check_eq!(badge(env, notification, &c.slot(1))?, 2, "badge of the first");
-    check_eq!(badge(env, notification, &c.slot(2))?, 1, "badge of the second");
+    check_eq!(address(env, &c.slot(1))?, second, "frame in the first");
+    check_eq!(address(env, &c.slot(2))?, first, "frame in the second");
     Ok(())
 }
 

@@ -67,10 +67,10 @@ fn cap_fault(fault: Fault) -> Outcome<CapFault> {
 fn message_words_arrive_for_every_length(env: &mut Env) -> Outcome {
     let endpoint: cap::Endpoint = env.make()?;
     for length in [0, 1, 3, 4, 5, 10, 64, 119, 120] {
-        sel4::with_ipc_buffer_mut(|buffer| buffer.msg_regs_mut().fill(0));
         // Receiver first for some, sender first for others.
         let priority = if length % 2 == 0 { HIGH } else { LOW };
         let sender = env.spawn(priority, body_send_words, [endpoint.bits(), length, 0, 0])?;
+        sel4::with_ipc_buffer_mut(|buffer| buffer.msg_regs_mut().fill(0));
         let (info, _) = endpoint.recv(env.reply);
         check_eq!((info.label(), info.length() as u64), (0x77, length), "label and length");
         let wrong = sel4::with_ipc_buffer(|buffer| {
@@ -138,8 +138,9 @@ fn nb_recv_takes_only_a_waiting_message(env: &mut Env) -> Outcome {
     let sender = env.spawn(HIGH, body_send, [badged.bits(), 5, 6, 0])?;
     let received = endpoint.nb_recv_with_mrs(env.reply);
     check_eq!((received.badge, received.info.label(), received.msg[0]), (9, 5, 6), "message");
+    env.join(&[sender])?;
     check_eq!(endpoint.nb_recv_with_mrs(env.reply).badge, 0, "badge afterwards");
-    env.join(&[sender])
+    Ok(())
 }
 
 fn call_is_answered(env: &mut Env) -> Outcome {
@@ -235,13 +236,10 @@ fn nb_send_wait_sends_and_waits(env: &mut Env) -> Outcome {
 }
 
 fn send_to_a_bad_address_faults(env: &mut Env) -> Outcome {
+    // An empty slot resolves: that is an error of the invocation, of which a send is not told.
     let nothing = env.slot()? as u64;
     let sender = env.spawn(HIGH, body_send, [nothing, 0, 0, 0])?;
-    let fault = cap_fault(env.fault_of(sender)?)?;
-    check!(!fault.in_receive && fault.address == nothing, "{fault:x?}");
-    check_eq!(fault.failure, Some(LookupFailure::MissingCapability { bits_left: 0 }), "failure");
-    let code = body_send as *const () as u64;
-    check!((code..code + 256).contains(&fault.ip), "instruction pointer {:#x}", fault.ip);
+    env.join(&[sender])?;
     // A guard that doesn't fit: 64 bits are left, the guard fills up what the CNode doesn't take.
     let sender = env.spawn(HIGH, body_send, [1 << 63, 0, 0, 0])?;
     let bits = 64 - env.bootinfo.init_cnode_size_bits() as u64;

@@ -7,10 +7,17 @@ mod bootinfo;
 mod cnode;
 mod derivation;
 mod endpoint;
+mod fault;
+mod fpu;
+mod io_port;
+mod io_space;
 mod irq;
 mod notification;
+mod sched;
+mod tcb;
 mod transfer;
 mod untyped;
+mod vcpu;
 mod vspace;
 
 /// A check and its name.
@@ -33,6 +40,13 @@ pub const ALL: &[&[Check]] = &[
     endpoint::CHECKS,
     transfer::CHECKS,
     notification::CHECKS,
+    tcb::CHECKS,
+    fault::CHECKS,
+    sched::CHECKS,
+    fpu::CHECKS,
     vspace::CHECKS,
     irq::CHECKS,
+    io_port::CHECKS,
+    io_space::CHECKS,
+    vcpu::CHECKS,
 ];

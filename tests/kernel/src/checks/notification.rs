@@ -87,6 +87,8 @@ fn bound_notification_arrives_at_an_endpoint(env: &mut Env) -> Outcome {
     badged.signal();
     env.join(&[receiver])?;
     check_eq!(thread::get(1), 0x1001, "badge");
+    // Another thread can't wait for a notification that is bound.
+    receiver.tcb.tcb_unbind_notification()?;
     check_eq!(notification.poll(), 0, "word afterwards");
     Ok(())
 }

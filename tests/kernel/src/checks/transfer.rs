@@ -14,7 +14,8 @@ super::checks! {
     capability_after_a_badge_is_transferred,
     full_receive_slot_takes_nothing,
     bad_receive_slot_takes_nothing,
-    bad_capability_is_left_out,
+    empty_slot_is_no_capability,
+    capability_that_does_not_resolve_faults,
     capability_comes_back_in_a_reply,
     call_without_grant_or_grant_reply_is_not_answered,
     call_with_grant_reply_is_answered,
@@ -154,15 +155,24 @@ fn bad_receive_slot_takes_nothing(env: &mut Env) -> Outcome {
     Ok(())
 }
 
-fn bad_capability_is_left_out(env: &mut Env) -> Outcome {
+fn empty_slot_is_no_capability(env: &mut Env) -> Outcome {
     let endpoint: cap::Endpoint = env.make()?;
     let nothing = env.slot()? as u64;
     let received = receive_slot(env)?;
     let sender = env.spawn(HIGH, body_send_caps, [endpoint.bits(), nothing, 0, 0])?;
-    // A send whose extra capability doesn't resolve faults, and is not sent.
-    let fault = env.fault_of(sender)?;
-    check!(matches!(fault, sel4::Fault::CapFault(f) if f.address == nothing && !f.in_receive), "{fault:x?}");
+    let message = env.recv(endpoint)?;
+    check_eq!((message.info.label(), message.info.extra_caps()), (1, 0), "label and capabilities");
     check!(is_empty(env, received)?, "a capability arrived");
+    env.join(&[sender])
+}
+
+fn capability_that_does_not_resolve_faults(env: &mut Env) -> Outcome {
+    let endpoint: cap::Endpoint = env.make()?;
+    let nowhere = 1 << 63;
+    let sender = env.spawn(HIGH, body_send_caps, [endpoint.bits(), nowhere, 0, 0])?;
+    let fault = env.fault_of(sender)?;
+    check!(matches!(fault, sel4::Fault::CapFault(f) if f.address == nowhere && !f.in_receive), "{fault:x?}");
+    check_eq!(endpoint.nb_recv_with_mrs(env.reply).badge, 0, "badge");
     Ok(())
 }
 

@@ -6,6 +6,7 @@ use core::cell::UnsafeCell;
 use kernel_tests::env::MAIN;
 use kernel_tests::{Env, Me, Outcome, check, check_eq, thread};
 use sel4::CapRights;
+use sel4_abi::vcpu;
 
 use crate::checks::{checks, enter_without_vcpu_faults};
 use crate::code::entry;
@@ -52,17 +53,15 @@ fn kick(me: &mut Me) {
 /// A guest that spins until a thread of the same priority has run: only the host's timer can bring that about.
 fn host_interrupts_do_not_reach_the_guest(env: &mut Env) -> Outcome {
     let mut vm = Vm::bound(env, 0, entry::guest_spin())?;
-    let thread = env.spawn(MAIN, raise_flag, [vm.address(0x9400), 0, 0, 0])?;
-    // The end of a thread is a signal, which may end the run as well.
-    loop {
-        match vm.enter() {
-            End::Notification(badge) => check_eq!(badge & !(1 << thread.id), 0, "the badge"),
-            End::Exit(code) => {
-                check_eq!(code, exit::VMMCALL, "the exit");
-                break;
-            }
+    env.spawn(MAIN, raise_flag, [vm.address(0x9400), 0, 0, 0])?;
+    let end = loop {
+        let end = vm.enter();
+        // The end of the thread is a signal, which may end the run as well.
+        if !matches!(end, End::Notification(_)) {
+            break end;
         }
-    }
+    };
+    check_eq!(end, End::Exit(exit::VMMCALL), "the end");
     check_eq!(vm.registers[0], crate::code::DONE, "RAX");
     check!(vm.peek(0x9408) > 1, "the guest did not spin");
     Ok(())
@@ -78,9 +77,10 @@ fn notification_interrupts_the_guest(env: &mut Env) -> Outcome {
     }
     check!(vm.rip != entry::guest_spin(), "the guest has not moved");
     check!(vm.peek(0x9408) > 0, "the guest did not spin");
+    check!(vm.word(vcpu::MR_RFLAGS) & 2 != 0, "no RFLAGS");
     vm.poke(0x9400, 1);
     let end = loop {
-        let end = sel4::with_ipc_buffer_mut(|buffer| vm.resume_with(buffer));
+        let end = vm.enter();
         if !matches!(end, End::Notification(_)) {
             break end;
         }
@@ -114,7 +114,7 @@ fn run_guest(me: &mut Me) {
         if thread::get(0) != 0 {
             return;
         }
-        end = vm.resume_with(me.ipc);
+        end = vm.enter_with(me.ipc);
     }
 }
 

@@ -56,6 +56,7 @@ pub struct Vm {
     /// General registers.
     pub registers: [u64; vcpu::REGISTERS],
     words: [u64; vcpu::EXIT_WORDS],
+    paused: bool,
 }
 
 /// What ended a run.
@@ -91,7 +92,8 @@ impl Vm {
         let vcpu: cap::VCpu = env.make()?;
         let zero = [0; vcpu::REGISTERS];
         let words = [0; vcpu::EXIT_WORDS];
-        let vm = Self { vcpu, root, ram, rip: entry, control: 0, event: 0, registers: zero, words };
+        let vm =
+            Self { vcpu, root, ram, rip: entry, control: 0, event: 0, registers: zero, words, paused: false };
         vm.fill_memory();
         vm.long_mode()?;
         Ok(vm)
@@ -165,12 +167,22 @@ impl Vm {
         self.set(field + 8, base)
     }
 
-    /// 64-bit mode with SSE and XSAVE allowed.
+    /// Lets the guest use XSAVE, and with it AVX.
+    pub fn allow_xsave(&self) -> Outcome {
+        const OSXSAVE: u64 = 1 << 18;
+        let cr4 = self.vcpu.vcpu_read_vmcb(vmcb::CR4)? | OSXSAVE;
+        if self.vcpu.vcpu_write_vmcb(vmcb::CR4, cr4)? != cr4 {
+            return Err(Failure::skip("the machine has no XSAVE"));
+        }
+        Ok(())
+    }
+
+    /// 64-bit mode with SSE.
     fn long_mode(&self) -> Outcome {
         const EFER_SVME: u64 = 1 << 12;
         self.set(vmcb::EFER, 0xd00 | EFER_SVME)?;
         self.set(vmcb::CR0, 0x8000_0033)?;
-        self.set(vmcb::CR4, 0x4_0620)?;
+        self.set(vmcb::CR4, 0x620)?;
         self.set(vmcb::CR3, 0x1000)?;
         for n in [0, 2, 3, 4, 5] {
             self.segment(n, 16, 0xc93, 0xffff_ffff, 0)?;
@@ -203,33 +215,24 @@ impl Vm {
         sel4::with_ipc_buffer_mut(|buffer| self.enter_with(buffer))
     }
 
-    /// Enters the guest of the calling thread.
+    /// Enters the guest of the calling thread. After a notification the general registers are those in the VCPU.
     pub fn enter_with(&mut self, buffer: &mut IpcBuffer) -> End {
-        buffer.msg_regs_mut()[vcpu::MR_REGISTERS..vcpu::EXIT_WORDS].copy_from_slice(&self.registers);
-        match sel4::vm_enter_with(buffer, self.rip, self.control, self.event, true) {
+        if !self.paused {
+            buffer.msg_regs_mut()[vcpu::MR_REGISTERS..vcpu::EXIT_WORDS].copy_from_slice(&self.registers);
+        }
+        match sel4::vm_enter_with(buffer, self.rip, self.control, self.event, !self.paused) {
             VmEnterResult::Exit { rip, control, event, exit_code } => {
                 self.words.copy_from_slice(&buffer.msg_regs()[..vcpu::EXIT_WORDS]);
                 self.words[..4].copy_from_slice(&[rip, control, event, exit_code]);
                 self.registers.copy_from_slice(&self.words[vcpu::MR_REGISTERS..]);
                 (self.rip, self.control, self.event) = (rip, 0, event);
+                self.paused = false;
                 End::Exit(exit_code)
             }
             VmEnterResult::Notification { badge, rip, control, event } => {
+                self.words.copy_from_slice(&buffer.msg_regs()[..vcpu::EXIT_WORDS]);
                 (self.rip, self.control, self.event) = (rip, control, event);
-                End::Notification(badge)
-            }
-        }
-    }
-
-    /// Goes on with the guest without giving it its registers: they are in the VCPU.
-    pub fn resume_with(&mut self, buffer: &mut IpcBuffer) -> End {
-        match sel4::vm_enter_with(buffer, self.rip, self.control, self.event, false) {
-            VmEnterResult::Exit { exit_code, .. } => {
-                self.registers.copy_from_slice(&buffer.msg_regs()[vcpu::MR_REGISTERS..vcpu::EXIT_WORDS]);
-                End::Exit(exit_code)
-            }
-            VmEnterResult::Notification { badge, rip, control, event } => {
-                (self.rip, self.control, self.event) = (rip, control, event);
+                self.paused = true;
                 End::Notification(badge)
             }
         }

@@ -1,0 +1,372 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Random sequences of operations on capabilities, against a model that keeps explicit parents, with the tree's invariants checked after
+//! each step; and the scheduler's rules.
+
+use std::collections::HashMap;
+use std::vec::Vec;
+
+use sel4_abi::message::CapRights;
+use sel4_abi::object::ObjectType;
+
+use crate::arch::{ARENA_START, NOW, PENDING, clear_memory};
+use crate::cap::{Cap, Slot, Untyped};
+use crate::cdt::{self, SlotRef};
+use crate::cspace;
+use crate::delete;
+use crate::error::SysError;
+use crate::kernel::Kernel;
+use crate::object::cnode::CNode;
+use crate::object::sched_context::SchedContext;
+use crate::object::tcb::{Tcb, ThreadState};
+use crate::object::untyped::{Retype, retype};
+use crate::ptr::Ptr;
+use crate::transfer::{derive, insert_derived};
+
+/// xorshift64*: the same sequence on every machine.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+    fn below(&mut self, n: u64) -> u64 {
+        (self.next() >> 33) % n
+    }
+}
+
+const RADIX: u8 = 8;
+const SLOTS: u64 = 1 << RADIX;
+const UNTYPED_BITS: u8 = 20;
+
+/// A kernel with a CNode outside of any untyped memory, whose slot 0 holds untyped memory.
+struct World {
+    k: Kernel,
+    root: CNode,
+}
+
+impl World {
+    fn new() -> Self {
+        PENDING.with(|p| p.set(false));
+        clear_memory(ARENA_START, 4 << 20);
+        // SAFETY: the arena is clear, and this part of it is the CNode's.
+        let slots: Ptr<Slot> = unsafe { Ptr::from_paddr(ARENA_START) };
+        let root = CNode { slots, radix: RADIX, guard_bits: 64 - RADIX, guard: 0 };
+        let u = Untyped {
+            paddr: ARENA_START + (1 << UNTYPED_BITS),
+            size_bits: UNTYPED_BITS,
+            device: false,
+            watermark: 0,
+            cleared: 0,
+        };
+        cdt::insert_root(root.slot(0), Cap::Untyped(u));
+        Self { k: Kernel::new(), root }
+    }
+
+    fn slot(&self, i: u64) -> SlotRef {
+        self.root.slot(i)
+    }
+
+    fn retype(&mut self, from: u64, ty: ObjectType, size_bits: u64, to: u64, count: u64) -> Result<(), SysError> {
+        let slot = self.slot(from);
+        let Cap::Untyped(u) = slot.cap() else { panic!("slot {from} holds no untyped memory") };
+        let args =
+            Retype { object: ty as u64, size_bits, node_index: 0, node_depth: 0, node_offset: to, count };
+        retype(&mut self.k, slot, u, Cap::CNode(self.root), &args)
+    }
+
+    /// Every capability in the tree's order, with the links checked.
+    fn order(&self) -> Vec<SlotRef> {
+        let mut all = Vec::new();
+        let mut at = Some(self.slot(0));
+        let mut before = None;
+        while let Some(s) = at {
+            assert_eq!(s.prev(), before, "the backward link of a slot");
+            assert!(!s.is_empty(), "an empty slot is in the tree");
+            all.push(s);
+            before = Some(s);
+            at = s.next();
+            assert!(all.len() < 100_000, "the tree's order is a circle");
+        }
+        all
+    }
+}
+
+fn drain(k: &mut Kernel, slot: SlotRef, mut f: impl FnMut(&mut Kernel, SlotRef) -> Result<(), SysError>) -> u32 {
+    let mut restarts = 0;
+    while let Err(e) = f(k, slot) {
+        assert_eq!(e, SysError::Preempted);
+        restarts += 1;
+        assert!(restarts < 1_000_000, "no progress");
+    }
+    restarts
+}
+
+#[test]
+fn derivation_follows_a_model_with_explicit_parents() {
+    for seed in 1..=20 {
+        let mut w = World::new();
+        let mut r = Random(seed);
+        // Model: slot -> parent's slot, for slots of the root CNode.
+        let mut parent: HashMap<u64, u64> = HashMap::new();
+        let originals = |w: &World, s: u64| w.slot(s).is_original();
+        for _ in 0..600 {
+            let (a, b) = (1 + r.below(SLOTS - 1), 1 + r.below(SLOTS - 1));
+            match r.below(6) {
+                0 if w.slot(b).is_empty() => {
+                    let ty = [ObjectType::Endpoint, ObjectType::Notification, ObjectType::Page4K][r.below(3) as usize];
+                    if w.retype(0, ty, 0, b, 1).is_ok() {
+                        parent.insert(b, 0);
+                    }
+                }
+                1 | 2 if !w.slot(a).is_empty() && w.slot(b).is_empty() => {
+                    let cap = derive(w.slot(a)).expect("these kinds can always be copied");
+                    let badge = r.below(3);
+                    let cap = match cap {
+                        Cap::Endpoint { object, badge: 0, rights } => Cap::Endpoint { object, badge, rights },
+                        other => other,
+                    };
+                    insert_derived(w.slot(b), cap, w.slot(a));
+                    // The parent is the nearest original that covers it: of a badged capability the badged original.
+                    let mut p = a;
+                    while !originals(&w, p) || !cdt::is_parent(w.slot(p), w.slot(b)) {
+                        p = parent[&p];
+                    }
+                    parent.insert(b, p);
+                }
+                3 if !w.slot(a).is_empty() && w.slot(b).is_empty() => {
+                    cdt::move_to(w.slot(b), w.slot(a), w.slot(a).cap());
+                    let p = parent.remove(&a).expect("every slot has a parent");
+                    parent.insert(b, p);
+                    parent.values_mut().filter(|p| **p == a).for_each(|p| *p = b);
+                }
+                4 if !w.slot(a).is_empty() => {
+                    delete::delete(&mut w.k, w.root.slot(a)).expect("nothing is pending");
+                    let p = parent.remove(&a).expect("every slot has a parent");
+                    parent.values_mut().filter(|p| **p == a).for_each(|x| *x = p);
+                }
+                5 if !w.slot(a).is_empty() && r.below(4) == 0 => {
+                    let mut gone = Vec::from([a]);
+                    while let Some(p) = gone.pop() {
+                        gone.extend(parent.iter().filter(|(_, v)| **v == p).map(|(k, _)| *k));
+                        if p != a {
+                            parent.remove(&p);
+                        }
+                    }
+                    delete::revoke(&mut w.k, w.root.slot(a)).expect("nothing is pending");
+                }
+                _ => {}
+            }
+            let order = w.order();
+            assert_eq!(order.len(), parent.len() + 1, "seed {seed}: capabilities and model differ in number");
+            for s in 1..SLOTS {
+                assert_eq!(w.slot(s).is_empty(), !parent.contains_key(&s), "seed {seed}: slot {s}");
+            }
+            for (child, p) in &parent {
+                let at = |s: u64| order.iter().position(|x| *x == w.slot(s)).expect("in the tree");
+                assert!(at(*p) < at(*child), "seed {seed}: a parent stands behind its child");
+            }
+        }
+    }
+}
+
+#[test]
+fn revoking_untyped_memory_takes_cnodes_in_circles_apart_whatever_the_preemption() {
+    for seed in 1..=60 {
+        let mut w = World::new();
+        let mut r = Random(seed);
+        let nodes = 2 + r.below(8);
+        for n in 1..=nodes {
+            let ty = if r.below(5) == 0 { ObjectType::Tcb } else { ObjectType::CNode };
+            w.retype(0, ty, 4, n, 1).expect("there is room");
+        }
+        // Copies of everything into the slots of CNodes, at random, the node itself included.
+        for _ in 0..40 {
+            let (from, into) = (1 + r.below(nodes), 1 + r.below(nodes));
+            if let Cap::CNode(c) = w.slot(into).cap() {
+                let dest = c.slot(r.below(16));
+                if dest.is_empty() {
+                    let cap = derive(w.slot(from)).expect("can be copied");
+                    insert_derived(dest, cap, w.slot(from));
+                }
+            }
+        }
+        // The capabilities outside go first, so that the circles hold themselves.
+        for n in 1..=nodes {
+            if r.below(3) != 0 {
+                drain(&mut w.k, w.root.slot(n), delete::delete);
+            }
+        }
+        PENDING.with(|p| p.set(r.below(2) == 0));
+        drain(&mut w.k, w.root.slot(0), delete::revoke);
+        PENDING.with(|p| p.set(false));
+        assert_eq!(w.order().len(), 1, "seed {seed}: something outlived its untyped memory");
+        assert!(w.k.dying.is_none(), "seed {seed}: the stack of deletions is not empty");
+        w.retype(0, ObjectType::Untyped, u64::from(UNTYPED_BITS), 1, 1).expect("all memory is free again");
+    }
+}
+
+#[test]
+fn a_long_deletion_is_preempted_and_makes_progress() {
+    let mut w = World::new();
+    w.retype(0, ObjectType::CNode, 10, 1, 1).expect("there is room");
+    w.retype(0, ObjectType::Endpoint, 0, 2, 1).expect("there is room");
+    let Cap::CNode(c) = w.slot(1).cap() else { panic!("a CNode was made") };
+    for i in 0..1024 {
+        insert_derived(c.slot(i), derive(w.slot(2)).expect("can be copied"), w.slot(2));
+    }
+    PENDING.with(|p| p.set(true));
+    let restarts = drain(&mut w.k, w.root.slot(1), delete::delete);
+    PENDING.with(|p| p.set(false));
+    assert!(restarts > 100, "only {restarts} preemptions");
+    assert_eq!(w.order().len(), 2, "untyped memory and endpoint are left");
+}
+
+#[test]
+fn a_preempted_retype_clears_everything_once_it_succeeds() {
+    let mut w = World::new();
+    let base = ARENA_START + (1 << UNTYPED_BITS);
+    // SAFETY: the untyped memory of the world, which nobody else has.
+    let memory = unsafe { core::slice::from_raw_parts_mut(crate::arch::phys_to_virt(base), 1 << UNTYPED_BITS) };
+    memory.fill(0xa5);
+    w.retype(0, ObjectType::Endpoint, 0, 1, 1).expect("there is room");
+    PENDING.with(|p| p.set(true));
+    let mut restarts = 0;
+    while let Err(e) = w.retype(0, ObjectType::Page4K, 0, 2, 100) {
+        assert_eq!(e, SysError::Preempted);
+        restarts += 1;
+    }
+    PENDING.with(|p| p.set(false));
+    assert!(restarts > 5, "only {restarts} preemptions");
+    for i in 2..102 {
+        let Cap::Frame(f) = w.slot(i).cap() else { panic!("slot {i} holds no frame") };
+        let at = (f.paddr - base) as usize;
+        assert!(memory[at..at + 4096].iter().all(|b| *b == 0), "frame {i} is not clear");
+    }
+    assert_eq!(memory[(1 << UNTYPED_BITS) - 1], 0xa5, "memory that nobody asked for was cleared");
+}
+
+#[test]
+fn the_watermark_goes_back_with_the_last_child() {
+    let mut w = World::new();
+    w.retype(0, ObjectType::Page4K, 0, 1, 255).expect("there is room for 255 of 256");
+    assert_eq!(w.retype(0, ObjectType::LargePage, 0, 1, 1), Err(SysError::DeleteFirst));
+    for i in 1..255 {
+        delete::delete(&mut w.k, w.root.slot(i)).expect("nothing is pending");
+    }
+    assert_eq!(w.retype(0, ObjectType::Page4K, 0, 1, 2), Err(SysError::NotEnoughMemory(4096)));
+    delete::delete(&mut w.k, w.root.slot(255)).expect("nothing is pending");
+    w.retype(0, ObjectType::Page4K, 0, 1, 2).expect("all memory is free again");
+}
+
+#[test]
+fn addresses_resolve_through_levels_and_guards() {
+    use sel4_abi::LookupFailure as F;
+    let mut w = World::new();
+    w.retype(0, ObjectType::CNode, 4, 1, 1).expect("there is room");
+    w.retype(0, ObjectType::Endpoint, 0, 2, 1).expect("there is room");
+    let Cap::CNode(inner) = w.slot(1).cap() else { panic!("a CNode was made") };
+    insert_derived(inner.slot(5), derive(w.slot(2)).expect("can be copied"), w.slot(2));
+    let inner = inner.with_guard(4 | 0xa << 6).expect("guard and index fit");
+    // 48 bits of guard, 8 of index; then 4 of guard and 4 of index.
+    let outer = CNode { guard_bits: 48, guard: 0, ..w.root };
+    w.slot(1).set(Cap::CNode(inner));
+    let root = Cap::CNode(outer);
+    let found = cspace::lookup_slot(root, 0x01a5).expect("resolves");
+    assert_eq!(found, inner.slot(5));
+    assert_eq!(cspace::lookup_slot(root, 0x0200).ok(), Some(w.slot(2)), "a capability ends the walk");
+    let guard = F::GuardMismatch { bits_left: 8, guard: 0xa, guard_bits: 4 };
+    assert_eq!(cspace::lookup_slot(root, 0x01b5).err(), Some(guard));
+    let top = F::GuardMismatch { bits_left: 64, guard: 0, guard_bits: 48 };
+    assert_eq!(cspace::lookup_slot(root, 1 << 63).err(), Some(top));
+    let short = F::DepthMismatch { bits_left: 6, bits_found: 8 };
+    assert_eq!(cspace::resolve(root, 0x01a5 >> 2, 62).err(), Some(short));
+    assert_eq!(cspace::lookup_slot(Cap::Null, 1).err(), Some(F::InvalidRoot));
+    let depth = cspace::target_slot(root, 0x0200, 64, true).err();
+    assert_eq!(depth, Some(SysError::Lookup(true, F::DepthMismatch { bits_left: 8, bits_found: 0 })));
+    assert_eq!(cspace::target_slot(root, 1, 0, false).err(), Some(SysError::Range(1, 64)));
+}
+
+struct Threads {
+    w: World,
+}
+
+impl Threads {
+    fn new() -> Self {
+        NOW.with(|n| n.set(1));
+        Self { w: World::new() }
+    }
+
+    fn thread(&mut self, n: u64, priority: u8, budget: u64, period: u64) -> Ptr<Tcb> {
+        self.w.retype(0, ObjectType::Tcb, 0, 2 * n, 1).expect("there is room");
+        self.w.retype(0, ObjectType::SchedContext, 7, 2 * n + 1, 1).expect("there is room");
+        let (Cap::Thread(t), Cap::SchedContext { object: sc, .. }) =
+            (self.w.slot(2 * n).cap(), self.w.slot(2 * n + 1).cap())
+        else {
+            panic!("a thread and a scheduling context were made")
+        };
+        set_up(t, sc, priority, budget, period);
+        self.w.k.sched.wake(t);
+        t
+    }
+
+    /// Lets `ticks` pass, then the timer fire; gives who runs.
+    fn pass(&mut self, ticks: u64) -> Option<Ptr<Tcb>> {
+        NOW.with(|n| n.set(n.get() + ticks));
+        self.w.k.sched.timer_fired();
+        self.w.k.sched.schedule();
+        self.w.k.sched.current
+    }
+}
+
+fn set_up(t: Ptr<Tcb>, sc: Ptr<SchedContext>, priority: u8, budget: u64, period: u64) {
+    t.priority.set(priority);
+    t.state.set(ThreadState::Running);
+    sc.budget.set(budget);
+    sc.period.set(period);
+    sc.remaining.set(budget);
+    sc.refilled_at.set(NOW.with(core::cell::Cell::get));
+    sc.tcb.set(Some(t));
+    t.sc.set(Some(sc));
+}
+
+#[test]
+fn equal_threads_take_turns_and_higher_ones_go_first() {
+    let mut s = Threads::new();
+    let (a, b) = (s.thread(1, 5, 1000, 1000), s.thread(2, 5, 1000, 1000));
+    assert_eq!(s.pass(0), Some(a));
+    assert_eq!(s.pass(500), Some(a), "half a slice is left");
+    assert_eq!(s.pass(500), Some(b));
+    assert_eq!(s.pass(1000), Some(a));
+    let high = s.thread(3, 6, 1000, 1000);
+    assert_eq!(s.pass(10), Some(high));
+    assert_eq!(s.pass(5000), Some(high), "nobody of its priority takes the turn");
+    high.state.set(ThreadState::Inactive);
+    assert_eq!(s.pass(1), Some(a), "the interrupted one goes on");
+}
+
+#[test]
+fn a_thread_without_budget_waits_for_its_period() {
+    let mut s = Threads::new();
+    let (rt, other) = (s.thread(1, 9, 100, 1000), s.thread(2, 1, 1000, 1000));
+    assert_eq!(s.pass(0), Some(rt));
+    assert_eq!(s.pass(100), Some(other));
+    assert!(rt.postponed.get());
+    assert_eq!(s.pass(500), Some(other));
+    assert_eq!(s.pass(400), Some(rt), "its period has come");
+    assert_eq!(rt.sc.get().map(|sc| sc.consumed.get()), Some(100));
+    delete::suspend(&mut s.w.k, rt);
+    assert_eq!(s.pass(2000), Some(other));
+}
+
+#[test]
+fn rights_only_shrink_when_a_capability_is_copied() {
+    let mut w = World::new();
+    w.retype(0, ObjectType::Page4K, 0, 1, 1).expect("there is room");
+    let Cap::Frame(f) = w.slot(1).cap() else { panic!("a frame was made") };
+    assert_eq!(f.rights, CapRights::READ_WRITE);
+    let Cap::Frame(copy) = derive(w.slot(1)).expect("can be copied") else { panic!("a frame") };
+    assert_eq!((copy.rights, copy.mapping), (f.rights, crate::cap::Mapping::None));
+}

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Each refusal, and the one device that nothing speaks against.
+
+use pci::testing;
+use protocol::pci::GuestSlot;
+
+use super::*;
+use crate::survey;
+
+const FULL: Coverage = Coverage { dma_remapping: true, interrupt_remapping: true, covered: true };
+
+/// A NIC behind a root port, another function of the same kind without a BAR's place, two behind a PCI bridge.
+fn machine() -> testing::Machine {
+    let machine = testing::Machine::new();
+    machine.endpoint("00:00.0", 0x8086, 0x29c0);
+    machine.set32("00:00.0".parse().unwrap(), 8, 0x0600_0000);
+    let port = machine.bridge("00:04.0", 1, 1);
+    machine.capabilities(port, &[(0x40, 0x10)]);
+    machine.set16(port, 0x42, 0x42);
+    let nic = machine.endpoint("01:00.0", 0x1af4, 0x1041);
+    machine.bar(nic, 4, 0xc, 0xfe00_0000, 0x4000);
+    let other = machine.endpoint("00:05.0", 0x1af4, 0x1041);
+    machine.bar(other, 0, 0, 0, 0x1000);
+    let far = machine.endpoint("00:06.0", 0x1af4, 0x1041);
+    machine.bar(far, 2, 0, 0xe000_0000, 0x1000);
+    let twin = machine.endpoint("00:07.0", 0x1af4, 0x1041);
+    machine.bar(twin, 1, 0, 0xfe00_2000, 0x1000);
+    machine.bridge("00:1e.0", 2, 2);
+    machine.endpoint("02:00.0", 0x1af4, 0x1041);
+    machine.endpoint("02:01.0", 0x1af4, 0x1041);
+    machine.endpoint("00:08.0", 0x10ec, 0x8139);
+    let nonsense = machine.endpoint("00:09.0", 0x1af4, 0x1041);
+    machine.capabilities(nonsense, &[(0x40, 0x11)]);
+    machine
+}
+
+struct Case {
+    space: testing::Machine,
+    topology: Topology,
+    config: PciConfig,
+}
+
+impl Case {
+    fn new(space: testing::Machine, reserve: &[&str]) -> Self {
+        let mut topology = Topology::default();
+        topology.enumerate(&space, 0, 0, 255);
+        let mut config = PciConfig::default();
+        config.matches.push("1af4:1041".parse().unwrap()).unwrap();
+        for place in reserve {
+            config.reserve.push(place.parse().unwrap()).unwrap();
+        }
+        Self { space, topology, config }
+    }
+
+    fn judge(&self, place: &str, coverage: Coverage, unsafe_interrupts: bool) -> Result<(), Refusal> {
+        let windows = [Window::new(0xfe00_0000, 24).unwrap()];
+        let claims = Claims::read(&self.space, &self.topology);
+        let Self { topology, config, .. } = self;
+        let machine = Machine { topology, claims: &claims, config, windows: &windows };
+        let wanted = PciDevice {
+            vm: 1,
+            index: 0,
+            location: place.parse().unwrap(),
+            slot: GuestSlot { bus: 0, devfn: pci::DevFn(8) },
+            vectors: None,
+            unsafe_interrupts,
+            bars_first: 0,
+            bars_count: 4,
+            irqs_first: 0,
+            irqs_count: 4,
+        };
+        let function = machine.find(&wanted)?;
+        let survey = survey::survey(&self.space, topology, function).unwrap();
+        machine.judge(function, &survey, coverage, unsafe_interrupts)
+    }
+}
+
+#[test]
+fn each_refusal_has_its_reason() {
+    let everything =
+        ["/00:04.0/00.0", "/00:05.0", "/00:06.0", "/00:08.0", "/00:1e.0/00.0", "/00:09.0", "/00:00.0"];
+    let case = Case::new(machine(), &everything);
+    for (place, refusal) in [
+        ("/00:04.0/01.0", Refusal::NoSuchDevice),
+        ("07:00.0", Refusal::NoSuchDevice),
+        ("/00:0a.0", Refusal::NoSuchDevice),
+        ("/00:0a.0/00.0", Refusal::PathAbsent(0)),
+        ("/00:04.0/03.0/00.0", Refusal::PathAbsent(1)),
+        ("/00:04.0", Refusal::Bridge),
+        ("/00:00.0", Refusal::Bridge),
+        ("/00:08.0", Refusal::NotMatched),
+        ("/00:07.0", Refusal::NotReserved),
+        ("/00:05.0", Refusal::BarUnassigned(0)),
+        ("/00:06.0", Refusal::BarUnreachable(2)),
+        ("/00:04.0/00.0", Refusal::BarShared(4)),
+        ("/00:1e.0/00.0", Refusal::SharedRequester),
+        ("/00:09.0", Refusal::BadCapabilities),
+    ] {
+        assert_eq!(case.judge(place, FULL, false), Err(refusal), "{place}");
+    }
+}
+
+#[test]
+fn the_iommu_has_its_say() {
+    let space = machine();
+    space.remove("00:07.0".parse().unwrap());
+    let case = Case::new(space, &["01:00.0"]);
+    let nic = |coverage, unsafe_interrupts| case.judge("/00:04.0/00.0", coverage, unsafe_interrupts);
+    assert_eq!(nic(FULL, false), Ok(()));
+    assert_eq!(nic(Coverage { dma_remapping: false, ..FULL }, true), Err(Refusal::NoIommu));
+    assert_eq!(nic(Coverage { covered: false, ..FULL }, true), Err(Refusal::NotCovered));
+    let forgeable = Coverage { interrupt_remapping: false, ..FULL };
+    assert_eq!(nic(forgeable, false), Err(Refusal::NoInterruptRemapping));
+    assert_eq!(nic(forgeable, true), Ok(()));
+}
+
+#[test]
+fn neighbours() {
+    let case = Case::new(machine(), &[]);
+    let Case { topology, config, .. } = &case;
+    let machine = Machine { topology, claims: &Claims::default(), config, windows: &[] };
+    let place = |text: &str| topology.find(&text.parse().unwrap()).unwrap();
+    let (a, b, far) = (place("02:00.0"), place("02:01.0"), place("00:08.0"));
+    let judge = |index, given: &[(u16, u16)]| machine.judge_neighbours(index, 1, given.iter().copied());
+    assert_eq!(judge(a, &[(far, 2)]), Ok(()));
+    assert_eq!(judge(a, &[(a, 1)]), Err(Refusal::Taken));
+    assert_eq!(judge(a, &[(b, 2)]), Err(Refusal::SharedGroup(2)));
+    assert_eq!(judge(a, &[(b, 1)]), Ok(()), "a VM may have the whole group");
+}
+
+#[test]
+fn rows_say_everything() {
+    let space = machine();
+    let nic = "01:00.0".parse().unwrap();
+    space.set32(nic, 8, 0x0200_0000);
+    space.capabilities(nic, &[(0x98, 0x11), (0x40, 0x10)]);
+    space.set16(nic, 0x9a, 3);
+    space.set32(nic, 0x9c, 4);
+    space.set32(nic, 0xa0, 0x804);
+    space.set32(nic, 0x44, 1 << 28);
+    let case = Case::new(space, &[]);
+    let row = |place: &str, owner| {
+        let index = case.topology.find(&place.parse().unwrap()).unwrap();
+        let survey = survey::survey(&case.space, &case.topology, index).unwrap();
+        crate::table::Row { function: case.topology.get(index).unwrap(), survey: &survey, owner }.to_string()
+    };
+    use crate::table::Owner;
+    assert_eq!(
+        row("01:00.0", Owner::Vm(2)),
+        "0000:01:00.0 /00:04.0/00.0 1af4:1041 class 020000, BAR 4 mem64 prefetchable 16 KiB at 0xfe000000, \
+         MSI-X 4, reset FLR+bus: VM 2"
+    );
+    assert_eq!(
+        row("00:05.0", Owner::Refused(Refusal::BarUnassigned(0))),
+        "0000:00:05.0 /00:05.0 1af4:1041 class 000000, BAR 0 mem32 4 KiB unassigned: not passed through: \
+         firmware left BAR 0 unassigned"
+    );
+}

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! From a function that nothing speaks against to a device that a VM is promised.
+
+use heapless::Vec;
+use pci::config::{self, command};
+use pci::reset::Saved;
+use pci::topology::Topology;
+use pci::{ConfigSpace, View};
+use protocol::pci::{DEFAULT_VECTORS, PciDevice, Refusal};
+
+use crate::device::{Device, State};
+use crate::survey::Survey;
+
+/// Makes the device, quiet and with decoding off; its frames are laid out, not made.
+pub fn promise<C: ConfigSpace + ?Sized>(
+    space: &C,
+    topology: &Topology,
+    function: u16,
+    survey: &Survey,
+    wanted: &PciDevice,
+) -> Result<Device, Refusal> {
+    let place = topology.get(function).ok_or(Refusal::NoSuchDevice)?;
+    let address = place.address;
+    let limit = wanted.vectors.unwrap_or(DEFAULT_VECTORS).min(wanted.irqs_count);
+    let vectors = survey.interrupts.shown(limit);
+    let clear = command::IO | command::MEMORY | command::BUS_MASTER;
+    config::update_command(space, address, command::INTX_DISABLE, clear);
+    let mut device = Device {
+        vm: wanted.vm,
+        index: wanted.index,
+        function,
+        address,
+        requester: topology.requester(function).ok_or(Refusal::NoSuchDevice)?,
+        identity: place.identity,
+        slot: wanted.slot,
+        vectors,
+        irqs_first: wanted.irqs_first,
+        bars_first: wanted.bars_first,
+        bars_count: wanted.bars_count,
+        parts: Vec::new(),
+        reset: survey.methods.best(),
+        saved: Saved::read(space, address),
+        view: View::new(space, address, &place.identity, &survey.bars, survey.interrupts, vectors),
+        state: State::Idle,
+        used: false,
+    };
+    if device.lay_out() { Ok(device) } else { Err(Refusal::NoRoom) }
+}
+
+/// The BAR with the lowest address after `done`: address, number of the device, index of the BAR.
+pub fn next_bar(devices: &[Device], done: Option<(u64, usize, u8)>) -> Option<(u64, usize, u8)> {
+    let bars = devices.iter().enumerate().flat_map(|(number, device)| {
+        let memory = device.view.bars().iter().filter(|bar| bar.is_memory());
+        memory.map(move |bar| (bar.base, number, bar.index))
+    });
+    bars.filter(|bar| done.is_none_or(|done| *bar > done)).min()
+}

@@ -1,0 +1,310 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What parts tell the root task: that they are ready, that a VM can't run or has ended, and their faults.
+
+use core::fmt;
+
+use protocol::client::{self, ENDPOINT_MARK};
+use protocol::message::{self, Refusal};
+use protocol::supervisor::{ExitKind, Exited, Quieted, Ready, Refused, SupervisorError};
+use protocol::{Protocol, Request};
+use root_task::lifecycle::{State, Then};
+use sel4::{Fault, MessageInfo, cap_type};
+use system_spec::compiled::Action;
+
+use crate::failure::Failure;
+use crate::log;
+use crate::power;
+use crate::resources::in_slot;
+use crate::system::System;
+
+/// Exit code of a VM whose VMM failed.
+const VMM_FAILED: u32 = 255;
+
+/// What arrived.
+enum Event {
+    Ready,
+    Refused(Refused),
+    Exited(Exited),
+    Quieted(Quieted),
+    Fault(Fault),
+    /// None of the supervisor's requests.
+    Bad(Refusal),
+}
+
+/// What is answered.
+enum Answer {
+    Done,
+    NotYours,
+    Refusal(Refusal),
+    /// Nothing: the caller doesn't run on.
+    None,
+}
+
+impl System<'_> {
+    /// Serves parts until `client` says that it is ready. A VM that ends before that is no failure.
+    pub fn wait_until_ready(&mut self, client: u64) -> Result<(), Failure> {
+        loop {
+            if self.serve_one() == Some(client) {
+                return Ok(());
+            }
+            let vm = client::vm_of(client);
+            if vm.is_some_and(|vm| self.life.state(vm.into()) != Some(State::Running)) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Serves parts until no VM is left, then turns the machine off.
+    pub fn supervise(&mut self) -> ! {
+        while !self.life.all_over() {
+            self.serve_one();
+        }
+        log!("all virtual machines have ended");
+        power::off(self)
+    }
+
+    /// Serves one message; the client that said it is ready.
+    fn serve_one(&mut self) -> Option<u64> {
+        let reply = in_slot::<cap_type::Reply>(self.reply);
+        let (info, badge) = in_slot::<cap_type::Endpoint>(self.common.supervisor).recv(reply);
+        let client = badge & !ENDPOINT_MARK;
+        let event = decode(info);
+        let ready = matches!(event, Event::Ready).then_some(client);
+        match self.handle(client, event) {
+            Answer::Done => reply.send(outcome(&Ok(()))),
+            Answer::NotYours => reply.send(outcome(&Err(SupervisorError::NotYours))),
+            Answer::Refusal(refusal) => reply.send(MessageInfo::new(refusal as u64, 0, 0, 0)),
+            Answer::None => {}
+        }
+        ready
+    }
+
+    fn handle(&mut self, client: u64, event: Event) -> Answer {
+        let vm = client::vm_of(client).map(usize::from);
+        match event {
+            Event::Ready => Answer::Done,
+            Event::Bad(refusal) => Answer::Refusal(refusal),
+            Event::Refused(refused) => self.refused(client, vm, &refused),
+            Event::Quieted(Quieted { vm }) if client == client::PCI => {
+                if self.life.quieted(vm.into()) {
+                    self.take_back(vm.into());
+                    Answer::Done
+                } else {
+                    Answer::NotYours
+                }
+            }
+            Event::Quieted(_) => Answer::NotYours,
+            Event::Exited(exited) => {
+                match vm {
+                    Some(vm) => self.ended(vm, &End::Said(&exited), exited.code),
+                    None => self.halt(client, &End::Said(&exited)),
+                }
+                Answer::None
+            }
+            Event::Fault(fault) => {
+                match vm {
+                    Some(vm) => self.ended(vm, &End::Fault(&fault), VMM_FAILED),
+                    None => self.halt(client, &End::Fault(&fault)),
+                }
+                Answer::None
+            }
+        }
+    }
+
+    fn refused(&mut self, client: u64, vm: Option<usize>, refused: &Refused) -> Answer {
+        let number = usize::from(refused.vm);
+        let Some(described) = self.description.vms.get(number) else { return Answer::NotYours };
+        if client == client::PCI && self.life.refuse(number) {
+            log!("vm {}: refused: {}", described.name, refused.reason);
+            Answer::Done
+        } else if vm == Some(number) {
+            log!("vm {}: refused: {}", described.name, refused.reason);
+            self.end(number);
+            Answer::None
+        } else if client == client::PCI && self.life.state(number) == Some(State::Refused) {
+            // It was refused before, for another reason.
+            Answer::Done
+        } else {
+            Answer::NotYours
+        }
+    }
+
+    /// VM `number` has ended: says so, and begins to take everything back.
+    fn ended(&mut self, number: usize, end: &End, code: u32) {
+        let Some(described) = self.description.vms.get(number) else { return };
+        if self.life.state(number) != Some(State::Running) {
+            return;
+        }
+        log!("vm {}: ended: {end}, code {code}", described.name);
+        self.end(number);
+        let action = if end.is_failure() { described.on_fault } else { described.on_exit };
+        if action == Action::Halt {
+            log!("the description says that the machine halts with vm {}", described.name);
+            self.stop_everything();
+            power::off(self)
+        }
+    }
+
+    fn end(&mut self, number: usize) {
+        if let Some(vm) = &self.vms[number]
+            && let Err(failure) = vm.process.suspend()
+        {
+            log!("vm {}: {failure}", self.description.vms[number].name);
+        }
+        match self.life.end(number) {
+            Some(Then::Quiet) => self.tell_pci(number as u16),
+            Some(Then::Reclaim) => self.take_back(number),
+            None => {}
+        }
+    }
+
+    fn take_back(&mut self, number: usize) {
+        if let Err(failure) = self.reclaim_vm(number) {
+            log!("vm {}: its memory could not be taken back: {failure}", self.description.vms[number].name);
+        }
+    }
+
+    /// A server has failed. Restarting is not built: the whole machine stops, visibly.
+    fn halt(&mut self, client: u64, end: &End) -> ! {
+        let name = match client {
+            client::PCI => "pci-server",
+            client::IOMMU => "iommu-server",
+            client::CONSOLE => "console-server",
+            client::TIMER => "timer-server",
+            _ => "an unknown part",
+        };
+        if client == client::CONSOLE {
+            power::take_com1_back(self);
+        }
+        self.stop_everything();
+        log!("{name} has failed: {end}");
+        log!("halted");
+        power::stop()
+    }
+
+    /// Stops all parts but console-server.
+    fn stop_everything(&mut self) {
+        for vm in self.vms.iter().flatten() {
+            let _ = vm.process.suspend();
+        }
+        for (number, server) in self.servers.iter().enumerate() {
+            if let Some(server) = server
+                && number as u64 != client::CONSOLE
+            {
+                let _ = server.process.suspend();
+            }
+        }
+    }
+}
+
+fn decode(info: MessageInfo) -> Event {
+    sel4::with_ipc_buffer(|buffer| {
+        let label = info.label();
+        if label >> 32 == 0 {
+            return match Fault::new(buffer, &info) {
+                Some(Fault::NullFault) | None => Event::Bad(Refusal::UnknownOperation),
+                Some(fault) => Event::Fault(fault),
+            };
+        }
+        let words = &buffer.msg_regs()[..info.length()];
+        let event = match Protocol::SUPERVISOR.operation(label) {
+            Ok(Ready::OPERATION) => message::decode(words).map(|Ready| Event::Ready),
+            Ok(Refused::OPERATION) => message::decode(words).map(Event::Refused),
+            Ok(Exited::OPERATION) => message::decode(words).map(Event::Exited),
+            Ok(Quieted::OPERATION) => message::decode(words).map(Event::Quieted),
+            Ok(_) => Some(Event::Bad(Refusal::UnknownOperation)),
+            Err(refusal) => Some(Event::Bad(refusal)),
+        };
+        event.unwrap_or(Event::Bad(Refusal::Malformed))
+    })
+}
+
+/// All of this protocol's requests have the same kind of outcome.
+fn outcome(outcome: &Result<(), SupervisorError>) -> MessageInfo {
+    let (label, length) =
+        sel4::with_ipc_buffer_mut(|buffer| message::encode_outcome::<Ready>(outcome, buffer.msg_regs_mut()));
+    MessageInfo::new(label, 0, 0, length)
+}
+
+/// How a part came to its end, as a text.
+enum End<'a> {
+    Said(&'a Exited),
+    Fault(&'a Fault),
+}
+
+impl End<'_> {
+    fn is_failure(&self) -> bool {
+        match self {
+            Self::Said(exited) => matches!(exited.kind, ExitKind::GuestFault | ExitKind::Failure),
+            Self::Fault(_) => true,
+        }
+    }
+}
+
+impl fmt::Display for End<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Said(exited) => {
+                f.write_str(match exited.kind {
+                    ExitKind::PowerOff => "power-off",
+                    ExitKind::Reset => "reset",
+                    ExitKind::GuestFault => "guest fault",
+                    ExitKind::Failure => "failure",
+                })?;
+                if !exited.reason.is_empty() {
+                    write!(f, ": {}", exited.reason)?;
+                }
+                Ok(())
+            }
+            Self::Fault(Fault::VmFault(fault)) => {
+                let what = if fault.is_prefetch {
+                    "execution"
+                } else if fault.fsr & 2 != 0 {
+                    "write"
+                } else {
+                    "read"
+                };
+                write!(f, "page fault at {:#x}: {what} of {:#x}", fault.ip, fault.addr)
+            }
+            Self::Fault(Fault::UserException(fault)) => {
+                write!(f, "exception {} at {:#x}, error code {:#x}", fault.number, fault.ip, fault.code)
+            }
+            Self::Fault(Fault::CapFault(fault)) => {
+                write!(f, "capability fault at {:#x}: nothing usable at {:#x}", fault.ip, fault.address)
+            }
+            Self::Fault(Fault::UnknownSyscall(fault)) => {
+                write!(f, "unknown system call {:#x} at {:#x}", fault.number, fault.fault_ip())
+            }
+            Self::Fault(fault) => write!(f, "{fault:?}"),
+        }
+    }
+}
+
+impl System<'_> {
+    fn tell_pci(&mut self, vm: u16) {
+        match self.server(client::PCI) {
+            Ok(server) => {
+                let notification = server.process.notification;
+                if let Err(failure) = self.signal(notification, protocol::start::signal::vm_ended(vm)) {
+                    log!("pci-server can't be told: {failure}");
+                }
+            }
+            // It runs before any VM does.
+            Err(failure) => log!("{failure}"),
+        }
+    }
+
+    /// Signals a notification with these bits.
+    fn signal(&mut self, notification: usize, bits: u64) -> Result<(), Failure> {
+        use crate::failure::During;
+        use crate::resources::at;
+        let badged = self.resources.slot()?;
+        at(badged)
+            .mint(&at(notification), sel4::CapRights::write_only(), bits)
+            .during("badging a notification")?;
+        in_slot::<cap_type::Notification>(badged).signal();
+        at(badged).delete().during("deleting a badged notification")?;
+        self.resources.slots.give_back(badged);
+        Ok(())
+    }
+}

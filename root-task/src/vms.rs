@@ -1,0 +1,307 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! VMs: everything that one needs comes from its own memory, RAM and a fixed overhead.
+
+use protocol::client;
+use protocol::config::{Boot, FilePlace, VmmConfig, VmmDevice};
+use protocol::start::{Range, RangeKind, cptr, mount, signal};
+use root_task::layout::{
+    self, DEFAULT_VECTORS, LARGE, PAGE, STACK_PAGES, VMM_EMPTY_SLOTS, VmSlots, WINDOW, vm_bytes,
+    vmm_untyped_bits,
+};
+use root_task::lifecycle::State;
+use root_task::pieces::chunks;
+use sel4::{AbsoluteCPtr, CapRights, ObjectBlueprint, ObjectBlueprintX86, VmAttributes, cap_type};
+use system_spec::bundle::Kind;
+use system_spec::compiled;
+
+use crate::failure::{During, Failure};
+use crate::log;
+use crate::process::{self, Plan, Process, own_cptr};
+use crate::resources::{Arena, at, in_slot};
+use crate::system::{System, Vm};
+
+/// CPU time of a VM without limits, microseconds: its turn among VMs of its priority.
+const TURN: u64 = 5_000;
+/// Log2 of the largest piece of RAM, bytes, and of the smallest.
+const LARGEST: u8 = 30;
+const SMALLEST: u8 = 21;
+
+/// The capability spaces of a described VM.
+pub fn slots_of(vm: &compiled::Vm, io_levels: u64) -> VmSlots {
+    let vectors: heapless::Vec<u8, { compiled::MAX_DEVICES }> =
+        vm.devices.iter().map(|device| device.vectors.unwrap_or(DEFAULT_VECTORS)).collect();
+    layout::vm(vm.memory, &vectors, io_levels)
+}
+
+/// CNodes that a VM's devices need, and where they are mounted.
+struct Shared {
+    dma: usize,
+    dma_radix: usize,
+}
+
+impl Shared {
+    fn dma_slot(&self, index: usize) -> AbsoluteCPtr {
+        in_slot::<cap_type::CNode>(self.dma).absolute_cptr_from_bits_with_depth(index as u64, self.dma_radix)
+    }
+}
+
+impl System<'_> {
+    /// Starts the VMs that nothing speaks against, one after the other. One that can't be built is refused; the others
+    /// start.
+    pub fn start_vms(&mut self) {
+        for number in 0..self.description.vms.len() {
+            if self.life.state(number) != Some(State::Waiting) {
+                continue;
+            }
+            let result = self.start_vm(number);
+            if let Err(failure) = result {
+                log!("vm {}: refused: {failure}", self.description.vms[number].name);
+                // A VMM that was started and doesn't come up has been ended already.
+                self.life.refuse(number);
+            }
+        }
+    }
+
+    fn start_vm(&mut self, number: usize) -> Result<(), Failure> {
+        let described = &self.description.vms[number];
+        let vm_client = client::of_vm(number as u16);
+        let slots = slots_of(described, self.common.io_levels);
+        let file =
+            self.bundle.find(Kind::Guest, described.image).during("its image is not in the bundle")?.data;
+        let place = place_of(file.len() as u64, described.memory)?;
+        let image = process::image(self.part("vmm-server")?)?;
+        let time = described.time.as_ref().map_or((TURN, TURN), |time| (time.budget, time.period));
+        let plan = Plan {
+            client: vm_client,
+            priority: described.priority,
+            time,
+            serves: None,
+            own_radix: slots.own_radix,
+            stack_pages: STACK_PAGES,
+            untyped_bits: vmm_untyped_bits(described.memory),
+            ring: self.ring(vm_client),
+        };
+        let overhead = self.resources.arena(vm_bytes(image.pages(), described.memory, &slots))?;
+        let overhead_bytes: u64 = overhead.pieces.iter().map(|piece| piece.bytes()).sum();
+        let mut process = Process::new(&mut self.resources, &self.common, &plan, &image, overhead)?;
+        let mut ram = Arena::default();
+        let built = self.furnish(number, &mut process, &mut ram, &slots, file, place);
+        if let Err(failure) = built {
+            self.resources.reclaim(process.arena)?;
+            self.resources.reclaim(ram)?;
+            return Err(failure);
+        }
+        let config = vmm_config(number as u16, described, &slots, place)?;
+        process.start(&mut self.resources, &self.common, described.name, &config)?;
+        log!(
+            "vm {}: started: {} MiB of RAM, {} KiB beside it",
+            described.name,
+            described.memory >> 20,
+            (overhead_bytes >> 10) + protocol::ring::RING_BYTES as u64 / 1024
+        );
+        self.vms[number] = Some(Vm { process, ram });
+        self.life.start(number);
+        self.wait_until_ready(vm_client)
+    }
+
+    /// RAM, devices' CNodes, endpoints and signals.
+    fn furnish(
+        &mut self,
+        number: usize,
+        process: &mut Process,
+        ram: &mut Arena,
+        slots: &VmSlots,
+        file: &[u8],
+        place: FilePlace,
+    ) -> Result<(), Failure> {
+        let described = &self.description.vms[number];
+        let vm_client = client::of_vm(number as u16);
+        let console = self.server(client::CONSOLE)?.process.notification;
+        let index = client::index(vm_client).during("too many VMs")?;
+        process.console(console, signal::log_lines(index))?;
+        process.endpoint(RangeKind::TimerEndpoint, self.endpoints.timer)?;
+        let shared = if described.devices.is_empty() {
+            None
+        } else {
+            process.endpoint(RangeKind::PciEndpoint, self.endpoints.pci)?;
+            Some(self.make_shared(number as u16, process, slots)?)
+        };
+        // Only who holds an ASID pool can make it usable, so it is made here.
+        let nested = self.resources.make(&mut process.arena, ObjectBlueprintX86::EptPml4.into(), 1)?;
+        let pool = sel4::init_thread::slot::ASID_POOL.cap();
+        pool.asid_pool_assign(in_slot(nested)).during("giving nested tables their number")?;
+        let index = process.take(nested)?;
+        process.ranges.push(Range::new(RangeKind::NestedRoot, own_cptr(index), 1));
+        process.empty_slots(VMM_EMPTY_SLOTS)?;
+        self.give_nested_root(process)?;
+        self.take_ram_for(described.memory, ram)?;
+        self.fill_ram(process, ram, slots, shared.as_ref(), file, place)?;
+        let frames = Range::new(RangeKind::GuestRam, own_cptr(slots.nested.first), slots.nested.count as u64);
+        process.ranges.push(frames.mapped(WINDOW as u64, LARGE));
+        self.introduce(vm_client, process)
+    }
+
+    /// The top of the guest's nested tables. It gets its number here, since a VMM has no ASID pool.
+    fn give_nested_root(&mut self, process: &mut Process) -> Result<(), Failure> {
+        let root = self.resources.make(&mut process.arena, ObjectBlueprintX86::EptPml4.into(), 1)?;
+        let pool = sel4::init_thread::slot::ASID_POOL.cap();
+        pool.asid_pool_assign(in_slot(root)).during("giving a nested address space its number")?;
+        let index = process.share(root)?;
+        process.ranges.push(Range::new(RangeKind::NestedRoot, own_cptr(index), 1));
+        Ok(())
+    }
+
+    /// Makes `bars`, `irqs` and `dma` from the VM's memory, and mounts them where they belong.
+    fn make_shared(
+        &mut self,
+        number: u16,
+        process: &mut Process,
+        slots: &VmSlots,
+    ) -> Result<Shared, Failure> {
+        let resources = &mut self.resources;
+        let mut node =
+            |arena: &mut Arena, radix| resources.make(arena, ObjectBlueprint::CNode { size_bits: radix }, 1);
+        let arena = &mut process.arena;
+        let bars = node(arena, slots.bars_radix)?;
+        let dma = node(arena, slots.dma_radix)?;
+        let irqs = node(arena, slots.irqs_radix)?;
+        process.mount(mount::VMM_BARS, bars, slots.bars_radix)?;
+        process.mount(mount::VMM_IRQS, irqs, slots.irqs_radix)?;
+        let pci = &self.server(client::PCI)?.process;
+        pci.mount(mount::pci_bars(number), bars, slots.bars_radix)?;
+        let iommu = &self.server(client::IOMMU)?.process;
+        iommu.mount(mount::iommu_dma(number), dma, slots.dma_radix)?;
+        iommu.mount(mount::iommu_irqs(number), irqs, slots.irqs_radix)?;
+        let whole =
+            |kind, mount, radix: usize| Range::new(kind, cptr(mount, 0), 1 << radix).at(number.into());
+        process.ranges.push(whole(RangeKind::Bars, mount::VMM_BARS, slots.bars_radix));
+        process.ranges.push(whole(RangeKind::Irqs, mount::VMM_IRQS, slots.irqs_radix));
+
+        let shared = Shared { dma, dma_radix: slots.dma_radix };
+        for device in &slots.devices {
+            for n in 0..device.tables.count {
+                let table =
+                    self.resources.make(&mut process.arena, ObjectBlueprintX86::IOPageTable.into(), 1)?;
+                shared
+                    .dma_slot(device.tables.first + n)
+                    .move_(&at(table))
+                    .during("moving an I/O page table")?;
+            }
+        }
+        Ok(shared)
+    }
+
+    /// Takes RAM in pieces as large as there are.
+    fn take_ram_for(&mut self, memory: u64, ram: &mut Arena) -> Result<(), Failure> {
+        let mut wanted = chunks(memory, LARGEST, SMALLEST);
+        while let Some(bits) = wanted.pop() {
+            match self.resources.take_ram(bits) {
+                Ok(piece) => ram.pieces.push(piece),
+                Err(_) if bits > SMALLEST => wanted.extend([bits - 1, bits - 1]),
+                Err(failure) => return Err(failure),
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the RAM's frames, gives the copies out, and puts the guest's file at the top.
+    fn fill_ram(
+        &mut self,
+        process: &mut Process,
+        ram: &Arena,
+        slots: &VmSlots,
+        shared: Option<&Shared>,
+        file: &[u8],
+        place: FilePlace,
+    ) -> Result<(), Failure> {
+        let scratch = self.resources.slot()?;
+        let all = CapRights::all();
+        let mut number = 0;
+        for piece in &ram.pieces {
+            let count = (piece.bytes() / LARGE) as usize;
+            process.large_frames(piece.slot, slots.nested.first + number, count)?;
+            for _ in 0..count {
+                let frame = process.slot(slots.nested.first + number);
+                for (shared, device) in shared.iter().flat_map(|s| slots.devices.iter().map(move |d| (s, d)))
+                {
+                    let copy = shared.dma_slot(device.frames.first + number);
+                    copy.copy(&frame, all).during("copying a RAM frame for a device")?;
+                }
+                at(scratch).copy(&frame, all).during("copying a RAM frame")?;
+                self.write_file(scratch, number as u64 * LARGE, file, place)?;
+                let address = WINDOW + number * LARGE as usize;
+                let large = in_slot::<cap_type::LargePage>(scratch);
+                let plain = VmAttributes::DEFAULT;
+                process.map(&mut self.resources, large, address, CapRights::read_write(), plain)?;
+                process.move_at(slots.mapped.first + number, scratch)?;
+                number += 1;
+            }
+        }
+        self.resources.slots.give_back(scratch);
+        Ok(())
+    }
+
+    /// Writes the part of the guest's file that lies in the large frame at guest-physical `gpa`.
+    fn write_file(&mut self, frame: usize, gpa: u64, file: &[u8], place: FilePlace) -> Result<(), Failure> {
+        let (from, to) = (place.gpa.max(gpa), (place.gpa + place.bytes).min(gpa + LARGE));
+        if from >= to {
+            return Ok(());
+        }
+        let bytes = &file[(from - place.gpa) as usize..(to - place.gpa) as usize];
+        self.resources.write_large_page(frame, (from - gpa) as usize, bytes)
+    }
+
+    /// Stops what is left of a VM and takes its memory back.
+    pub fn reclaim_vm(&mut self, number: usize) -> Result<(), Failure> {
+        match self.vms[number].take() {
+            Some(vm) => {
+                self.resources.reclaim(vm.process.arena)?;
+                self.resources.reclaim(vm.ram)
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+impl Process {
+    /// Makes `count` frames of 2 MiB from the piece in the root task's slot `untyped`, in the part's own CNode from
+    /// slot `first` on.
+    fn large_frames(&self, untyped: usize, first: usize, count: usize) -> Result<(), Failure> {
+        let node = self.node();
+        for done in (0..count).step_by(256) {
+            let n = (count - done).min(256);
+            in_slot::<cap_type::Untyped>(untyped)
+                .untyped_retype(&ObjectBlueprintX86::LargePage.into(), &node, first + done, n)
+                .during("making RAM frames")?;
+        }
+        Ok(())
+    }
+}
+
+/// Where the file lies: at the top of RAM, on a page.
+fn place_of(bytes: u64, memory: u64) -> Result<FilePlace, Failure> {
+    let room = bytes.next_multiple_of(PAGE as u64);
+    let gpa = memory.checked_sub(room).filter(|gpa| *gpa >= memory / 2);
+    gpa.map(|gpa| FilePlace { gpa, bytes }).during("its image takes more than half of its memory")
+}
+
+fn vmm_config(
+    number: u16,
+    described: &compiled::Vm,
+    slots: &VmSlots,
+    image: FilePlace,
+) -> Result<VmmConfig, Failure> {
+    let mut devices = heapless::Vec::new();
+    for (device, slots) in described.devices.iter().zip(&slots.devices) {
+        let device = VmmDevice {
+            slot: u16::from(device.slot.bus) << 8 | u16::from(device.slot.function.0),
+            bars_first: slots.bars.first as u16,
+            bars_count: slots.bars.count as u16,
+            irqs_first: slots.irqs.first as u16,
+            irqs_count: slots.irqs.count as u16,
+        };
+        devices.push(device).ok().during("a VM has too many devices")?;
+    }
+    let args = heapless::String::try_from(described.args).ok().during("its command line is too long")?;
+    Ok(VmmConfig { vm: number, memory: described.memory, image, boot: Boot::Auto, args, devices })
+}
