@@ -64,6 +64,7 @@ pub fn run(arguments: &[String], options: &Options) -> Result<Outcome, String> {
     };
     let mut child = start(arguments)?;
     read_lines(&mut child, sender.clone())?;
+    show_errors(&mut child);
     let result = watch(&events, &sender, options, splitter.as_mut());
     let ended = child.try_wait().ok().flatten();
     if ended.is_none() {
@@ -77,10 +78,22 @@ pub fn run(arguments: &[String], options: &Options) -> Result<Outcome, String> {
 fn start(arguments: &[String]) -> Result<Child, String> {
     let mut command = Command::new(qemu::PROGRAM);
     command.args(arguments).args(["-serial", "stdio", "-monitor", "none"]);
-    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.spawn().map_err(|error| {
         format!("{} can't be started ({error}): install qemu-system-x86, or run `make setup`", qemu::PROGRAM)
     })
+}
+
+/// Shows what QEMU itself says, but not what its processor model lacks of the real one: nine lines at every start.
+fn show_errors(child: &mut Child) {
+    if let Some(stderr) = child.stderr.take() {
+        thread::spawn(move || {
+            let lines = BufReader::new(stderr).lines().map_while(Result::ok);
+            for line in lines.filter(|line| !line.contains("TCG doesn't support requested feature")) {
+                eprintln!("{}", log::printable(&line));
+            }
+        });
+    }
 }
 
 fn read_lines(child: &mut Child, sender: Sender<Event>) -> Result<(), String> {

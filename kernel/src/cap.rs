@@ -57,6 +57,36 @@ impl RawCap {
     pub const fn root(self, tag: u8) -> Option<Root> {
         if self.tag() == tag { Some(Root { paddr: self.paddr(), asid: self.small() }) } else { None }
     }
+    /// Rights of an endpoint or a notification.
+    #[inline]
+    pub(crate) const fn rights(self) -> u16 {
+        self.small() & 15
+    }
+    /// The word beside the object: a badge.
+    #[inline]
+    pub(crate) const fn word(self) -> u64 {
+        self.word
+    }
+    /// The endpoint; the tag is `ENDPOINT`.
+    #[inline]
+    pub(crate) fn endpoint(self) -> Ptr<Endpoint> {
+        debug_assert!(self.tag() == tag::ENDPOINT);
+        // SAFETY: as for `decode`.
+        unsafe { self.object() }
+    }
+    /// The reply object; the tag is `REPLY`.
+    #[inline]
+    pub(crate) fn reply(self) -> Ptr<Reply> {
+        debug_assert!(self.tag() == tag::REPLY);
+        // SAFETY: as for `decode`.
+        unsafe { self.object() }
+    }
+    /// Slots, radix, bits of the guard and guard of a CNode.
+    #[inline]
+    pub(crate) fn cnode(self) -> Option<(u64, u32, u32, u64)> {
+        let small = u32::from(self.small());
+        (self.tag() == tag::CNODE).then(|| (self.paddr(), small & 63, small >> 6 & 63, self.word))
+    }
     /// True for the null capability.
     #[inline]
     pub const fn is_null(self) -> bool {
@@ -67,7 +97,9 @@ impl RawCap {
         self.tag() == other.tag()
             && match self.tag() {
                 tag::NULL => false,
-                tag::IRQ_HANDLER | tag::IO_PORT | tag::IO_SPACE => self.word == other.word,
+                tag::IRQ_HANDLER | tag::IO_SPACE => self.word == other.word,
+                // The upper half says where this one capability is used.
+                tag::IO_PORT => self.word as u32 == other.word as u32,
                 tag::SCHED_CONTROL => self.small() == other.small(),
                 tag::FRAME => self.paddr() == other.paddr() && (self.small() & 3) == (other.small() & 3),
                 tag::UNTYPED => self.paddr() == other.paddr() && (self.small() & 63) == (other.small() & 63),
@@ -300,6 +332,8 @@ pub enum Cap {
         first: u16,
         /// Last port.
         last: u16,
+        /// Identifier of the I/O permission map in which this capability opened ports, 0 for none (`ioport::MapTable`).
+        map: u32,
     },
     /// Authority over scheduling domains.
     Domain,
@@ -386,7 +420,9 @@ impl Cap {
             Self::IrqControl => p(tag::IRQ_CONTROL, 0, 0, 0),
             Self::IrqHandler(irq) => p(tag::IRQ_HANDLER, 0, 0, u64::from(irq)),
             Self::IoPortControl => p(tag::IO_PORT_CONTROL, 0, 0, 0),
-            Self::IoPort { first, last } => p(tag::IO_PORT, 0, 0, u64::from(first) | u64::from(last) << 16),
+            Self::IoPort { first, last, map } => {
+                p(tag::IO_PORT, 0, 0, u64::from(first) | u64::from(last) << 16 | u64::from(map) << 32)
+            }
             Self::Domain => p(tag::DOMAIN, 0, 0, 0),
             Self::IoSpace { rid, domain } => p(tag::IO_SPACE, 0, 0, u64::from(rid) | u64::from(domain) << 16),
             Self::IoPageTable(t) => {
@@ -473,7 +509,11 @@ impl RawCap {
             tag::IRQ_CONTROL => Cap::IrqControl,
             tag::IRQ_HANDLER => Cap::IrqHandler(self.word as u8),
             tag::IO_PORT_CONTROL => Cap::IoPortControl,
-            tag::IO_PORT => Cap::IoPort { first: self.word as u16, last: (self.word >> 16) as u16 },
+            tag::IO_PORT => Cap::IoPort {
+                first: self.word as u16,
+                last: (self.word >> 16) as u16,
+                map: (self.word >> 32) as u32,
+            },
             tag::DOMAIN => Cap::Domain,
             tag::IO_SPACE => Cap::IoSpace { rid: self.word as u16, domain: (self.word >> 16) as u16 },
             tag::IO_PAGE_TABLE => Cap::IoPageTable(IoTable {
@@ -574,7 +614,7 @@ mod tests {
             Cap::EptPml4(Root { paddr: 0x3000, asid: 0 }),
             Cap::AsidPool { paddr: 0x5000, index: 7 },
             Cap::IrqHandler(107),
-            Cap::IoPort { first: 0x3f8, last: 0x3ff },
+            Cap::IoPort { first: 0x3f8, last: 0x3ff, map: 0xffff_ffff },
             Cap::IoSpace { rid: 0x1234, domain: 0xffff },
             Cap::IoPageTable(IoTable { paddr: 0x6000, level: 3, mapped: Some((0xffff, 0x7fff_ffff_f000)) }),
             Cap::Vcpu(0x8000),

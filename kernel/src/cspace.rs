@@ -6,7 +6,9 @@ use sel4_abi::LookupFailure;
 use crate::cap::Cap;
 use crate::cdt::SlotRef;
 use crate::error::{SysError, SysResult};
-use crate::object::cnode::CNode;
+use crate::object::cnode::{CNode, slot_at};
+use crate::object::tcb::{Tcb, slot};
+use crate::ptr::Ptr;
 
 /// Bits of a capability address.
 pub const WORD_BITS: u32 = 64;
@@ -66,6 +68,36 @@ const fn mask(bits: u32) -> u64 {
 #[inline]
 pub fn lookup_slot(root: Cap, address: u64) -> Result<SlotRef, LookupFailure> {
     resolve(root, address, WORD_BITS).map(|r| r.slot)
+}
+
+/// As [`lookup_slot`] from the thread's root, without the reason of a failure.
+#[inline(always)]
+pub fn lookup_fast(tcb: &Tcb, address: u64) -> Option<SlotRef> {
+    let mut left = WORD_BITS;
+    let mut raw = tcb.slots[slot::CSPACE].raw();
+    let (mut slots, mut radix, mut guard_bits, mut guard) = raw.cnode()?;
+    loop {
+        // A guard of no bits would need a shift by 64; the ordinary way knows how.
+        let level = guard_bits + radix;
+        if guard_bits == 0 && left == WORD_BITS || level > left {
+            return None;
+        }
+        if guard_bits != 0 && address << (WORD_BITS - left) >> (WORD_BITS - guard_bits) != guard {
+            return None;
+        }
+        left -= level;
+        let index = address >> left & ((1 << radix) - 1);
+        // SAFETY: the CNode has 2^radix slots.
+        let at = unsafe { slot_at(Ptr::from_paddr(slots), index) };
+        if left == 0 {
+            return Some(at);
+        }
+        raw = at.raw();
+        match raw.cnode() {
+            Some(next) => (slots, radix, guard_bits, guard) = next,
+            None => return Some(at),
+        }
+    }
 }
 
 /// The slot for an operation on slots: exactly `depth` bits of `index`, from the CNode `root`. `source` says for which lookup an error is

@@ -145,7 +145,14 @@ fn finalize(k: &mut Kernel, cap: Cap, last: bool) {
         Cap::Pml4(r) | Cap::EptPml4(r) if last => asid::release(k, r),
         Cap::AsidPool { index, .. } if last => asid::delete_pool(k, index),
         Cap::IrqHandler(irq) if last => crate::irq::end_handler(k, irq),
-        Cap::IoPort { first, last: end } if last => k.ports.free(first, end),
+        Cap::IoPort { first, last: end, map } => {
+            #[cfg(target_os = "none")]
+            crate::virt::iomap::close(map, first, end);
+            let _ = map;
+            if last {
+                k.ports.free(first, end);
+            }
+        }
         #[cfg(target_os = "none")]
         Cap::IoSpace { rid, domain } if last && domain != 0 => crate::object::iospace::end_space(rid, domain),
         #[cfg(target_os = "none")]

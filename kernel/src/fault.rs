@@ -75,7 +75,7 @@ pub fn write_message(tcb: &Tcb, fault: Fault, out: &mut MessageWriter) -> (u64, 
         }
         Fault::UnknownSyscall(number) => {
             for (i, register) in SYSCALL_MESSAGE.iter().enumerate() {
-                out.put(i, register(c).get());
+                out.put(i, c.at(*register).get());
             }
             out.put(SYSCALL_MESSAGE.len(), number);
             (label::UNKNOWN_SYSCALL, label::UNKNOWN_SYSCALL_WORDS)
@@ -110,7 +110,7 @@ pub fn apply_reply(tcb: &Tcb, fault: Fault, label: u64, words: &mut dyn Iterator
         _ => return true,
     };
     for (register, word) in registers.iter().zip(words) {
-        register(&tcb.context).set(word);
+        tcb.context.at(*register).set(word);
     }
     tcb.context.sanitize();
     label == 0

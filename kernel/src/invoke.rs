@@ -118,7 +118,7 @@ pub fn invoke(k: &mut Kernel, tcb: Ptr<Tcb>, slot: SlotRef, caps: ExtraCaps) -> 
         Cap::IrqControl => control::irq_control(k, &i),
         Cap::IrqHandler(irq) => control::irq_handler(k, &i, irq),
         Cap::IoPortControl => control::port_control(k, &i),
-        Cap::IoPort { first, last } => control::port(&i, first, last),
+        Cap::IoPort { first, last, .. } => control::port(&i, first, last),
         Cap::Domain => sched::domain(k, &i),
         #[cfg(target_os = "none")]
         Cap::IoSpace { rid, domain } => crate::object::iospace::invoke_space(k, &i, rid, domain),

@@ -39,9 +39,55 @@ impl Default for PortTable {
     }
 }
 
+/// Most I/O permission maps that are attached to VCPUs at a time.
+const MAPS: usize = 64;
+/// Bits of an identifier that are the place in the table; the others count how often the place was used.
+const PLACE_BITS: u32 = MAPS.trailing_zeros();
+
+/// The attached I/O permission maps. A port capability names the map in which it opened ports by an identifier that is not used
+/// again, so it can outlive the map.
+pub struct MapTable {
+    /// Physical address, 0 for a free place; the place's last identifier.
+    places: [(u64, u32); MAPS],
+}
+
+impl MapTable {
+    /// Nothing attached.
+    pub const fn new() -> Self {
+        Self { places: [(0, 0); MAPS] }
+    }
+    /// Enters the map at `paddr`: its identifier, never 0; `None` if there are too many.
+    pub fn enter(&mut self, paddr: u64) -> Option<u32> {
+        let n = self.places.iter().position(|p| p.0 == 0)?;
+        let uses = (self.places[n].1 >> PLACE_BITS) + 1;
+        // After all identifiers of a place it begins anew, with 1: a forgotten capability could then close ports, never open them.
+        let uses = if uses >> (u32::BITS - PLACE_BITS) == 0 { uses } else { 1 };
+        let id = uses << PLACE_BITS | n as u32;
+        self.places[n] = (paddr, id);
+        Some(id)
+    }
+    /// The map with identifier `id`, if it is attached still.
+    pub fn find(&self, id: u32) -> Option<u64> {
+        let (paddr, current) = self.places[id as usize % MAPS];
+        (paddr != 0 && current == id).then_some(paddr)
+    }
+    /// Takes the map out.
+    pub fn leave(&mut self, id: u32) {
+        if self.find(id).is_some() {
+            self.places[id as usize % MAPS].0 = 0;
+        }
+    }
+}
+
+impl Default for MapTable {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::PortTable;
+    use super::{MAPS, MapTable, PortTable};
 
     #[test]
     fn a_range_is_issued_once_and_whole_or_not_at_all() {
@@ -52,5 +98,32 @@ mod tests {
         t.free(0x3f8, 0x3ff);
         assert!(t.issue(0x3f8, 0x3f8));
         assert!(t.issue(0xffff, 0xffff));
+    }
+
+    #[test]
+    fn identifiers_of_maps_outlive_them() {
+        let mut t = MapTable::new();
+        let first = t.enter(0x4000).unwrap();
+        assert_ne!(first, 0);
+        assert_eq!(t.find(first), Some(0x4000));
+        t.leave(first);
+        assert_eq!(t.find(first), None);
+        let second = t.enter(0x8000).unwrap();
+        assert_ne!(first, second);
+        t.leave(first);
+        assert_eq!(t.find(second), Some(0x8000), "an old identifier takes nothing out");
+        assert_eq!(t.find(0), None);
+        for n in 1..MAPS {
+            assert!(t.enter(n as u64 * 0x4000).is_some());
+        }
+        assert_eq!(t.enter(0x4000), None);
+    }
+
+    #[test]
+    fn identifiers_never_become_0() {
+        let mut t = MapTable::new();
+        t.places[0].1 = u32::MAX - (MAPS as u32 - 1);
+        let id = t.enter(0x4000).unwrap();
+        assert_eq!(id, MAPS as u32);
     }
 }

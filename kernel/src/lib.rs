@@ -19,6 +19,7 @@ pub mod cdt;
 pub mod cspace;
 pub mod delete;
 pub mod error;
+pub mod fastpath;
 pub mod fault;
 #[cfg(target_os = "none")]
 pub mod iommu;

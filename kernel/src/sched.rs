@@ -132,11 +132,33 @@ impl Scheduler {
         self.resched = true;
     }
 
+    #[inline]
     fn highest(&self) -> Option<usize> {
-        (0..self.bitmap.len()).rev().find(|&i| self.bitmap[i] != 0).map(|i| i * 64 + 63 - self.bitmap[i].leading_zeros() as usize)
+        let word = |i: usize| (self.bitmap[i] != 0).then(|| i * 64 + 63 - self.bitmap[i].leading_zeros() as usize);
+        word(3).or_else(|| word(2)).or_else(|| word(1)).or_else(|| word(0))
+    }
+
+    /// True when `tcb`, which is blocked, would be chosen if it became able to run and the current thread stopped: nothing that
+    /// waits has a higher priority, or an equal one and was there first.
+    #[inline]
+    pub fn may_switch_to(&self, tcb: Ptr<Tcb>) -> bool {
+        !self.resched
+            && !tcb.postponed.get()
+            && tcb.sc.get().is_some_and(|sc| sc.remaining.get() != 0)
+            && self.highest().is_none_or(|p| p < usize::from(tcb.priority.get()))
+    }
+
+    /// Makes `tcb` the current thread, after [`Scheduler::may_switch_to`]; the one that was has stopped.
+    #[inline]
+    pub fn switch_to(&mut self, tcb: Ptr<Tcb>) {
+        let now = self.charge();
+        self.current = Some(tcb);
+        self.current_sc = tcb.sc.get();
+        self.arm(now);
     }
 
     /// Charges the running scheduling context up to now. Gives the current time.
+    #[inline]
     pub fn charge(&mut self) -> u64 {
         let now = arch::now();
         if let Some(sc) = self.current_sc {
@@ -264,6 +286,7 @@ impl Scheduler {
     }
 
     /// The timer may fire too early, never too late: an early one costs an interrupt, a re-armed one a device write on every switch.
+    #[inline]
     fn arm(&mut self, now: u64) {
         let mut want = u64::MAX;
         if let Some(sc) = self.current_sc {
@@ -273,9 +296,13 @@ impl Scheduler {
             want = want.min(sc.refilled_at.get());
         }
         if want < self.armed {
-            self.armed = want;
-            arch::set_timer(want.saturating_sub(now));
+            self.set_timer(want, now);
         }
+    }
+    #[cold]
+    fn set_timer(&mut self, at: u64, now: u64) {
+        self.armed = at;
+        arch::set_timer(at.saturating_sub(now));
     }
 }
 

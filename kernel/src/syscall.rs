@@ -6,6 +6,7 @@ use sel4_abi::{LookupFailure, MessageInfo, syscall as number};
 use crate::cap::Cap;
 use crate::cspace;
 use crate::error::SysError;
+use crate::fastpath;
 use crate::fault::{self, Fault};
 use crate::invoke;
 use crate::ipc::{self, SendMode};
@@ -27,6 +28,8 @@ pub fn handle(k: &mut Kernel) {
     let c = &tcb.context;
     let address = c.rdi.get();
     match c.rdx.get() as i64 {
+        number::CALL if fastpath::call(k, tcb) => {}
+        number::REPLY_RECV if fastpath::reply_recv(k, tcb) => {}
         number::CALL => send_phase(k, tcb, address, Mode { blocking: true, call: true }),
         number::REPLY_RECV => {
             let reply = reply_object(k, tcb);

@@ -77,7 +77,7 @@ impl<'a> MessageWriter<'a> {
     /// Sets word `i`; gone if it needs a buffer and there is none.
     pub fn put(&mut self, i: usize, value: u64) {
         if i < REGISTERS {
-            MESSAGE[i](&self.tcb.context).set(value);
+            self.tcb.context.at(MESSAGE[i]).set(value);
         } else if let Some(b) = self.buffer {
             b.set_message(i, value);
         }
@@ -102,7 +102,7 @@ impl<'a> MessageReader<'a> {
     /// Word `i`, 0 if it needs a buffer and there is none.
     #[inline]
     pub fn get(&self, i: usize) -> u64 {
-        if i < REGISTERS { MESSAGE[i](&self.tcb.context).get() } else { self.buffer.map_or(0, |b| b.message(i)) }
+        if i < REGISTERS { self.tcb.context.at(MESSAGE[i]).get() } else { self.buffer.map_or(0, |b| b.message(i)) }
     }
 }
 
@@ -125,7 +125,7 @@ fn normal(k: &mut Kernel, from: Ptr<Tcb>, endpoint: Option<Ptr<Endpoint>>, grant
     let info = MessageInfo(from.context.rsi.get());
     let mut words = info.length();
     for register in MESSAGE.iter().take(words) {
-        register(&to.context).set(register(&from.context).get());
+        to.context.at(*register).set(from.context.at(*register).get());
     }
     if words > REGISTERS || info.extra_caps() > 0 {
         let (source, dest) = (Buffer::of(&from), Buffer::of(&to));
@@ -195,6 +195,7 @@ pub fn derive(slot: SlotRef) -> SysResult<Cap> {
     Ok(match slot.cap() {
         Cap::Untyped(_) if cdt::has_children(slot) => return Err(RevokeFirst),
         Cap::Frame(f) => Cap::Frame(Frame { mapping: Mapping::None, ..f }),
+        Cap::IoPort { first, last, .. } => Cap::IoPort { first, last, map: 0 },
         Cap::Table(t) | Cap::EptTable(t) if t.mapping == Mapping::None => return Err(IllegalOperation),
         Cap::Pml4(r) | Cap::EptPml4(r) if r.asid == 0 => return Err(IllegalOperation),
         Cap::IoPageTable(t) if t.mapped.is_none() => return Err(IllegalOperation),

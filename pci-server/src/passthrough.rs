@@ -9,7 +9,7 @@ use pci::{ConfigSpace, Message, Msi, MsiX, Width};
 use protocol::iommu::{self, Granted};
 use protocol::pci::{
     Attach, Attached, BarRead, BarWrite, ConfigRead, ConfigWrite, Describe, Description, Detach, Error,
-    MaskVector,
+    MAX_PROMISED, MaskVector,
 };
 
 use crate::device::{Device, Phase, State};

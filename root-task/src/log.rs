@@ -4,7 +4,7 @@
 use core::fmt;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
-use protocol::ring::Ring;
+use protocol::ring::{Line, Ring};
 use sel4::cap;
 use sel4_root_task::Com1;
 
@@ -40,12 +40,27 @@ pub fn to_ring(address: usize, console: usize) {
 pub fn line(text: fmt::Arguments) {
     match ring() {
         Some(ring) => {
-            let mut line = ring.line();
+            let mut line = OneLine(ring.line());
             let _ = fmt::write(&mut line, text);
-            line.finish();
+            line.0.finish();
             signal();
         }
         None => sel4_root_task::println!("[root-task] {}", text),
+    }
+}
+
+/// Keeps a line one line: texts of other parts are in it, which must not be able to forge another.
+struct OneLine(Line<'static>);
+
+impl fmt::Write for OneLine {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for (number, part) in text.split('\n').enumerate() {
+            if number > 0 {
+                self.0.push(b" ");
+            }
+            self.0.push(part.as_bytes());
+        }
+        Ok(())
     }
 }
 

@@ -236,6 +236,9 @@ impl Process {
             in_slot::<cap_type::_4k>(buffer),
         )
         .during("configuring a thread")?;
+        // Parts are built without x87 and SSE. What they don't have is not switched, and a guest's registers stay in the processor
+        // while its VMM answers an exit.
+        tcb.tcb_set_flags(0, sel4::abi::TCB_FLAG_FPU_DISABLED).during("configuring a thread")?;
         let (budget, period) = plan.time;
         in_slot::<cap_type::SchedControl>(common.sched_control)
             .sched_control_configure_flags(in_slot(sched_context), budget, period, 0, plan.client, 0)

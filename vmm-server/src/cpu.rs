@@ -10,11 +10,19 @@ use vmm_devices::walk::Paging;
 const EFER_LME: u64 = 1 << 8;
 const EFER_LMA: u64 = 1 << 10;
 
+const KNOWN: usize = 16;
+
+fn place_of(rip: u64) -> usize {
+    (rip ^ rip >> 4) as usize % KNOWN
+}
+
 /// The virtual CPU.
 pub struct Cpu {
     vcpu: cap::VCpu,
     /// Whether EFER.LME is set. The guest's writes to EFER exit, so this is known without asking.
     long_mode_enabled: bool,
+    /// RIP and CR3 of instructions that were found to be 64-bit code, by [`place_of`].
+    known: [(u64, u64); KNOWN],
     /// TSC_AUX, held.
     pub tsc_aux: u32,
     /// Bits that XCR0 may hold.
@@ -42,7 +50,7 @@ impl Cpu {
         // The kernel stores what the processor can have; after reset only x87 is on.
         let xcr0_offered = vcpu.vcpu_write_vmcb(field::XCR0, u64::MAX)?;
         vcpu.vcpu_write_vmcb(field::XCR0, 1)?;
-        Ok(Self { vcpu, long_mode_enabled: false, tsc_aux: 0, xcr0_offered })
+        Ok(Self { vcpu, long_mode_enabled: false, known: [(u64::MAX, 0); KNOWN], tsc_aux: 0, xcr0_offered })
     }
 
     /// Reads a field; 0 if the kernel refuses, which it doesn't for the fields of `sel4_abi::vmcb` while the guest is alive.
@@ -63,23 +71,29 @@ impl Cpu {
     /// Writes EFER; whether the processor can have that.
     pub fn set_efer(&mut self, value: u64) -> bool {
         let stored = self.vcpu.vcpu_write_vmcb(field::EFER, value);
+        self.known = [(u64::MAX, 0); KNOWN];
         self.long_mode_enabled = self.read(field::EFER) & EFER_LME != 0;
         stored.is_ok_and(|stored| stored & EFER_VISIBLE == value)
     }
 
-    /// How to decode the instruction that exited. In 64-bit mode this is one system call, otherwise a few.
-    pub fn code_state(&self) -> CodeState {
-        let attributes = self.read(vmcb::CS_ATTRIBUTES);
-        let mode = vmcb::mode(attributes, self.long_mode_enabled);
-        if mode == Mode::Bits64 {
-            return CodeState { mode, paging: Paging::Long, base: 0 };
+    /// How to decode the instruction at `rip` of the address space `cr3`.
+    ///
+    /// That an instruction is 64-bit code is remembered, since asking costs a system call: a guest that runs the same address of
+    /// the same address space as 32-bit code later has it decoded wrongly, to its own loss only.
+    pub fn code_state(&mut self, rip: u64, cr3: u64) -> CodeState {
+        const LONG: CodeState = CodeState { mode: Mode::Bits64, paging: Paging::Long, base: 0 };
+        let known = &mut self.known[place_of(rip)];
+        if *known == (rip, cr3) {
+            return LONG;
         }
-        let (cr0, cr4, efer) = (self.read(field::CR0), self.read(field::CR4), self.read(field::EFER));
+        let read = |number| self.vcpu.vcpu_read_vmcb(number).unwrap_or(0);
+        let attributes = read(vmcb::CS_ATTRIBUTES);
+        if vmcb::mode(attributes, self.long_mode_enabled) == Mode::Bits64 {
+            *known = (rip, cr3);
+            return LONG;
+        }
+        let (cr0, cr4, efer) = (read(field::CR0), read(field::CR4), read(field::EFER));
         let paging = Paging::from_registers(cr0, cr4, efer);
-        CodeState {
-            mode: vmcb::mode(attributes, efer & EFER_LMA != 0),
-            paging,
-            base: self.read(vmcb::CS_BASE),
-        }
+        CodeState { mode: vmcb::mode(attributes, efer & EFER_LMA != 0), paging, base: read(vmcb::CS_BASE) }
     }
 }

@@ -98,13 +98,13 @@ impl Vm {
     }
 
     /// The code at `rip`, and the mode to decode it in. `cr3` is the guest's.
-    pub fn code_at(&self, rip: u64, cr3: u64) -> (Code, Mode) {
-        let state = self.cpu.code_state();
+    pub fn code_at(&mut self, rip: u64, cr3: u64) -> (Code, Mode) {
+        let state = self.cpu.code_state(rip, cr3);
         (fetch(&self.ram, state.paging, cr3, state.base.wrapping_add(rip)), state.mode)
     }
 
     /// The code of an exit.
-    pub fn code_of(&self, exit: &Exit) -> (Code, Mode) {
+    pub fn code_of(&mut self, exit: &Exit) -> (Code, Mode) {
         let cr3 = sel4::with_ipc_buffer(|buffer| buffer.msg_regs()[sel4_abi::vcpu::MR_CR3]);
         self.code_at(exit.rip, cr3)
     }

@@ -78,12 +78,7 @@ impl Vm {
                 return self.cpu.set_efer(value).then_some(());
             }
             Msr::Field(number) => {
-                let old = self.cpu.read(number);
-                if !self.cpu.write(number, value) {
-                    // The register can't hold that value.
-                    self.cpu.write(number, old);
-                    return None;
-                }
+                return (msr::can_hold(number, value) && self.cpu.write(number, value)).then_some(());
             }
             Msr::Tsc | Msr::Zero | Msr::None => return None,
         }

@@ -18,6 +18,10 @@ impl GuestMemory for Ram {
     fn copy(&mut self, from: u64, to: u64, bytes: u64) -> Option<()> {
         self.0.copy(from, to, bytes)
     }
+    #[inline]
+    fn read_u64(&self, gpa: u64) -> Option<u64> {
+        self.0.read_u64(gpa)
+    }
     fn zero(&mut self, gpa: u64, bytes: u64) -> Option<()> {
         self.0.zero(gpa, bytes)
     }

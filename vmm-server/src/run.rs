@@ -110,7 +110,7 @@ pub fn run(vm: &mut Vm, rip: u64) -> End {
 ///
 /// If it stands before the HLT of an `STI; HLT`, that HLT is done here: it would end at once. Delivering the interrupt before it would
 /// lose the wake-up, and not every processor takes the shadow back at the next entry.
-fn interruptible(vm: &Vm, resume: &mut Resume) -> bool {
+fn interruptible(vm: &mut Vm, resume: &mut Resume) -> bool {
     let (known, shadow) = sel4::with_ipc_buffer(|buffer| {
         (buffer.msg_regs()[vcpu::MR_RFLAGS], buffer.msg_regs()[vcpu::MR_INTERRUPT_SHADOW])
     });
@@ -122,7 +122,8 @@ fn interruptible(vm: &Vm, resume: &mut Resume) -> bool {
     if shadow == 0 {
         return true;
     }
-    let (code, mode) = vm.code_at(resume.rip, vm.cpu.read(vmcb::CR3));
+    let cr3 = vm.cpu.read(vmcb::CR3);
+    let (code, mode) = vm.code_at(resume.rip, cr3);
     match decode::length_of(&code.bytes.to_le_bytes()[..code.available], mode, &[HLT]) {
         Some(length) => {
             resume.rip = resume.rip.wrapping_add(length.into());

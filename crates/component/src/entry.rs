@@ -15,6 +15,9 @@ macro_rules! main {
     };
 }
 
+/// The exit code of a part that panics.
+#[cfg(target_os = "none")]
+const PANIC: u32 = 255;
 /// The address of the IPC buffer (`docs/architecture.md`, "Memory").
 const IPC_BUFFER: usize = 0x1000_8000;
 
@@ -51,7 +54,7 @@ fn die(info: &core::panic::PanicInfo) -> ! {
     // The IPC buffer may be in use where the panic happened. It's lost anyway.
     // SAFETY: as in `enter`; whoever used it before does not run on.
     unsafe { sel4::set_ipc_buffer(IPC_BUFFER as *mut sel4::IpcBuffer) };
-    crate::ipc::exit(protocol::supervisor::ExitKind::Failure, 0, reason)
+    crate::ipc::exit(protocol::supervisor::ExitKind::Failure, PANIC, reason)
 }
 
 /// Ends the thread with a fault, which the supervisor gets.

@@ -35,6 +35,19 @@ impl GuestMemory {
         Some(())
     }
 
+    /// The little-endian 64-bit word at `gpa`, whatever its alignment.
+    #[inline]
+    #[must_use]
+    pub fn read_u64(&self, gpa: u64) -> Option<u64> {
+        let from = self.place(gpa, 8)?;
+        let value: u64;
+        // SAFETY: `place` checked the source. In assembly, as in `copy`.
+        unsafe {
+            asm!("mov {}, [{}]", out(reg) value, in(reg) from, options(nostack, readonly, preserves_flags))
+        };
+        Some(value)
+    }
+
     /// Copies `from` to RAM at `gpa`.
     #[must_use]
     pub fn write(&mut self, gpa: u64, from: &[u8]) -> Option<()> {
@@ -102,6 +115,8 @@ mod tests {
         let mut back = [0; 13];
         assert_eq!(memory.read(3, &mut back), Some(()));
         assert_eq!(&back, b"thirteen byte");
+        assert_eq!(memory.read_u64(3), Some(u64::from_le_bytes(*b"thirteen")));
+        assert_eq!((memory.read_u64(41), memory.read_u64(u64::MAX)), (None, None));
         assert_eq!(memory.copy(3, 30, 13), Some(()));
         assert_eq!(memory.zero(3, 11), Some(()));
         assert_eq!(memory.write(48, &[1]), None);

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 /// client's deadline if it has one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SetDeadline {
-    /// Absolute time, ticks of the time-stamp counter.
+    /// Absolute time, ticks of the time-stamp counter. Not of variable length: this message is sent often.
+    #[serde(with = "postcard::fixint::le")]
     pub tsc: u64,
 }
 
@@ -47,7 +48,7 @@ mod tests {
         let mut words = [0; 4];
         let request = SetDeadline { tsc: u64::MAX };
         let n = encode(&request, &mut words).unwrap();
-        assert_eq!(n, 3);
+        assert_eq!(n, 2);
         assert_eq!(decode(&words[..n]), Some(request));
         assert_eq!(encode(&Cancel, &mut words), Some(1));
     }

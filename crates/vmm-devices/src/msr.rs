@@ -49,6 +49,18 @@ pub fn classify(msr: u32) -> Msr {
     }
 }
 
+/// Whether a register that is [`Msr::Field`] can hold `value`; otherwise writing it is a general-protection fault.
+#[must_use]
+pub fn can_hold(field: u64, value: u64) -> bool {
+    match field {
+        vmcb::G_PAT => value.to_le_bytes().iter().all(|kind| matches!(kind, 0 | 1 | 4..=7)),
+        vmcb::STAR => true,
+        vmcb::SFMASK | vmcb::SYSENTER_CS => value >> 32 == 0,
+        // Addresses must be canonical.
+        _ => ((value << 16) as i64 >> 16) as u64 == value,
+    }
+}
+
 /// The field number of a segment's base; `n` as in [`vmcb::SEGMENT_STRIDE`].
 const fn segment_base(n: u64) -> u64 {
     vmcb::ES_SELECTOR + vmcb::SEGMENT_STRIDE * n + 8
@@ -88,6 +100,17 @@ mod tests {
         for msr in [0xc001_0114, 0xc001_0117, 0x400, 0x8b, 0x1d9, 0x6e0, 0x3a, 0x48] {
             assert_eq!(classify(msr), Msr::None, "{msr:x}");
         }
+    }
+
+    #[test]
+    fn values_that_fault() {
+        assert!(can_hold(vmcb::G_PAT, 0x0007_0406_0105_0406));
+        assert!(!can_hold(vmcb::G_PAT, 0x0207_0406_0007_0406));
+        assert!(!can_hold(vmcb::G_PAT, 8 << 56));
+        assert!(can_hold(vmcb::LSTAR, 0xffff_8000_0000_0000));
+        assert!(!can_hold(vmcb::LSTAR, 0x8000_0000_0000));
+        assert!(!can_hold(vmcb::SFMASK, 1 << 32));
+        assert!(can_hold(vmcb::STAR, u64::MAX));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Drives QEMU's `edu` device: registers, DMA and messages of a passed-through function, tested from inside the guest. Words of the
-//! command line choose what to do: `self` (the default), `bench`, `dma-to=ADDRESS`, `dma-from=ADDRESS`, `msi-handle=HANDLE`.
+//! command line choose what to do: `self` (the default), `bench`, `dma-to=ADDRESS`, `dma-from=ADDRESS`, `msi-handle=HANDLE`, `watch`.
 #![no_std]
 #![no_main]
 #![deny(unsafe_code)]
@@ -14,7 +14,7 @@ mod selftest;
 
 use device::Edu;
 use guest_runtime::checks::Checks;
-use guest_runtime::{boot, cmdline, println};
+use guest_runtime::{boot, cmdline, irq, println};
 
 guest_runtime::entry!(main);
 
@@ -51,6 +51,8 @@ fn command(edu: &Edu, word: &str, checks: &mut Checks) -> bool {
     } else if word == "bench" {
         bench::run(edu);
         checks.report("bench", Ok::<(), &str>(()));
+    } else if word == "watch" {
+        watch();
     } else if let Some(address) = number("dma-to") {
         attack::write(edu, address, checks);
     } else if let Some(address) = number("dma-from") {
@@ -61,4 +63,18 @@ fn command(edu: &Edu, word: &str, checks: &mut Checks) -> bool {
         return false;
     }
     true
+}
+
+/// Says how often the handler has run, whenever it has; never ends. The device is driven by somebody else.
+fn watch() -> ! {
+    let mut seen = 0;
+    println!("edu: watching");
+    loop {
+        let runs = device::runs();
+        if runs != seen {
+            seen = runs;
+            println!("edu: {seen} runs of the handler");
+        }
+        irq::wait();
+    }
 }

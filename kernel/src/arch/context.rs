@@ -48,58 +48,27 @@ pub struct Context {
 // The processor pushes to a 16-byte aligned stack.
 const _: () = assert!(core::mem::size_of::<Context>() % 16 == 0);
 
-/// Selects a register of a context.
-pub type Register = fn(&Context) -> &Cell<u64>;
+/// A register of a context, by its place.
+#[derive(Clone, Copy)]
+pub struct Register(usize);
+
+macro_rules! registers {
+    ($($name:ident),*) => { [$(Register(core::mem::offset_of!(Context, $name) / 8)),*] };
+}
 
 /// Message registers 0..=3.
-pub const MESSAGE: [Register; 4] = [|c| &c.r10, |c| &c.r8, |c| &c.r9, |c| &c.r15];
+pub const MESSAGE: [Register; 4] = registers![r10, r8, r9, r15];
 
 /// The words of an UnknownSyscall message, and of its reply.
-pub const SYSCALL_MESSAGE: [Register; 18] = [
-    |c| &c.rax,
-    |c| &c.rbx,
-    |c| &c.rcx,
-    |c| &c.rdx,
-    |c| &c.rsi,
-    |c| &c.rdi,
-    |c| &c.rbp,
-    |c| &c.r8,
-    |c| &c.r9,
-    |c| &c.r10,
-    |c| &c.r11,
-    |c| &c.r12,
-    |c| &c.r13,
-    |c| &c.r14,
-    |c| &c.r15,
-    |c| &c.rip,
-    |c| &c.rsp,
-    |c| &c.rflags,
-];
+pub const SYSCALL_MESSAGE: [Register; 18] =
+    registers![rax, rbx, rcx, rdx, rsi, rdi, rbp, r8, r9, r10, r11, r12, r13, r14, r15, rip, rsp, rflags];
 
 /// The words of the reply to a UserException.
-pub const EXCEPTION_REPLY: [Register; 3] = [|c| &c.rip, |c| &c.rsp, |c| &c.rflags];
+pub const EXCEPTION_REPLY: [Register; 3] = registers![rip, rsp, rflags];
 
 /// The words of the reply to a timeout (without the TLS base), and of `UserContext` (without FS and GS base).
-pub const TIMEOUT_REPLY: [Register; 18] = [
-    |c| &c.rip,
-    |c| &c.rsp,
-    |c| &c.rflags,
-    |c| &c.rax,
-    |c| &c.rbx,
-    |c| &c.rcx,
-    |c| &c.rdx,
-    |c| &c.rsi,
-    |c| &c.rdi,
-    |c| &c.rbp,
-    |c| &c.r8,
-    |c| &c.r9,
-    |c| &c.r10,
-    |c| &c.r11,
-    |c| &c.r12,
-    |c| &c.r13,
-    |c| &c.r14,
-    |c| &c.r15,
-];
+pub const TIMEOUT_REPLY: [Register; 18] =
+    registers![rip, rsp, rflags, rax, rbx, rcx, rdx, rsi, rdi, rbp, r8, r9, r10, r11, r12, r13, r14, r15];
 
 /// Sign-extends bit 47, so that a wrong address faults in user mode and not on the way there.
 pub const fn canonical(address: u64) -> u64 {
@@ -107,6 +76,13 @@ pub const fn canonical(address: u64) -> u64 {
 }
 
 impl Context {
+    /// The register `r`.
+    #[inline(always)]
+    pub fn at(&self, r: Register) -> &Cell<u64> {
+        // SAFETY: a context is an array of words, and a `Register` is the place of one of them.
+        unsafe { &*core::ptr::from_ref(self).cast::<Cell<u64>>().add(r.0) }
+    }
+
     /// The state of a new thread.
     pub fn init(&self) {
         self.cs.set(USER_CS);

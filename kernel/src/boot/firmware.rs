@@ -15,8 +15,8 @@ pub struct Firmware {
     pub local_apic: u64,
     /// I/O APICs: address, ID.
     pub io_apics: Vec<(u64, u8), { ioapic::MAX }>,
-    /// Registers of DMA remapping units.
-    pub remapping_units: Vec<u64, 16>,
+    /// Registers of DMA remapping units: address, bytes.
+    pub remapping_units: Vec<(u64, u64), 16>,
     dmar: Option<&'static [u8]>,
 }
 
@@ -64,7 +64,7 @@ fn fill(params: &Params, f: &mut Firmware) -> Result<(), firmware_tables::Error>
         f.dmar = Some(table.bytes());
         if let Ok(dmar) = Dmar::parse(table.bytes()) {
             for unit in dmar.units() {
-                let _ = f.remapping_units.push(unit.base);
+                let _ = f.remapping_units.push((unit.base, unit.length));
             }
         }
     }

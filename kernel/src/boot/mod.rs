@@ -76,7 +76,7 @@ extern "C" fn start(magic: u32, info: u32) -> ! {
         klog!("iommu: disabled by the command line: DMA and interrupts are not remapped");
         iommu::Info::default()
     } else {
-        let mut env = Env { free: &mut free };
+        let mut env = Env { free: &mut free, io_apics: &firmware.io_apics };
         firmware.with_dmar(|dmar| iommu::init(&mut env, dmar, !params.has("intremap=off")))
     };
     for io in &firmware.io_apics {
@@ -136,6 +136,7 @@ fn mask_8259() {
 
 struct Env<'a> {
     free: &'a mut Ranges,
+    io_apics: &'a [(u64, u8)],
 }
 
 impl BootEnv for Env<'_> {
@@ -155,6 +156,9 @@ impl BootEnv for Env<'_> {
     }
     fn apic_id(&self) -> u8 {
         apic::id() as u8
+    }
+    fn io_apic(&self, index: usize) -> Option<u8> {
+        self.io_apics.get(index).map(|&(_, id)| id)
     }
     fn log(&mut self, line: fmt::Arguments<'_>) {
         klog!("{line}");

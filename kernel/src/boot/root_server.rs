@@ -290,8 +290,8 @@ fn untyped(
     for &(address, _) in &firmware.io_apics {
         devices.remove(address & !(PAGE - 1), (address & !(PAGE - 1)) + PAGE);
     }
-    for &unit in &firmware.remapping_units {
-        devices.remove(unit, unit + PAGE);
+    for &(unit, length) in &firmware.remapping_units {
+        devices.remove(unit & !(PAGE - 1), unit.saturating_add(length).next_multiple_of(PAGE));
     }
     let mut recycled = Ranges::new();
     recycled.push(module.0 & !(PAGE - 1), module.1.next_multiple_of(PAGE));

@@ -106,7 +106,7 @@ pub fn port_control(k: &mut Kernel, i: &Invocation) -> SysResult<usize> {
         return Err(SysError::DeleteFirst);
     }
     k.ports.issue(first, last);
-    cdt::insert(dest, Cap::IoPort { first, last }, i.slot, true);
+    cdt::insert(dest, Cap::IoPort { first, last, map: 0 }, i.slot, true);
     Ok(0)
 }
 

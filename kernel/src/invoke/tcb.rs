@@ -245,7 +245,7 @@ fn read_registers(k: &mut Kernel, i: &Invocation, t: Ptr<Tcb>) -> SysResult<usiz
 fn context_words(t: Ptr<Tcb>) -> [u64; CONTEXT_WORDS] {
     let mut words = [0; CONTEXT_WORDS];
     for (w, register) in words.iter_mut().zip(&TIMEOUT_REPLY) {
-        *w = register(&t.context).get();
+        *w = t.context.at(*register).get();
     }
     if !t.is_runnable() {
         words[0] = t.context.restart_rip();
@@ -279,7 +279,7 @@ fn write_registers(k: &mut Kernel, i: &Invocation, t: Ptr<Tcb>) -> SysResult {
 
 fn store_context(t: Ptr<Tcb>, words: &[u64; CONTEXT_WORDS]) {
     for (w, register) in words.iter().zip(&TIMEOUT_REPLY) {
-        register(&t.context).set(*w);
+        t.context.at(*register).set(*w);
     }
     t.context.sanitize();
     arch::set_fs_base(t, canonical(words[18]));

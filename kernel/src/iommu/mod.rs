@@ -52,6 +52,9 @@ pub trait BootEnv {
     /// The local APIC ID of this processor, which fault events go to.
     fn apic_id(&self) -> u8;
 
+    /// The ID of the machine's I/O APIC number `index`, `None` past the last.
+    fn io_apic(&self, index: usize) -> Option<u8>;
+
     /// A line for the boot log.
     fn log(&mut self, line: fmt::Arguments<'_>);
 }

@@ -21,7 +21,7 @@ use crate::invoke::Invocation;
 use crate::kernel::Kernel;
 use crate::ptr::Ptr;
 use crate::transfer::Buffer;
-use crate::virt::iomap::IoMap;
+use crate::virt::iomap::{self, IoMap};
 use crate::virt::{self, Backend, EntryResult, Kind, Pause, Vcpu};
 
 /// The thread's VCPU and what runs it.
@@ -52,7 +52,7 @@ pub fn enter_from_syscall(_k: &mut Kernel, tcb: Ptr<Tcb>) -> bool {
         exit_message(&tcb, vcpu, backend);
         return true;
     }
-    backend.load_entry(vcpu, [MESSAGE[0](c).get(), MESSAGE[1](c).get(), MESSAGE[2](c).get()]);
+    backend.load_entry(vcpu, [c.at(MESSAGE[0]).get(), c.at(MESSAGE[1]).get(), c.at(MESSAGE[2]).get()]);
     if let Some(n) = tcb.bound_notification.get()
         && n.state() == NotificationState::Active
     {
@@ -92,7 +92,7 @@ pub fn run(k: &mut Kernel, tcb: Ptr<Tcb>) {
 #[inline]
 fn exit_message(tcb: &Tcb, vcpu: Vcpu, backend: &dyn Backend) {
     for (register, word) in MESSAGE.iter().zip(backend.exit_message(vcpu, Buffer::of(tcb))) {
-        register(&tcb.context).set(word);
+        tcb.context.at(*register).set(word);
     }
     tcb.context.rdi.set(0);
     tcb.context.rsi.set(RETURN_EXIT);
@@ -108,7 +108,7 @@ pub fn leave_for_notification(tcb: Ptr<Tcb>) {
 /// Tells the thread how its guest stands: what a next entry needs, and whether the guest can take an interrupt.
 fn pause_message(tcb: &Tcb, pause: Pause) {
     for (register, word) in MESSAGE.iter().zip(pause.words) {
-        register(&tcb.context).set(word);
+        tcb.context.at(*register).set(word);
     }
     if let Some(buffer) = Buffer::of(tcb) {
         buffer.set_message(MR_RFLAGS, pause.rflags);
@@ -153,7 +153,7 @@ pub fn end_vcpu(k: &mut Kernel, paddr: u64) {
     let map = vcpu.header().io_map.replace(0);
     if map != 0 {
         // SAFETY: a map that goes detaches itself first (`end_permission_map`).
-        unsafe { IoMap::at(map) }.set_vcpu(0);
+        unsafe { IoMap::at(map) }.detach();
     }
     if let Some(backend) = virt::backend() {
         backend.forget(vcpu);
@@ -171,6 +171,7 @@ pub fn end_permission_map(paddr: u64) {
         let vcpu = unsafe { Vcpu::at(map.vcpu()) };
         vcpu.header().io_map.set(0);
         backend.set_io_map(vcpu, None);
+        map.detach();
     }
 }
 
@@ -239,7 +240,8 @@ fn set_tcb(k: &mut Kernel, i: &Invocation, vcpu: Vcpu, backend: &dyn Backend) ->
     Ok(0)
 }
 
-/// `VCPU_SetIOPermissionMap(map)`. Errors: TruncatedMessage, InvalidCapability 1, DeleteFirst (either has one already).
+/// `VCPU_SetIOPermissionMap(map)`. Errors: TruncatedMessage, InvalidCapability 1, DeleteFirst (either has one already),
+/// NotEnoughMemory (too many are attached).
 fn set_map(i: &Invocation, vcpu: Vcpu, backend: &dyn Backend) -> SysResult<usize> {
     let Cap::IoPermissionMap(paddr) = i.cap(0)? else { return Err(SysError::InvalidCapability(1)) };
     // SAFETY: the capability says so.
@@ -247,8 +249,9 @@ fn set_map(i: &Invocation, vcpu: Vcpu, backend: &dyn Backend) -> SysResult<usize
     if map.vcpu() != 0 || vcpu.header().io_map.get() != 0 {
         return Err(SysError::DeleteFirst);
     }
-    map.init();
-    map.set_vcpu(vcpu.paddr());
+    if !map.attach(vcpu.paddr()) {
+        return Err(SysError::NotEnoughMemory(0));
+    }
     vcpu.header().io_map.set(paddr);
     backend.set_io_map(vcpu, Some(paddr));
     Ok(0)
@@ -272,12 +275,20 @@ fn ports(i: &Invocation, first: u16, last: u16) -> SysResult<(u16, u16)> {
     Ok((low as u16, high as u16))
 }
 
-/// `VCPU_EnableIOPort(ports; low, high)`. Errors: TruncatedMessage, InvalidCapability 1, IllegalOperation (no map), RangeError.
+/// `VCPU_EnableIOPort(ports; low, high)`. Errors: TruncatedMessage, InvalidCapability 1, IllegalOperation (no map), RangeError, DeleteFirst (this
+/// capability is used for another VCPU; a copy may be).
 fn enable_ports(i: &Invocation, vcpu: Vcpu) -> SysResult<usize> {
     i.need(2, 1)?;
-    let Cap::IoPort { first, last, .. } = i.cap(0)? else { return Err(SysError::InvalidCapability(1)) };
+    let Cap::IoPort { first, last, map: used } = i.cap(0)? else {
+        return Err(SysError::InvalidCapability(1));
+    };
     let map = map_of(vcpu)?;
     let (low, high) = ports(i, first, last)?;
+    if used != map.id() && iomap::is_attached(used) {
+        return Err(SysError::DeleteFirst);
+    }
+    // The capability remembers it: when it goes, so do the ports.
+    i.cap_slot(0)?.set(Cap::IoPort { first, last, map: map.id() });
     map.set(low, high, false);
     Ok(0)
 }

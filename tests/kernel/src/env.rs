@@ -7,6 +7,7 @@ use sel4::{
     FastMessage, Fault, MessageInfo, ObjectBlueprint, RecvWithMRs, Word, cap, cap_type,
 };
 use sel4_root_task::entry::image_frame;
+use sel4_root_task::println;
 
 use crate::failure::{Failure, Outcome};
 use crate::thread::{self, Body, Thread};
@@ -18,6 +19,8 @@ pub const MAIN: Word = 100;
 pub const HIGH: Word = 150;
 /// Priority of a thread that runs only while the initial thread waits.
 pub const LOW: Word = 50;
+/// Priority of the thread that the initial thread faults to.
+const DOCTOR: Word = 200;
 /// Priority of the watchdog.
 const WATCHDOG: Word = 1;
 
@@ -32,8 +35,10 @@ const FAULT: Word = 1 << 62;
 const DONE_SHIFT: usize = 48;
 /// All of those bits.
 const DONE: Word = ((1 << thread::MAX_THREADS) - 1) << DONE_SHIFT;
-/// The watchdog's thread number.
-const WATCHDOG_ID: usize = thread::MAX_THREADS - 1;
+/// Number of the first thread: the watchdog, and then the doctor.
+const WATCHDOG_ID: usize = 0;
+/// Number of the first thread of a check.
+const FIRST_ID: usize = 2;
 
 /// The environment of a check.
 pub struct Env {
@@ -92,6 +97,8 @@ impl Env {
         let events = make(ObjectBlueprint::Notification)?;
         let fault_ep = make(ObjectBlueprint::Endpoint)?;
         let reply = make(ObjectBlueprint::Reply)?;
+        let own_faults = cap::Endpoint::from_bits(make(ObjectBlueprint::Endpoint)? as Word);
+        let own_reply = cap::Reply::from_bits(make(ObjectBlueprint::Reply)? as Word);
         let watchdog_memory = make(ObjectBlueprint::Untyped { size_bits: 14 })?;
         let sched_control =
             bootinfo.sched_control(0).ok_or(Failure::new(format_args!("no scheduling control")))?.cap();
@@ -107,17 +114,18 @@ impl Env {
             next: empty.start,
             // The last slots are for the end.
             end: empty.end - 4,
-            threads: 0,
+            threads: WATCHDOG_ID,
             seen: 0,
         };
-        slot::TCB.cap().tcb_set_priority(slot::TCB.cap(), MAIN)?;
+        let own = slot::TCB.cap();
+        own.tcb_set_sched_params(own, 255, MAIN, slot::SC.cap(), own_faults)?;
         slot::TCB.cap().tcb_bind_notification(env.events)?;
-        env.threads = WATCHDOG_ID;
         let idle = env.mint(env.events, CapRights::all(), IDLE)?;
         env.spawn(WATCHDOG, watchdog, [idle.bits(), 0, 0, 0])?;
+        env.spawn(DOCTOR, doctor, [own_faults.bits(), own_reply.bits(), empty.end as Word - 2, 0])?;
         env.arena = Slot::from_index(arena).cap();
         env.first = env.next;
-        env.threads = 0;
+        env.threads = FIRST_ID;
         Ok(env)
     }
 
@@ -138,7 +146,7 @@ impl Env {
             at(CPtr::from_bits(index as Word).cast::<cap_type::Unspecified>()).delete()?;
         }
         self.next = self.first;
-        self.threads = 0;
+        self.threads = FIRST_ID;
         Ok(())
     }
 
@@ -240,7 +248,7 @@ impl Env {
 
     /// Gives the numbers of all threads free. They must have come to their ends.
     pub fn reuse_threads(&mut self) {
-        self.threads = 0;
+        self.threads = FIRST_ID;
         self.seen = 0;
     }
 
@@ -380,4 +388,12 @@ fn watchdog(me: &mut thread::Me) {
     loop {
         idle.signal();
     }
+}
+
+/// Gets the faults of the initial thread: a check went where it must not, and the run is over.
+fn doctor(me: &mut thread::Me) {
+    let faults = cap::Endpoint::from_bits(me.args[0]);
+    let (info, _) = faults.with(&mut *me.ipc).recv(cap::Reply::from_bits(me.args[1]));
+    println!("FAILED: the initial thread faulted: {:x?}", Fault::new(me.ipc, &info));
+    machine::exit(me.args[2] as usize, false)
 }

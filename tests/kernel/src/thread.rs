@@ -6,8 +6,8 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use sel4::{IpcBuffer, UserContext, cap};
 
-/// How many threads there can be, the watchdog included.
-pub const MAX_THREADS: usize = 8;
+/// How many threads there can be, the two of the environment included.
+pub const MAX_THREADS: usize = 10;
 /// Bytes of a thread's stack.
 const STACK: usize = 16 * 1024;
 

@@ -52,14 +52,17 @@ pub fn calibrate() {
     port_write(0x42, 1, (CALIBRATION_TICKS >> 8) as u32);
     apic::start_timer(u32::MAX, false);
     port_write(0x61, 1, gate);
-    let (tsc0, apic0) = (now(), apic::timer_count());
+    let first = sample();
     let mut spins = 0u32;
     while port_read(0x61, 1) & 0x20 == 0 && spins < 100_000_000 {
         spins += 1;
     }
-    let (tsc, count) = (now() - tsc0, u64::from(apic0.wrapping_sub(apic::timer_count())));
+    let last = sample();
+    let (tsc, count) = (last.tsc - first.tsc, u64::from(first.apic.wrapping_sub(last.apic)));
+    // The counter runs on after its end: what it says, not when the end was seen, is the time.
+    let ticks = u64::from(first.pit.wrapping_sub(last.pit)).max(1);
     port_write(0x61, 1, gate & !1);
-    let khz = tsc * PIT_HZ / CALIBRATION_TICKS / 1000;
+    let khz = tsc * PIT_HZ / ticks / 1000;
     let clock = Clock {
         tsc_khz: khz.max(1000),
         ratio: (((u128::from(count)) << 32) / u128::from(tsc.max(1))).max(1) as u64,
@@ -68,6 +71,32 @@ pub fn calibrate() {
     // SAFETY: boot, once.
     unsafe { *CLOCK.get() = clock };
     apic::start_timer(0, true);
+}
+
+/// The three clocks at one moment.
+struct Sample {
+    tsc: u64,
+    apic: u32,
+    /// Counts down.
+    pit: u16,
+}
+
+/// Reads the clocks several times and keeps the quickest reading: under an emulator, or with system management
+/// interrupts, the processor may be away between two reads.
+fn sample() -> Sample {
+    let mut best = (u64::MAX, Sample { tsc: 0, apic: 0, pit: 0 });
+    for _ in 0..8 {
+        let before = now();
+        port_write(0x43, 1, 0x80); // latch channel 2
+        let apic = apic::timer_count();
+        let after = now();
+        let low = port_read(0x42, 1) as u16;
+        let pit = low | (port_read(0x42, 1) as u16) << 8;
+        if after - before < best.0 {
+            best = (after - before, Sample { tsc: before.midpoint(after), apic, pit });
+        }
+    }
+    best.1
 }
 
 /// Arms the timer to fire in `ticks` of [`now`], or a little later; a time too long for the timer fires early.

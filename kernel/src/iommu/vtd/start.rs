@@ -98,7 +98,8 @@ pub fn start(env: &mut dyn BootEnv, table: &[u8], want_intremap: bool) -> Result
     let address_bits = found.iter().map(|unit| unit.cap.address_bits()).fold(table_bits, u8::min);
     let remap_interrupts = want_intremap
         && dmar.interrupt_remapping()
-        && found.iter().all(|unit| unit.ext.interrupt_remapping());
+        && found.iter().all(|unit| unit.ext.interrupt_remapping())
+        && io_apics_are_named(env, &dmar);
 
     // Segment 0 has context tables for all buses; the root table of other segments, which no capability names, stays
     // empty.
@@ -185,6 +186,17 @@ pub fn start(env: &mut dyn BootEnv, table: &[u8], want_intremap: bool) -> Result
         lost: false,
     };
     Ok((vtd, info))
+}
+
+/// Whether all I/O APICs have a source ID. The pins of one without could not be verified, and would be silent.
+fn io_apics_are_named(env: &mut dyn BootEnv, dmar: &Dmar<'_>) -> bool {
+    let nameless = (0..).map_while(|index| env.io_apic(index)).find(|&id| dmar.io_apic_source(id).is_none());
+    if let Some(id) = nameless {
+        env.log(format_args!(
+            "iommu: no remapping unit names the I/O APIC {id}: interrupts are not remapped"
+        ));
+    }
+    nameless.is_none()
 }
 
 /// Maps all units' registers and checks what can't be done without.

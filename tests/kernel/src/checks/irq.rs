@@ -2,16 +2,17 @@
 //! Interrupts: handlers of IOAPIC pins and of messages.
 
 use kernel_tests::env::{HIGH, at};
-use kernel_tests::{Env, Failure, Outcome, check, check_eq, expect_error, expect_reply, thread};
+use kernel_tests::{Env, Failure, Me, Outcome, check, check_eq, expect_error, expect_reply, thread};
 use sel4::abi::{bootinfo, label};
 use sel4::init_thread::slot;
-use sel4::{Error, cap, cap_type};
+use sel4::{CapRights, Error, cap, cap_type};
 
 super::checks! {
     irq_control_get_is_refused_with_an_ioapic,
     ioapic_handler_checks_its_arguments,
     ioapic_interrupt_is_issued_once,
-    ioapic_interrupt_arrives_and_waits_for_its_ack,
+    ioapic_edge_interrupts_arrive,
+    ioapic_level_interrupt_waits_for_its_ack,
     ioapic_handler_can_be_cleared,
     deleted_handler_is_silent,
     msi_handler_checks_its_arguments,
@@ -38,11 +39,21 @@ pub struct Pit {
 impl Pit {
     /// Takes the timer's ports and its pin.
     pub fn new(env: &mut Env) -> Outcome<Self> {
+        Self::with(env, 0)
+    }
+
+    /// The same, triggered by level.
+    pub fn level(env: &mut Env) -> Outcome<Self> {
+        Self::with(env, 1)
+    }
+
+    fn with(env: &mut Env, level: u64) -> Outcome<Self> {
         let (handler, ports) = (env.empty()?, env.empty::<cap_type::IOPort>()?);
         let notification: cap::Notification = env.make()?;
         slot::IO_PORT_CONTROL.cap().ioport_control_issue(0x40, 0x43, &at(ports))?;
-        slot::IRQ_CONTROL.cap().irq_control_get_ioapic(0, PIT_PIN, 0, 0, VECTOR, &at(handler))?;
-        handler.irq_handler_set_notification(notification)?;
+        slot::IRQ_CONTROL.cap().irq_control_get_ioapic(0, PIT_PIN, level, 0, VECTOR, &at(handler))?;
+        let badged = env.mint(notification, CapRights::all(), 1)?;
+        handler.irq_handler_set_notification(badged)?;
         Ok(Self { handler, notification, ports })
     }
 
@@ -103,27 +114,45 @@ fn ioapic_interrupt_is_issued_once(env: &mut Env) -> Outcome {
     Ok(())
 }
 
-fn ioapic_interrupt_arrives_and_waits_for_its_ack(env: &mut Env) -> Outcome {
+/// Counts signals of args[0] into cell 0.
+fn body_count(me: &mut Me) {
+    let ticks = cap::Notification::from_bits(me.args[0]);
+    loop {
+        ticks.wait();
+        thread::add(0, 1);
+    }
+}
+
+fn ioapic_edge_interrupts_arrive(env: &mut Env) -> Outcome {
     let pit = Pit::new(env)?;
-    env.spawn(
-        HIGH,
-        |me| {
-            let ticks = cap::Notification::from_bits(me.args[0]);
-            loop {
-                ticks.wait();
-                thread::add(0, 1);
-            }
-        },
-        [pit.notification.bits(), 0, 0, 0],
-    )?;
+    env.spawn(HIGH, body_count, [pit.notification.bits(), 0, 0, 0])?;
     pit.every_us(env, 1000)?;
-    env.wait_until(2_000_000, || thread::get(0) == 1)?;
-    // Without an ack there is no second.
-    check!(env.wait_until(20_000, || thread::get(0) > 1).is_err(), "a second interrupt before the ack");
+    for i in 1..=5 {
+        env.wait_until(2_000_000, || thread::get(0) >= i)?;
+        pit.handler.irq_handler_ack()?;
+    }
+    Ok(())
+}
+
+fn ioapic_level_interrupt_waits_for_its_ack(env: &mut Env) -> Outcome {
+    let pit = Pit::level(env)?;
+    env.spawn(HIGH, body_count, [pit.notification.bits(), 0, 0, 0])?;
+    // Its output stays high when the time has come.
+    pit.after_us(1000)?;
+    env.wait_until(2_000_000, || thread::get(0) >= 1)?;
+    let before = thread::get(0);
+    check!(env.wait_until(10_000, || thread::get(0) > before).is_err(), "a second interrupt before the ack");
+    for _ in 0..3 {
+        let before = thread::get(0);
+        pit.handler.irq_handler_ack()?;
+        env.wait_until(100_000, || thread::get(0) > before)?;
+    }
+    // With the output low there is none.
+    pit.after_us(50_000)?;
     pit.handler.irq_handler_ack()?;
-    env.wait_until(2_000_000, || thread::get(0) >= 2)?;
-    pit.handler.irq_handler_ack()?;
-    env.wait_until(2_000_000, || thread::get(0) >= 3)
+    let before = thread::get(0);
+    check!(env.wait_until(10_000, || thread::get(0) > before).is_err(), "an interrupt from a quiet pin");
+    Ok(())
 }
 
 fn ioapic_handler_can_be_cleared(env: &mut Env) -> Outcome {
@@ -191,7 +220,7 @@ fn handler_needs_a_notification(env: &mut Env) -> Outcome {
     let wrong = handler.irq_handler_set_notification(cap::Notification::from_bits(endpoint.bits()));
     expect_error(wrong, Error::InvalidCapability, &[1])?;
     let notification: cap::Notification = env.make()?;
-    let weak = env.copy(notification, sel4::CapRights::read_only())?;
+    let weak = env.copy(notification, CapRights::read_only())?;
     expect_error(handler.irq_handler_set_notification(weak), Error::InvalidCapability, &[1])?;
     expect_reply(handler.invoke_raw(label::IRQ_SET_IRQ_HANDLER, &[], &[]), Error::TruncatedMessage, &[])
 }

@@ -410,6 +410,8 @@ fn deleted_vspace_stops_its_threads(env: &mut Env) -> Outcome {
     while thread::get(0) < 5 {
         sel4::yield_();
     }
+    // The thread holds a copy of the capability; with it the last one goes.
+    at(vspace).revoke()?;
     at(vspace).delete()?;
     let before = thread::get(0);
     for _ in 0..10 {

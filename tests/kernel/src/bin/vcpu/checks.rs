@@ -42,6 +42,7 @@ checks! {
     triple_fault_is_shutdown,
     fresh_vcpu_is_at_the_reset_vector,
     own_port_does_not_exit,
+    deleted_port_capability_closes_its_ports,
     io_permission_map_is_attached_once,
     hidden_fields_do_not_exist,
     fields_are_fixed,
@@ -275,6 +276,24 @@ fn own_port_does_not_exit(env: &mut Env) -> Outcome {
     kernel_tests::env::at(map).delete()?;
     vm.rip = entry::guest_own_port();
     vm.expect(exit::IOIO)
+}
+
+fn deleted_port_capability_closes_its_ports(env: &mut Env) -> Outcome {
+    let mut vm = Vm::bound(env, 0, entry::guest_own_port())?;
+    let ports = ports(env)?;
+    let copy = env.copy(ports, CapRights::all())?;
+    let other: cap::VCpu = env.make()?;
+    vm.vcpu.vcpu_set_io_permission_map(env.make()?)?;
+    other.vcpu_set_io_permission_map(env.make()?)?;
+    vm.vcpu.vcpu_enable_ioport(copy, 0x80, 0x81)?;
+    expect_error(other.vcpu_enable_ioport(copy, 0x80, 0x80), Error::DeleteFirst, &[])?;
+    other.vcpu_enable_ioport(ports, 0x80, 0x80)?;
+    vm.expect_done()?;
+    kernel_tests::env::at(copy).delete()?;
+    vm.rip = entry::guest_own_port();
+    vm.expect(exit::IOIO)?;
+    check_eq!(vm.word(vcpu::MR_EXIT_INFO1) >> 16, 0x80, "the port that exits");
+    Ok(())
 }
 
 fn io_permission_map_is_attached_once(env: &mut Env) -> Outcome {
