@@ -4,8 +4,9 @@
 use core::fmt;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
-use protocol::ring::{Line, Ring};
+use protocol::ring::Ring;
 use sel4::cap;
+use sel4::init_thread::slot;
 use sel4_root_task::Com1;
 
 use crate::raw;
@@ -16,6 +17,11 @@ static COM1: AtomicUsize = AtomicUsize::new(0);
 static RING: AtomicUsize = AtomicUsize::new(0);
 /// Slot of console-server's notification.
 static CONSOLE: AtomicUsize = AtomicUsize::new(0);
+
+/// The root task's own priority.
+const OWN: u64 = 255;
+/// Just below console-server's: above every VMM's.
+const BELOW_CONSOLE: u64 = 209;
 
 /// Writes a line. The arguments are those of `format!`.
 #[macro_export]
@@ -40,25 +46,33 @@ pub fn to_ring(address: usize, console: usize) {
 pub fn line(text: fmt::Arguments) {
     match ring() {
         Some(ring) => {
-            let mut line = OneLine(ring.line());
-            let _ = fmt::write(&mut line, text);
-            line.0.finish();
+            // What others wrote before comes before it.
+            let own = slot::TCB.cap();
+            let _ = own.tcb_set_priority(own, BELOW_CONSOLE);
+            let _ = own.tcb_set_priority(own, OWN);
+            let mut line = ring.line();
+            let _ = fmt::write(&mut OneLine(|bytes: &[u8]| line.push(bytes)), text);
+            line.finish();
             signal();
         }
-        None => sel4_root_task::println!("[root-task] {}", text),
+        None => {
+            write(b"[root-task] ");
+            let _ = fmt::write(&mut OneLine(write), text);
+            write(b"\n");
+        }
     }
 }
 
 /// Keeps a line one line: texts of other parts are in it, which must not be able to forge another.
-struct OneLine(Line<'static>);
+struct OneLine<W>(W);
 
-impl fmt::Write for OneLine {
+impl<W: FnMut(&[u8])> fmt::Write for OneLine<W> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        for (number, part) in text.split('\n').enumerate() {
+        for (number, part) in text.split(char::is_control).enumerate() {
             if number > 0 {
-                self.0.push(b" ");
+                (self.0)(b" ");
             }
-            self.0.push(part.as_bytes());
+            (self.0)(part.as_bytes());
         }
         Ok(())
     }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Measures system calls. Under QEMU's `-icount shift=0` a tick of the time-stamp counter is an instruction.
 //!
-//! Prints `bench <name> <median> min <minimum>` for each, in ticks without those of reading the counter, then `done`, and
-//! switches the machine off.
+//! Prints `bench <name> <median> min <minimum>` for each, in ticks without those of reading the counter, then how many groups
+//! of them went well, and switches the machine off.
 #![no_std]
 #![no_main]
 
@@ -27,19 +27,32 @@ fn main(bootinfo: &BootInfoPtr) -> ! {
         Ok(env) => env,
         Err(why) => panic!("no environment: {why}"),
     };
-    let mut success = true;
+    let (mut passed, mut failed) = (0, 0);
     for group in [null, call_reply, call_reply_in_one_space, one_way, signal, invocations] {
-        if let Err(why) = env.run(group) {
-            println!("FAILED: {why}");
-            success = false;
+        match env.run(group) {
+            Ok(()) => passed += 1,
+            Err(why) => {
+                failed += 1;
+                println!("FAILED: {why}");
+            }
         }
     }
-    println!("done");
-    machine::exit(env.last_slot(), success)
+    println!("{passed} passed, {failed} failed");
+    machine::exit(env.last_slot(), failed == 0)
+}
+
+/// Measures `N` times after a few in vain, and prints. The number of message words is part of the name if it isn't 0.
+fn bench_words(name: &str, words: u64, overhead: u64, measure: impl FnMut() -> u64) {
+    let mut whole = heapless::String::<48>::new();
+    let _ = core::fmt::write(
+        &mut whole,
+        if words == 0 { format_args!("{name}") } else { format_args!("{name}-{words}") },
+    );
+    bench(&whole, overhead, measure);
 }
 
 /// Measures `N` times after a few in vain, and prints.
-fn bench(name: &str, overhead: u64, mut measure: impl FnMut() -> u64) -> u64 {
+fn bench(name: &str, overhead: u64, mut measure: impl FnMut() -> u64) {
     let mut ticks = [0; N];
     (0..20).for_each(|_| {
         measure();
@@ -47,7 +60,6 @@ fn bench(name: &str, overhead: u64, mut measure: impl FnMut() -> u64) -> u64 {
     ticks.iter_mut().for_each(|ticks| *ticks = measure().saturating_sub(overhead));
     ticks.sort_unstable();
     println!("bench {name} {} min {}", ticks[N / 2], ticks[0]);
-    ticks[N / 2]
 }
 
 /// Ticks that reading the counter takes.
@@ -104,7 +116,7 @@ fn measure_call(endpoint: cap::Endpoint, words: usize) -> u64 {
 
 fn null(env: &mut Env) -> Outcome {
     let overhead = overhead();
-    println!("bench rdtsc_pair {overhead} min {overhead}");
+    println!("bench rdtsc-pair {overhead} min {overhead}");
     let notification: cap::Notification = env.make()?;
     bench("poll", overhead, || {
         let start = rdtsc();
@@ -118,9 +130,7 @@ fn call_reply(env: &mut Env) -> Outcome {
     let overhead = overhead();
     for words in [0, 4, 10, 120] {
         let endpoint = serve(env, server, words, true)?;
-        let mut name = heapless::String::<40>::new();
-        let _ = core::fmt::write(&mut name, format_args!("call_reply_two_spaces_{words}_words"));
-        bench(&name, overhead, || measure_call(endpoint, words as usize));
+        bench_words("ipc-call-reply", words, overhead, || measure_call(endpoint, words as usize));
     }
     Ok(())
 }
@@ -129,9 +139,7 @@ fn call_reply_in_one_space(env: &mut Env) -> Outcome {
     let overhead = overhead();
     for words in [0, 10] {
         let endpoint = serve(env, server, words, false)?;
-        let mut name = heapless::String::<40>::new();
-        let _ = core::fmt::write(&mut name, format_args!("call_reply_one_space_{words}_words"));
-        bench(&name, overhead, || measure_call(endpoint, words as usize));
+        bench_words("ipc-call-reply-one-space", words, overhead, || measure_call(endpoint, words as usize));
     }
     Ok(())
 }
@@ -141,16 +149,12 @@ fn one_way(env: &mut Env) -> Outcome {
     for words in [0, 10] {
         let endpoint = serve(env, stamping_server, words, true)?;
         let info = MessageInfo::new(0, 0, 0, words as usize);
-        let mut name = heapless::String::<40>::new();
-        let _ = core::fmt::write(&mut name, format_args!("call_two_spaces_{words}_words"));
-        bench(&name, overhead, || {
+        bench_words("ipc-call", words, overhead, || {
             let start = rdtsc();
             endpoint.call_with_mrs(info, [1, 2, 3, 4]);
             thread::get(STAMP) - start
         });
-        name.clear();
-        let _ = core::fmt::write(&mut name, format_args!("reply_two_spaces_{words}_words"));
-        bench(&name, overhead, || {
+        bench_words("ipc-reply", words, overhead, || {
             endpoint.call_with_mrs(info, [1, 2, 3, 4]);
             rdtsc() - thread::get(STAMP + 1)
         });
@@ -170,7 +174,7 @@ fn waiter(me: &mut Me) {
 fn signal(env: &mut Env) -> Outcome {
     let overhead = overhead();
     let idle: cap::Notification = env.make()?;
-    bench("signal_nobody", overhead, || {
+    bench("signal-nobody", overhead, || {
         let start = rdtsc();
         idle.signal();
         rdtsc() - start
@@ -180,17 +184,17 @@ fn signal(env: &mut Env) -> Outcome {
     let vspace = space::with_image(env)?;
     thread.tcb.tcb_set_space(CPtr::from_bits(0), slot::CNODE.cap(), root_guard(&env.bootinfo), vspace)?;
     env.start(thread, HIGH)?;
-    bench("signal_to_waiter_two_spaces", overhead, || {
+    bench("signal-to-waiter", overhead, || {
         let start = rdtsc();
         awaited.signal();
         thread::get(STAMP) - start
     });
-    bench("signal_and_wait_again_two_spaces", overhead, || {
+    bench("signal-and-wait-again", overhead, || {
         let start = rdtsc();
         awaited.signal();
         rdtsc() - start
     });
-    bench("yield_alone", overhead, || {
+    bench("yield-alone", overhead, || {
         let start = rdtsc();
         sel4::yield_();
         rdtsc() - start
@@ -201,13 +205,13 @@ fn signal(env: &mut Env) -> Outcome {
 fn invocations(env: &mut Env) -> Outcome {
     let overhead = overhead();
     let frame: cap::Granule = env.make()?;
-    bench("page_get_address", overhead, || {
+    bench("page-get-address", overhead, || {
         let start = rdtsc();
         let _ = frame.frame_get_address();
         rdtsc() - start
     });
     let com1 = machine::com1();
-    bench("ioport_in8", overhead, || {
+    bench("ioport-in8", overhead, || {
         let start = rdtsc();
         let _ = com1.ioport_in8(0x3fd);
         rdtsc() - start
@@ -215,7 +219,7 @@ fn invocations(env: &mut Env) -> Outcome {
     const BASE: usize = 0x80_0000_0000;
     let vspace = slot::VSPACE.cap();
     space::map_tables(env, vspace, BASE)?;
-    bench("page_map_and_unmap", overhead, || {
+    bench("page-map-unmap", overhead, || {
         let start = rdtsc();
         let _ = frame.frame_map(vspace, BASE, CapRights::read_write(), VmAttributes::DEFAULT);
         let _ = frame.frame_unmap();
@@ -224,7 +228,7 @@ fn invocations(env: &mut Env) -> Outcome {
     let untyped = env.untyped(12)?;
     let slot = env.slot()?;
     let own = kernel_tests::env::own_cnode();
-    bench("retype_4k_and_delete", overhead, || {
+    bench("retype-4k-delete", overhead, || {
         let start = rdtsc();
         let _ = untyped.untyped_retype(&ObjectBlueprint::Arch(ObjectBlueprintX86::_4k), &own, slot, 1);
         let _ = kernel_tests::env::at(cap::Granule::from_bits(slot as u64)).delete();

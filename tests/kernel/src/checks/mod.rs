@@ -3,6 +3,7 @@
 
 use kernel_tests::{Env, Outcome};
 
+mod asid;
 mod bootinfo;
 mod cnode;
 mod derivation;
@@ -45,6 +46,7 @@ pub const ALL: &[&[Check]] = &[
     sched::CHECKS,
     fpu::CHECKS,
     vspace::CHECKS,
+    asid::CHECKS,
     irq::CHECKS,
     io_port::CHECKS,
     io_space::CHECKS,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Address spaces: tables, frames, rights, page faults, identifiers.
+//! Address spaces: tables, frames, rights, page faults.
 
 use kernel_tests::env::{HIGH, at};
 use kernel_tests::{Env, Failure, Me, Outcome, check, check_eq, expect_error, space, thread};
@@ -24,12 +24,6 @@ super::checks! {
     fault_on_fetch_says_so,
     kernel_memory_is_not_the_users,
     unmapped_table_hides_its_pages,
-    vspace_without_identifier_is_refused,
-    vspace_gets_one_identifier,
-    asid_pools_are_made_of_4_kib,
-    asid_pools_run_out,
-    another_vspace_runs_threads,
-    deleted_vspace_stops_its_threads,
     table_is_copied_only_while_mapped,
 }
 
@@ -68,27 +62,31 @@ impl Window {
 
 /// Reads a word anywhere. If nothing is mapped there the thread faults, which is what the checks look at.
 #[inline(never)]
-fn peek(address: usize) -> u64 {
+pub fn peek(address: usize) -> u64 {
     let value;
     // SAFETY: a check has mapped memory of its own there, or expects the fault.
     unsafe { core::arch::asm!("mov {}, [{}]", out(reg) value, in(reg) address, options(nostack, readonly)) };
     value
 }
 
+/// Writes a word anywhere.
 #[inline(never)]
-fn poke(address: usize, value: u64) {
+pub fn poke(address: usize, value: u64) {
     // SAFETY: a check has mapped memory of its own there, or expects the fault.
     unsafe { core::arch::asm!("mov [{}], {}", in(reg) address, in(reg) value, options(nostack)) };
 }
 
-fn body_peek(me: &mut Me) {
+/// Reads the word at args[0] into cell 0.
+pub fn body_peek(me: &mut Me) {
     thread::put(0, peek(me.args[0] as usize));
 }
 
+/// Writes the word at args[0].
 fn body_poke(me: &mut Me) {
     poke(me.args[0] as usize, 1);
 }
 
+/// Jumps to args[0].
 fn body_jump(me: &mut Me) {
     // SAFETY: the address isn't mapped; the check expects the fault, and the thread doesn't go on.
     unsafe { core::arch::asm!("jmp {}", in(reg) me.args[0], options(noreturn)) };
@@ -315,109 +313,6 @@ fn unmapped_table_hides_its_pages(env: &mut Env) -> Outcome {
     poke(BASE, 1);
     table.page_table_unmap()?;
     check_eq!(fault(env, body_peek, BASE)?.fsr, 4, "error code");
-    Ok(())
-}
-
-fn vspace_without_identifier_is_refused(env: &mut Env) -> Outcome {
-    let vspace: cap::VSpace = env.make()?;
-    let pdpt: cap::Pdpt = env.make()?;
-    expect_error(pdpt.pdpt_map(vspace, BASE, ATTRS), Error::InvalidCapability, &[1])?;
-    let tcb: cap::Tcb = env.make()?;
-    let guard = kernel_tests::env::root_guard(&env.bootinfo);
-    let result = tcb.tcb_set_space(sel4::CPtr::from_bits(0), slot::CNODE.cap(), guard, vspace);
-    expect_error(result, Error::IllegalOperation, &[])
-}
-
-fn vspace_gets_one_identifier(env: &mut Env) -> Outcome {
-    let vspace = space::empty(env)?;
-    let again = slot::ASID_POOL.cap().asid_pool_assign(vspace);
-    expect_error(again, Error::InvalidCapability, &[1])?;
-    let endpoint: cap::Endpoint = env.make()?;
-    let wrong = slot::ASID_POOL.cap().asid_pool_assign(cap::VSpace::from_bits(endpoint.bits()));
-    expect_error(wrong, Error::InvalidCapability, &[1])
-}
-
-fn asid_pools_are_made_of_4_kib(env: &mut Env) -> Outcome {
-    let control = slot::ASID_CONTROL.cap();
-    let pool = env.empty::<cap_type::AsidPool>()?;
-    let small = env.untyped(11)?;
-    expect_error(control.asid_control_make_pool(small, &at(pool)), Error::InvalidCapability, &[1])?;
-    let endpoint: cap::Endpoint = env.make()?;
-    let wrong = cap::Untyped::from_bits(endpoint.bits());
-    expect_error(control.asid_control_make_pool(wrong, &at(pool)), Error::InvalidCapability, &[1])?;
-    let memory = env.untyped(12)?;
-    expect_error(control.asid_control_make_pool(memory, &at(endpoint)), Error::DeleteFirst, &[])?;
-    control.asid_control_make_pool(memory, &at(pool))?;
-    // The memory is in use now.
-    let other = env.empty::<cap_type::AsidPool>()?;
-    check!(control.asid_control_make_pool(memory, &at(other)).is_err(), "two pools in one memory");
-    let vspace: cap::VSpace = env.make()?;
-    pool.asid_pool_assign(vspace)?;
-    env.make::<cap_type::Pdpt>()?.pdpt_map(vspace, BASE, ATTRS)?;
-    Ok(())
-}
-
-fn asid_pools_run_out(env: &mut Env) -> Outcome {
-    // Eight pools, of which the initial thread's is one. Twice, so that deleted ones are seen to come back.
-    for _ in 0..2 {
-        let memory = env.untyped(16)?;
-        let first = env.slots(8)?;
-        let pieces = sel4::ObjectBlueprint::Untyped { size_bits: 12 };
-        memory.untyped_retype(&pieces, &kernel_tests::env::own_cnode(), first, 8)?;
-        for i in 0..8 {
-            let pool = env.empty::<cap_type::AsidPool>()?;
-            let piece = cap::Untyped::from_bits((first + i) as u64);
-            let result = slot::ASID_CONTROL.cap().asid_control_make_pool(piece, &at(pool));
-            if i < 7 { result? } else { expect_error(result, Error::DeleteFirst, &[])? }
-        }
-        at(memory).revoke()?;
-    }
-    Ok(())
-}
-
-fn another_vspace_runs_threads(env: &mut Env) -> Outcome {
-    let vspace = space::with_image(env)?;
-    // At this address each address space has a page of its own.
-    space::map_tables(env, slot::VSPACE.cap(), BASE)?;
-    space::map_tables(env, vspace, BASE)?;
-    let (own, other): (cap::Granule, cap::Granule) = (env.make()?, env.make()?);
-    own.frame_map(slot::VSPACE.cap(), BASE, RW, ATTRS)?;
-    poke(BASE, 0x11);
-    other.frame_map(vspace, BASE, RW, ATTRS)?;
-    let thread = env.thread(body_peek, [BASE as u64, 0, 0, 0])?;
-    let guard = kernel_tests::env::root_guard(&env.bootinfo);
-    thread.tcb.tcb_set_space(sel4::CPtr::from_bits(0), slot::CNODE.cap(), guard, vspace)?;
-    thread::put(0, 0x22);
-    env.start(thread, HIGH)?;
-    env.join(&[thread])?;
-    check_eq!(thread::get(0), 0, "the word in the other address space");
-    check_eq!(peek(BASE), 0x11, "the word in this one");
-    Ok(())
-}
-
-fn deleted_vspace_stops_its_threads(env: &mut Env) -> Outcome {
-    let vspace = space::with_image(env)?;
-    let thread = env.thread(
-        |_| loop {
-            thread::add(0, 1);
-            sel4::yield_();
-        },
-        [0; 4],
-    )?;
-    let guard = kernel_tests::env::root_guard(&env.bootinfo);
-    thread.tcb.tcb_set_space(sel4::CPtr::from_bits(0), slot::CNODE.cap(), guard, vspace)?;
-    env.start(thread, kernel_tests::env::MAIN)?;
-    while thread::get(0) < 5 {
-        sel4::yield_();
-    }
-    // The thread holds a copy of the capability; with it the last one goes.
-    at(vspace).revoke()?;
-    at(vspace).delete()?;
-    let before = thread::get(0);
-    for _ in 0..10 {
-        sel4::yield_();
-    }
-    check_eq!(thread::get(0), before, "what the thread counted");
     Ok(())
 }
 

@@ -71,7 +71,7 @@ pub enum End {
 impl Vm {
     /// Makes guest number `n` that begins at `entry`, bound to nobody.
     pub fn new(env: &mut Env, n: usize, entry: u64) -> Outcome<Self> {
-        if !env.bootinfo.extensions().is_some_and(|e| e.vcpu_backend == 2) {
+        if env.bootinfo.extensions().is_none_or(|e| e.vcpu_backend != 2) {
             return Err(Failure::skip("the machine has no SVM"));
         }
         let ram = RAM + n * RAM_BYTES;
