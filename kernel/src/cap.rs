@@ -71,15 +71,13 @@ impl RawCap {
     #[inline]
     pub(crate) fn endpoint(self) -> Ptr<Endpoint> {
         debug_assert!(self.tag() == tag::ENDPOINT);
-        // SAFETY: as for `decode`.
-        unsafe { self.object() }
+        self.object()
     }
     /// The reply object; the tag is `REPLY`.
     #[inline]
     pub(crate) fn reply(self) -> Ptr<Reply> {
         debug_assert!(self.tag() == tag::REPLY);
-        // SAFETY: as for `decode`.
-        unsafe { self.object() }
+        self.object()
     }
     /// Slots, radix, bits of the guard and guard of a CNode.
     #[inline]
@@ -440,13 +438,21 @@ impl Cap {
     }
 }
 
+/// Ties an object's type to the tag of its capabilities.
+trait Object {
+    const TAG: u8;
+}
+macro_rules! objects {
+    ($($ty:ty: $tag:ident),*) => { $(impl Object for $ty { const TAG: u8 = tag::$tag; })* };
+}
+objects!(Endpoint: ENDPOINT, Notification: NOTIFICATION, Reply: REPLY, Slot: CNODE, Tcb: THREAD, SchedContext: SCHED_CONTEXT);
+
 impl RawCap {
-    /// The object behind a capability of memory.
-    ///
-    /// # Safety
-    /// The tag says that the object is a `T`.
-    unsafe fn object<T>(self) -> Ptr<T> {
-        // SAFETY: a slot holds a capability of a kind only while its object is live (`delete`).
+    /// The object (of a CNode: the first slot) behind a capability of memory. The tag is `T`'s.
+    #[inline]
+    fn object<T: Object>(self) -> Ptr<T> {
+        debug_assert!(self.tag() == T::TAG);
+        // SAFETY: the tag says what the object is, and a slot holds its capability only while it is live (`delete`).
         unsafe { Ptr::from_paddr(self.paddr()) }
     }
 
@@ -465,24 +471,18 @@ impl RawCap {
                 watermark: self.word >> 21 << 4,
                 cleared: (self.word & 0x1f_ffff) as u32 | u32::from(small >> 7 & 31) << 21,
             }),
-            // SAFETY (here and below): the tag says what the object is.
-            tag::ENDPOINT => Cap::Endpoint { object: unsafe { self.object() }, badge: self.word, rights },
-            // SAFETY: see above.
-            tag::NOTIFICATION => Cap::Notification { object: unsafe { self.object() }, badge: self.word, rights },
-            // SAFETY: see above.
-            tag::REPLY => Cap::Reply { object: unsafe { self.object() }, grant: small & 1 != 0 },
+            tag::ENDPOINT => Cap::Endpoint { object: self.object(), badge: self.word, rights },
+            tag::NOTIFICATION => Cap::Notification { object: self.object(), badge: self.word, rights },
+            tag::REPLY => Cap::Reply { object: self.object(), grant: small & 1 != 0 },
             tag::CNODE => Cap::CNode(CNode {
-                // SAFETY: see above.
-                slots: unsafe { self.object() },
+                slots: self.object(),
                 radix: (small & 63) as u8,
                 guard_bits: (small >> 6 & 63) as u8,
                 guard: self.word,
             }),
-            // SAFETY: see above.
-            tag::THREAD => Cap::Thread(unsafe { self.object() }),
+            tag::THREAD => Cap::Thread(self.object()),
             tag::SCHED_CONTEXT => {
-                // SAFETY: see above.
-                Cap::SchedContext { object: unsafe { self.object() }, size_bits: small as u8 }
+                Cap::SchedContext { object: self.object(), size_bits: small as u8 }
             }
             tag::SCHED_CONTROL => Cap::SchedControl { core: small },
             tag::FRAME => Cap::Frame(Frame {

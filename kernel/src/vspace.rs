@@ -128,20 +128,25 @@ fn mapping(kind: Kind, asid: u16, address: u64) -> Mapping {
     }
 }
 
+/// Arguments of `Page_Map` and `Page_MapEPT`.
+#[derive(Clone, Copy)]
+pub struct MapFrame {
+    /// Which kind of tables.
+    pub kind: Kind,
+    /// Virtual or guest-physical address.
+    pub address: u64,
+    /// Rights, of which those count that the capability has too.
+    pub rights: CapRights,
+    /// Memory type, as the ABI numbers it for this kind of tables.
+    pub attributes: u64,
+}
+
 /// `Page_Map` and `Page_MapEPT`.
 ///
 /// # Errors
 /// In this order: InvalidCapability 1, FailedLookup, InvalidArgument 0, AlignmentError, FailedLookup (missing level), DeleteFirst.
-pub fn map_frame(
-    k: &mut Kernel,
-    slot: SlotRef,
-    f: Frame,
-    root: Cap,
-    address: u64,
-    rights: CapRights,
-    attributes: u64,
-    kind: Kind,
-) -> SysResult {
+pub fn map_frame(k: &mut Kernel, slot: SlotRef, f: Frame, root: Cap, m: &MapFrame) -> SysResult {
+    let MapFrame { kind, address, rights, attributes } = *m;
     let root = root_of(k, root, kind)?;
     let wanted = mapping(kind, root.asid, address);
     match f.mapping {

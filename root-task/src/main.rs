@@ -61,7 +61,8 @@ fn run(bootinfo: &BootInfoPtr) -> Result<core::convert::Infallible, Failure> {
             return Err(Failure::new("the description can't be used"));
         }
     };
-    log!("system \"{}\": {} virtual machines", description.name, description.vms.len());
+    let count = description.vms.len();
+    log!("system \"{}\": {count} virtual machine{}", description.name, if count == 1 { "" } else { "s" });
     let common = common(bootinfo, &mut resources)?;
     say_extensions(&common);
     let firmware = firmware::read(bootinfo, &mut resources);

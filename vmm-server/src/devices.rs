@@ -81,10 +81,7 @@ impl Devices {
             self.vectors.resize(place + 1, NOBODY).map_err(|()| DeviceError::NoRoom)?;
         }
         self.vectors[place] = Vector { device: device as u8, number: vector as u8 };
-        let handler = handler(place);
-        handler.irq_handler_set_notification(self.badged(place % BITS)?)?;
-        // A message that came before is seen now.
-        handler.irq_handler_ack()?;
+        handler(place).irq_handler_set_notification(self.badged(place % BITS)?)?;
         Ok(())
     }
 
@@ -112,12 +109,11 @@ impl Devices {
             let mut place = bits.trailing_zeros() as usize;
             bits &= bits - 1;
             while let Some(vector) = self.vectors.get(place) {
-                if let Some(device) = self.devices.get_mut(usize::from(vector.device)) {
-                    if let Arrival::Deliver(vector) = device.messages.arrive(vector.number.into()) {
-                        apic.raise(vector);
-                    }
-                    // The handler is this device's; one that is gone with its device needs no answer.
-                    let _ = handler(place).irq_handler_ack();
+                // No IRQHandler_Ack: only a level-triggered pin is held until then, a message never is.
+                if let Some(device) = self.devices.get_mut(usize::from(vector.device))
+                    && let Arrival::Deliver(vector) = device.messages.arrive(vector.number.into())
+                {
+                    apic.raise(vector);
                 }
                 place += BITS;
             }

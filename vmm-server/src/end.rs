@@ -6,6 +6,7 @@ use core::fmt;
 use protocol::supervisor::{ExitKind, Reason};
 use sel4_abi::vmcb as field;
 use vmm_devices::exits::Exits;
+use vmm_devices::msr::EFER_VISIBLE;
 
 /// Why a guest has ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -89,6 +90,7 @@ fn dump(cpu: &Cpu, exits: &Exits) {
     let [rip, rsp, rflags, cr0, cr2, cr3, cr4, efer] =
         [field::RIP, field::RSP, field::RFLAGS, field::CR0, field::CR2, field::CR3, field::CR4, field::EFER]
             .map(|number| cpu.read(number));
+    let efer = efer & EFER_VISIBLE;
     values[4] = rsp;
     component::log!("vmm:   rip={rip:#x} rflags={rflags:#x}");
     component::log!("vmm:   cr0={cr0:#x} cr2={cr2:#x} cr3={cr3:#x} cr4={cr4:#x} efer={efer:#x}");

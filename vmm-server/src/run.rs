@@ -53,8 +53,6 @@ impl Exit {
     }
 }
 
-/// Value that RFLAGS never has: whether the kernel put the guest's into the message is seen by it.
-const UNKNOWN: u64 = u64::MAX;
 /// Opcode.
 const HLT: u8 = 0xf4;
 
@@ -69,7 +67,6 @@ pub fn run(vm: &mut Vm, rip: u64) -> End {
         }
         let control = if entry.window { vcpu::CONTROL_INTERRUPT_WINDOW } else { 0 };
         let result = sel4::with_ipc_buffer_mut(|buffer| {
-            buffer.msg_regs_mut()[vcpu::MR_RFLAGS] = UNKNOWN;
             sel4::vm_enter_with(buffer, resume.rip, control, entry.event, resume.registers)
         });
         match result {
@@ -99,7 +96,6 @@ pub fn run(vm: &mut Vm, rip: u64) -> End {
                 vm.exits.count(if badge >> 8 != 0 { Reason::Msi } else { Reason::Signal });
                 vm.signals(badge);
                 resume = Resume { rip, event, registers: false };
-                // Who asks for the flags pays for them.
                 can_interrupt = vm.apic.pending().is_some() && interruptible(vm, &mut resume);
             }
         }
@@ -111,16 +107,11 @@ pub fn run(vm: &mut Vm, rip: u64) -> End {
 /// If it stands before the HLT of an `STI; HLT`, that HLT is done here: it would end at once. Delivering the interrupt before it would
 /// lose the wake-up, and not every processor takes the shadow back at the next entry.
 fn interruptible(vm: &mut Vm, resume: &mut Resume) -> bool {
-    let (known, shadow) = sel4::with_ipc_buffer(|buffer| {
+    let (rflags, shadow) = sel4::with_ipc_buffer(|buffer| {
         (buffer.msg_regs()[vcpu::MR_RFLAGS], buffer.msg_regs()[vcpu::MR_INTERRUPT_SHADOW])
     });
-    let rflags = if known == UNKNOWN { vm.cpu.read(vmcb::RFLAGS) } else { known };
-    if rflags & RFLAGS_IF == 0 {
-        return false;
-    }
-    let shadow = if known == UNKNOWN { vm.cpu.read(vmcb::INTERRUPT_SHADOW) } else { shadow };
-    if shadow == 0 {
-        return true;
+    if rflags & RFLAGS_IF == 0 || shadow == 0 {
+        return rflags & RFLAGS_IF != 0;
     }
     let cr3 = vm.cpu.read(vmcb::CR3);
     let (code, mode) = vm.code_at(resume.rip, cr3);

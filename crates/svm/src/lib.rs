@@ -17,4 +17,5 @@ pub mod intercept;
 pub mod limits;
 pub mod npt;
 pub mod permission;
+pub mod tlb;
 pub mod vmcb;

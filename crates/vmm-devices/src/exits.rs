@@ -91,13 +91,14 @@ pub fn reason(exit_code: u64) -> Reason {
     }
 }
 
-/// One exit.
+/// One exit, or several in a row of the same kind at the same place.
 #[derive(Clone, Copy, Default)]
 struct Exit {
     code: u64,
     rip: u64,
     info1: u64,
     info2: u64,
+    times: u64,
 }
 const LAST: usize = 16;
 
@@ -119,7 +120,7 @@ impl Exits {
     /// Nothing yet.
     #[must_use]
     pub const fn new() -> Self {
-        const NONE: Exit = Exit { code: 0, rip: 0, info1: 0, info2: 0 };
+        const NONE: Exit = Exit { code: 0, rip: 0, info1: 0, info2: 0, times: 0 };
         Self { counts: [0; REASONS], vectors: [0; 256], last: [NONE; LAST], next: 0 }
     }
 
@@ -127,7 +128,14 @@ impl Exits {
     #[inline]
     pub fn record(&mut self, code: u64, rip: u64, info1: u64, info2: u64) {
         self.counts[reason(code) as usize] += 1;
-        self.last[self.next % LAST] = Exit { code, rip, info1, info2 };
+        let latest = &mut self.last[self.next.wrapping_sub(1) % LAST];
+        if latest.rip == rip && latest.code == code && latest.times != 0 {
+            latest.info1 = info1;
+            latest.info2 = info2;
+            latest.times += 1;
+            return;
+        }
+        self.last[self.next % LAST] = Exit { code, rip, info1, info2, times: 1 };
         self.next = self.next.wrapping_add(1);
     }
 
@@ -149,12 +157,16 @@ impl Exits {
         self.counts[reason as usize]
     }
 
-    /// The last exits, oldest first, one line each.
+    /// The last exits, oldest first, one line each. Those in a row of the same kind at the same place (text sent to the UART,
+    /// say) are one, with the last one's information.
     pub fn dump(&self, mut line: impl FnMut(fmt::Arguments)) {
         let known = self.next.min(LAST);
         for n in self.next - known..self.next {
-            let Exit { code, rip, info1, info2 } = self.last[n % LAST];
-            line(format_args!("  exit {} ({code:#x}) rip={rip:#x} info={info1:#x},{info2:#x}", name(code)));
+            let Exit { code, rip, info1, info2, times } = self.last[n % LAST];
+            let name = name(code);
+            line(format_args!(
+                "  exit {name} ({code:#x}) rip={rip:#x} info={info1:#x},{info2:#x} times={times}"
+            ));
         }
     }
 }
@@ -225,8 +237,27 @@ mod tests {
         let mut lines: Vec<String> = Vec::new();
         exits.dump(|line| lines.push(line.to_string()));
         assert_eq!(lines.len(), 16);
-        assert_eq!(lines[0], "  exit port (0x7b) rip=0x5 info=0x0,0x0");
-        assert_eq!(lines[15], "  exit entry refused (0xffffffff) rip=0x14 info=0x1,0x2");
+        assert_eq!(lines[0], "  exit port (0x7b) rip=0x5 info=0x0,0x0 times=1");
+        assert_eq!(lines[15], "  exit entry refused (0xffffffff) rip=0x14 info=0x1,0x2 times=1");
+    }
+
+    #[test]
+    fn repeated_exits_are_one_line() {
+        let mut exits = Exits::new();
+        for n in 0..100 {
+            exits.record(code::IOIO, 7, n, 0);
+        }
+        exits.record(code::HLT, 7, 0, 0);
+        let mut lines: Vec<String> = Vec::new();
+        exits.dump(|line| lines.push(line.to_string()));
+        assert_eq!(
+            lines,
+            [
+                "  exit port (0x7b) rip=0x7 info=0x63,0x0 times=100",
+                "  exit HLT (0x78) rip=0x7 info=0x0,0x0 times=1"
+            ]
+        );
+        assert_eq!(exits.total(Reason::Port), 100);
     }
 
     #[test]

@@ -46,7 +46,7 @@ pub struct Context {
 }
 
 // The processor pushes to a 16-byte aligned stack.
-const _: () = assert!(core::mem::size_of::<Context>() % 16 == 0);
+const _: () = assert!(core::mem::size_of::<Context>().is_multiple_of(16));
 
 /// A register of a context, by its place.
 #[derive(Clone, Copy)]

@@ -66,7 +66,7 @@ impl Image {
             image.v_end = image.v_end.max(end);
         }
         image.v_end = image.v_end.next_multiple_of(PAGE);
-        if image.v_start >= image.v_end || image.v_start % PAGE != 0 {
+        if image.v_start >= image.v_end || !image.v_start.is_multiple_of(PAGE) {
             return Err("the boot module's lowest address is not page-aligned");
         }
         if image.v_end > sel4_abi::USER_TOP - (1 << 21) || !(image.v_start..image.v_end).contains(&image.entry) {

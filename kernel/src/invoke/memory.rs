@@ -9,7 +9,7 @@ use crate::cap::{Cap, Frame, Mapping, Table, Untyped};
 use crate::error::{SysError, SysResult};
 use crate::kernel::Kernel;
 use crate::object::untyped::{self, Retype};
-use crate::vspace::{self, Kind};
+use crate::vspace::{self, Kind, MapFrame};
 
 /// Methods of untyped memory.
 pub fn untyped(k: &mut Kernel, i: &Invocation, u: Untyped) -> SysResult<usize> {
@@ -36,7 +36,8 @@ pub fn frame(k: &mut Kernel, i: &Invocation, f: Frame) -> SysResult<usize> {
             i.need(3, 1)?;
             let kind = if i.label == label::X86_PAGE_MAP { Kind::Cpu } else { Kind::Nested };
             let rights = CapRights(i.arg(1) & 15);
-            vspace::map_frame(k, i.slot, f, i.cap(0)?, i.arg(0), rights, i.arg(2), kind)?;
+            let m = MapFrame { kind, address: i.arg(0), rights, attributes: i.arg(2) };
+            vspace::map_frame(k, i.slot, f, i.cap(0)?, &m)?;
         }
         label::X86_PAGE_UNMAP => {
             vspace::unmap_frame(k, f);

@@ -150,7 +150,7 @@ fn buffer(address: u64, source: SlotRef) -> SysResult<Cap> {
     }
     match derive(source)? {
         Cap::Frame(f) if f.device => Err(SysError::IllegalOperation),
-        cap @ Cap::Frame(_) if address % 1024 == 0 => Ok(cap),
+        cap @ Cap::Frame(_) if address.is_multiple_of(1024) => Ok(cap),
         Cap::Frame(_) => Err(SysError::Alignment),
         _ => Err(SysError::IllegalOperation),
     }

@@ -113,8 +113,8 @@ pub fn build(top: u64, mut frame: impl FnMut() -> u64) {
     let data = address(&raw const kernel_data_start);
     let end = address(&raw const kernel_virt_end);
     assert!(end <= IMAGE + (4 << 20), "the kernel image is larger than its 4 MiB mapping");
-    for t in 0..2 {
-        pd.0[t] = image_to_phys(&raw const pts[t]) | PRESENT | WRITE;
+    for (entry, table) in pd.0.iter_mut().zip(pts.iter()) {
+        *entry = image_to_phys(table) | PRESENT | WRITE;
     }
     for page in 0..1024u64 {
         let v = IMAGE + (page << 12);
@@ -134,8 +134,8 @@ pub fn build(top: u64, mut frame: impl FnMut() -> u64) {
 pub fn map_device(paddr: u64, length: u64) -> *mut u8 {
     // SAFETY: boot, one at a time.
     let (pd, pts, used) = unsafe { (DEVICE_PD.get(), DEVICE_PTS.get(), DEVICE_PAGES.get()) };
-    for t in 0..2 {
-        pd.0[t] = image_to_phys(&raw const pts[t]) | PRESENT | WRITE;
+    for (entry, table) in pd.0.iter_mut().zip(pts.iter()) {
+        *entry = image_to_phys(table) | PRESENT | WRITE;
     }
     let first = *used;
     let base = paddr & !0xfff;

@@ -6,9 +6,10 @@ use core::arch::x86_64::__cpuid_count;
 use svm::features::{self, Leaf, Leaves, MSR_VM_CR, MSR_VM_HSAVE_PA};
 use svm::limits::EFER_SVME;
 use svm::permission::{self, IO_MAP_BYTES, MSR_MAP_BYTES};
+use svm::tlb::Tlb;
 use x86_64::registers::model_specific::Msr;
 
-use super::{Machine, debug, extended, tlb};
+use super::{Machine, debug, extended};
 use crate::arch;
 use crate::virt::FrameSource;
 
@@ -41,7 +42,7 @@ pub fn enable(frames: FrameSource<'_>) -> Result<Machine, &'static str> {
         io_map,
         msr_map,
         empty_root,
-        tlb: tlb::Tlb::new(features.asids),
+        tlb: Tlb::new(features.asids),
         extended: extended::Extended::detect(&leaves),
         debug: debug::Owner::default(),
     })

@@ -7,7 +7,6 @@ mod enter;
 mod extended;
 mod object;
 mod switch;
-mod tlb;
 
 use core::cell::Cell;
 
@@ -15,6 +14,7 @@ use sel4_abi::message::REGISTERS as IN_REGISTERS;
 use sel4_abi::vcpu::REGISTERS;
 use svm::features::Features;
 use svm::npt;
+use svm::tlb::Tlb;
 
 use self::object::SvmVcpu;
 use super::{Backend, EntryResult, FrameSource, Kind, NestedEntry, NestedSize, Pause, Vcpu};
@@ -34,7 +34,7 @@ struct Machine {
     msr_map: u64,
     /// Physical address of an empty nested top-level table.
     empty_root: u64,
-    tlb: tlb::Tlb,
+    tlb: Tlb,
     extended: extended::Extended,
     debug: debug::Owner,
 }

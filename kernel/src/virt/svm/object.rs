@@ -14,11 +14,11 @@ use svm::features::Features;
 use svm::field::{Field, State};
 use svm::intercept::{self, misc1};
 use svm::limits::{XCR0_X87, canonical};
+use svm::tlb::Tag;
 use svm::vmcb::{NESTED_PAGING, Vmcb, int_ctl};
 use svm::{check, exit};
 
 use super::extended::Image;
-use super::tlb::Tag;
 use super::{Machine, Pause, Vcpu};
 use crate::transfer::Buffer;
 use crate::virt::vcpu::{HEADER, Header, VCPU_SIZE};

@@ -44,10 +44,10 @@ fn main(bootinfo: &BootInfoPtr) -> ! {
 /// Measures `N` times after a few in vain, and prints. The number of message words is part of the name if it isn't 0.
 fn bench_words(name: &str, words: u64, overhead: u64, measure: impl FnMut() -> u64) {
     let mut whole = heapless::String::<48>::new();
-    let _ = core::fmt::write(
-        &mut whole,
-        if words == 0 { format_args!("{name}") } else { format_args!("{name}-{words}") },
-    );
+    let _ = match words {
+        0 => core::fmt::write(&mut whole, format_args!("{name}")),
+        _ => core::fmt::write(&mut whole, format_args!("{name}-{words}")),
+    };
     bench(&whole, overhead, measure);
 }
 

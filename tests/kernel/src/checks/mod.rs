@@ -14,6 +14,7 @@ mod io_port;
 mod io_space;
 mod irq;
 mod notification;
+mod passive;
 mod sched;
 mod tcb;
 mod transfer;
@@ -44,6 +45,7 @@ pub const ALL: &[&[Check]] = &[
     tcb::CHECKS,
     fault::CHECKS,
     sched::CHECKS,
+    passive::CHECKS,
     fpu::CHECKS,
     vspace::CHECKS,
     asid::CHECKS,
