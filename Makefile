@@ -17,6 +17,8 @@ ISO ?= postern.iso
 # rustup's cargo where there is one; cargo itself finds out what builds for the machine.
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 CARGO ?= cargo
+# Libraries of what runs on the machine only: their executables can't be built for the host, their tests can.
+PART_LIBRARIES = $(addprefix --package ,sel4 sel4-root-task component root-task pci-server iommu-server timer-server console-server)
 POSTERN = $(CARGO) run --quiet --release --package postern-cli --bin postern --
 
 .PHONY: run test bench iso check fmt clippy fuzz setup host-test booted-test
@@ -30,6 +32,7 @@ test: host-test booted-test
 
 host-test: setup
 	$(CARGO) test --features system-spec/host
+	$(CARGO) test --lib $(PART_LIBRARIES)
 
 booted-test: setup
 	$(CARGO) run --release --package postern-tests --bin postern-tests -- $(FILTER)
@@ -48,6 +51,7 @@ fmt:
 
 clippy: setup
 	$(CARGO) clippy --all-targets --features system-spec/host -- -D warnings
+	$(CARGO) clippy --lib --tests $(PART_LIBRARIES) -- -D warnings
 	$(POSTERN) clippy
 
 # Random mutations of every parser's input, longer than the host tests do it.

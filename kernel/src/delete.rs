@@ -135,7 +135,13 @@ fn finalize(k: &mut Kernel, cap: Cap, last: bool) {
         Cap::Notification { object, .. } if last => end_notification(k, object),
         Cap::Reply { object, .. } if last => {
             if let Some(t) = object.tcb.get() {
-                ipc::cancel(k, t);
+                if t.state.get() == ThreadState::BlockedOnReceive {
+                    // It goes on waiting, and will not be able to answer a call.
+                    t.reply.set(None);
+                    object.tcb.set(None);
+                } else {
+                    ipc::cancel(k, t);
+                }
             }
             crate::object::reply::Reply::unlink(object);
         }

@@ -6,6 +6,7 @@
 #![deny(unsafe_code)]
 extern crate alloc;
 
+mod end;
 mod failure;
 mod firmware;
 mod log;

@@ -1,20 +1,19 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What parts tell the root task: that they are ready, that a VM can't run or has ended, and their faults.
 
-use core::fmt;
-
 use protocol::client::{self, ENDPOINT_MARK};
 use protocol::message::{self, Refusal};
-use protocol::supervisor::{ExitKind, Exited, Quieted, Ready, Refused, SupervisorError};
+use protocol::supervisor::{Exited, Quieted, Ready, Refused, SupervisorError};
 use protocol::{Protocol, Request};
 use root_task::lifecycle::{State, Then};
-use sel4::{Fault, MessageInfo, cap_type};
+use sel4::{CapRights, Fault, MessageInfo, cap_type};
 use system_spec::compiled::Action;
 
-use crate::failure::Failure;
+use crate::end::End;
+use crate::failure::{During, Failure};
 use crate::log;
 use crate::power;
-use crate::resources::in_slot;
+use crate::resources::{at, in_slot};
 use crate::system::System;
 
 /// Exit code of a VM whose VMM failed.
@@ -226,60 +225,6 @@ fn outcome(outcome: &Result<(), SupervisorError>) -> MessageInfo {
     MessageInfo::new(label, 0, 0, length)
 }
 
-/// How a part came to its end, as a text.
-enum End<'a> {
-    Said(&'a Exited),
-    Fault(&'a Fault),
-}
-
-impl End<'_> {
-    fn is_failure(&self) -> bool {
-        match self {
-            Self::Said(exited) => matches!(exited.kind, ExitKind::GuestFault | ExitKind::Failure),
-            Self::Fault(_) => true,
-        }
-    }
-}
-
-impl fmt::Display for End<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Said(exited) => {
-                f.write_str(match exited.kind {
-                    ExitKind::PowerOff => "power-off",
-                    ExitKind::Reset => "reset",
-                    ExitKind::GuestFault => "guest fault",
-                    ExitKind::Failure => "failure",
-                })?;
-                if !exited.reason.is_empty() {
-                    write!(f, ": {}", exited.reason)?;
-                }
-                Ok(())
-            }
-            Self::Fault(Fault::VmFault(fault)) => {
-                let what = if fault.is_prefetch {
-                    "execution"
-                } else if fault.fsr & 2 != 0 {
-                    "write"
-                } else {
-                    "read"
-                };
-                write!(f, "page fault at {:#x}: {what} of {:#x}", fault.ip, fault.addr)
-            }
-            Self::Fault(Fault::UserException(fault)) => {
-                write!(f, "exception {} at {:#x}, error code {:#x}", fault.number, fault.ip, fault.code)
-            }
-            Self::Fault(Fault::CapFault(fault)) => {
-                write!(f, "capability fault at {:#x}: nothing usable at {:#x}", fault.ip, fault.address)
-            }
-            Self::Fault(Fault::UnknownSyscall(fault)) => {
-                write!(f, "unknown system call {:#x} at {:#x}", fault.number, fault.fault_ip())
-            }
-            Self::Fault(fault) => write!(f, "{fault:?}"),
-        }
-    }
-}
-
 impl System<'_> {
     fn tell_pci(&mut self, vm: u16) {
         match self.server(client::PCI) {
@@ -296,12 +241,8 @@ impl System<'_> {
 
     /// Signals a notification with these bits.
     fn signal(&mut self, notification: usize, bits: u64) -> Result<(), Failure> {
-        use crate::failure::During;
-        use crate::resources::at;
         let badged = self.resources.slot()?;
-        at(badged)
-            .mint(&at(notification), sel4::CapRights::write_only(), bits)
-            .during("badging a notification")?;
+        at(badged).mint(&at(notification), CapRights::write_only(), bits).during("badging a notification")?;
         in_slot::<cap_type::Notification>(badged).signal();
         at(badged).delete().during("deleting a badged notification")?;
         self.resources.slots.give_back(badged);

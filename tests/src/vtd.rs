@@ -91,12 +91,20 @@ pub struct Context {
     pub levels: u32,
 }
 
+/// Physical address of the root table.
+///
+/// # Errors
+/// The monitor's.
+pub fn root_table(monitor: &mut Monitor) -> Result<u64, String> {
+    Ok(monitor.words(RTADDR, 1)?[0] & PAGE_MASK)
+}
+
 /// All context entries that are present (sections 9.1 and 9.3).
 ///
 /// # Errors
 /// The monitor's.
 pub fn contexts(monitor: &mut Monitor) -> Result<Vec<Context>, String> {
-    let root = monitor.words(RTADDR, 1)?[0] & PAGE_MASK;
+    let root = root_table(monitor)?;
     let mut contexts = Vec::new();
     for (bus, entry) in monitor.words(root, 512)?.as_chunks::<2>().0.iter().enumerate() {
         if entry[0] & 1 == 0 {

@@ -329,7 +329,7 @@ impl fmt::Display for Refusal {
             Self::BarShared(bar) => return write!(f, "BAR {bar} overlaps another device's BAR"),
             Self::NotMatched => "no entry of `pci.matches` names its identity",
             Self::NotReserved => "it isn't reserved: add its path to `pci.reserve`",
-            Self::PathAbsent(element) => return write!(f, "path absent: no bridge at element {element} of the path"),
+            Self::PathAbsent(element) => return write!(f, "path absent: no bridge at element {} of the path", u16::from(*element) + 1),
             Self::NoSuchDevice => "no such device: nothing answers there",
             Self::Bridge => "it is a bridge; only endpoints can be passed through",
             Self::Taken => "another VM has the device",

@@ -91,7 +91,7 @@ pub fn with_enabled<R>(body: impl FnOnce() -> R) -> R {
 
 /// From the trap stubs: counts, handles, ends.
 #[cfg(target_os = "none")]
-pub(crate) fn dispatch(vector: u8) {
+pub(crate) extern "C" fn dispatch(vector: u8) {
     let index = usize::from(vector);
     let handler = HANDLERS[index].load(Relaxed);
     if !handler.is_null() {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The interrupt descriptor table (Intel SDM volume 3, section 6.14): 256 gates to small stubs that save all registers and call
-//! [`handle`]. Exceptions are reported with a register dump and end the guest; interrupts go to `irq`.
+//! The interrupt descriptor table (Intel SDM volume 3, section 6.14): 256 gates to small stubs. Exceptions
+//! come to [`handle`], are reported with a register dump and end the guest; interrupts go to `irq::dispatch`.
 //!
 //! Some instructions are allowed to fault: each has an entry {its address, where to go on} in the section `.fixups`, and
 //! goes on there with the carry flag set.
@@ -13,17 +13,34 @@ global_asm!(
     ".pushsection .text, \"ax\"",
     ".balign 16",
     "trap_stubs:",
-    ".irp high, 0,1,2,3,4,5,6,7,8,9,a,b,c,d,e,f",
+    // Exceptions, with a whole frame. Vectors 8, 10 to 14, 17, 21, 29 and 30 push an error code; the others get a zero in its place.
+    ".irp high, 0,1",
     ".irp low, 0,1,2,3,4,5,6,7,8,9,a,b,c,d,e,f",
     ".balign 16",
-    // Vectors 8, 10 to 14, 17, 21, 29 and 30 push an error code; the others get a zero in its place.
-    ".if ((0x60227d00 >> 0x\\high\\low) & 1) == 0 || 0x\\high\\low > 31",
+    ".if ((0x60227d00 >> 0x\\high\\low) & 1) == 0",
     "push 0",
     ".endif",
     "push 0x\\high\\low",
     "jmp trap_common",
     ".endr",
     ".endr",
+    // Interrupts, with what a function may change: every instruction here lies between a device and its handler.
+    ".irp high, 2,3,4,5,6,7,8,9,a,b,c,d,e,f",
+    ".irp low, 0,1,2,3,4,5,6,7,8,9,a,b,c,d,e,f",
+    ".balign 16",
+    "push rax",
+    "mov eax, 0x\\high\\low",
+    "jmp interrupt_common",
+    ".endr",
+    ".endr",
+    ".balign 16",
+    "interrupt_common:",
+    "push rcx", "push rdx", "push rsi", "push rdi", "push r8", "push r9", "push r10", "push r11",
+    "cld",
+    "mov edi, eax",
+    "call {interrupt}",
+    "pop r11", "pop r10", "pop r9", "pop r8", "pop rdi", "pop rsi", "pop rdx", "pop rcx", "pop rax",
+    "iretq",
     ".balign 16",
     "trap_common:",
     "push rax", "push rcx", "push rdx", "push rsi", "push rdi", "push r8", "push r9", "push r10", "push r11",
@@ -37,6 +54,7 @@ global_asm!(
     "iretq",
     ".popsection",
     handle = sym handle,
+    interrupt = sym irq::dispatch,
 );
 
 unsafe extern "C" {
@@ -108,9 +126,6 @@ fn fixup(rip: u64) -> Option<u64> {
 }
 
 extern "C" fn handle(frame: &mut Frame) {
-    if frame.vector >= 32 {
-        return irq::dispatch(frame.vector as u8);
-    }
     if let (6 | 13, Some(resume)) = (frame.vector, fixup(frame.rip)) {
         const CARRY: u64 = 1;
         frame.rip = resume;

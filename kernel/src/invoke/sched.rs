@@ -36,6 +36,10 @@ pub fn control(k: &mut Kernel, i: &Invocation, core: u16) -> SysResult<usize> {
     if extra > room {
         return Err(SysError::Range(0, room));
     }
+    // Sporadic refills are not built yet.
+    if flags & FLAG_SPORADIC != 0 {
+        return Err(SysError::IllegalOperation);
+    }
     k.sched.forget_sc(sc);
     sc.budget.set(budget * per_us);
     sc.period.set(period * per_us);
@@ -44,7 +48,6 @@ pub fn control(k: &mut Kernel, i: &Invocation, core: u16) -> SysResult<usize> {
     sc.extra_refills.set(extra);
     sc.badge.set(badge);
     sc.core.set(u64::from(core));
-    sc.flags.set(flags & FLAG_SPORADIC);
     if let Some(t) = sc.tcb.get() {
         k.sched.dequeue(t);
         k.sched.wake(t);

@@ -40,6 +40,10 @@ pub fn tcb(k: &mut Kernel, i: &Invocation, t: Ptr<Tcb>) -> SysResult<usize> {
         label::TCB_SET_TIMEOUT_ENDPOINT => {
             i.need(0, 1)?;
             handler(i.cap(0)?, 1)?;
+            // Timeout faults are not built yet: there is no endpoint to have, only none.
+            if i.cap(0)? != Cap::Null {
+                return Err(SysError::IllegalOperation);
+            }
             set_slot(k, t, slot::TIMEOUT_HANDLER, i.cap_slot(0)?, i.cap(0)?)?;
         }
         label::TCB_SET_IPC_BUFFER => {

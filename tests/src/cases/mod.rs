@@ -3,7 +3,9 @@
 
 use crate::runner::Case;
 
+mod device;
 mod edu;
+mod hostile;
 mod http;
 mod kernel;
 mod refusals;
@@ -12,5 +14,6 @@ mod tool;
 /// All of them, in the order in which they run: what the others stand on comes first.
 #[must_use]
 pub fn all() -> Vec<Case> {
-    [kernel::CASES, edu::CASES, http::CASES, refusals::CASES, tool::CASES].concat()
+    [kernel::CASES, edu::CASES, device::CASES, http::CASES, refusals::CASES, hostile::CASES, tool::CASES]
+        .concat()
 }

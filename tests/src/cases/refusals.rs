@@ -23,7 +23,7 @@ fn refused(name: &str, more: &[String], reason: &str) -> Outcome {
     let mut arguments = system.arguments();
     arguments.extend_from_slice(more);
     with(Machine::start(&arguments)?, |machine| {
-        machine.expect_all(&["[root-task] ", "gated", "refused", reason])?;
+        machine.expect_all(&["[root-task] vm gated: refused: ", reason])?;
         machine.expect_anywhere("[hello] hello: second 1 of 10")?;
         machine.refute("[gated] ")
     })
@@ -68,7 +68,7 @@ fn without_svm() -> Outcome {
     let mut system = build::system("systems/hello.toml")?;
     system.machine.cpu = "EPYC,-svm".into();
     with(Machine::start(&system.arguments())?, |machine| {
-        machine.expect_all(&["hello", "SVM"])?;
+        machine.expect_all(&["[root-task] vm hello: refused: ", "AMD SVM"])?;
         machine.refute("[hello] ")
     })
 }

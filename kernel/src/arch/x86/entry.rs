@@ -136,6 +136,22 @@ nmi_entry:
     lock inc qword ptr [rip + nmi_count]
     iretq
 
+// Double fault and machine check end the kernel, wherever they come from; each has a stack of its own.
+.global double_fault_entry
+double_fault_entry:
+    push 8
+    jmp 4f
+.global machine_check_entry
+machine_check_entry:
+    push 0
+    push 18
+4:  PUSH_REGISTERS
+    mov rdi, rsp
+    and rsp, -16
+    cld
+    call {handle_kernel_trap}
+    ud2
+
 // Waits for an interrupt, on an empty stack.
 .global idle_loop
 idle_loop:
@@ -163,6 +179,10 @@ unsafe extern "C" {
     pub fn syscall_entry();
     /// Target of NMIs.
     pub fn nmi_entry();
+    /// Target of double faults.
+    pub fn double_fault_entry();
+    /// Target of machine checks.
+    pub fn machine_check_entry();
     fn trap_stubs();
     fn return_to_user(context: *const Context) -> !;
     fn idle_loop() -> !;

@@ -112,7 +112,12 @@ pub fn init() {
                 18 => 3,
                 _ => 0,
             };
-            let handler = if v == 2 { entry::nmi_entry as *const () as u64 } else { entry::stub(v) };
+            let handler = match v {
+                2 => entry::nmi_entry as *const () as u64,
+                8 => entry::double_fault_entry as *const () as u64,
+                18 => entry::machine_check_entry as *const () as u64,
+                _ => entry::stub(v),
+            };
             gate(v, handler, dpl, ist);
         }
         let gdtr = Descriptor { limit: 9 * 8 - 1, base: GDT.as_ptr() as u64 };

@@ -10,6 +10,7 @@ mod derivation;
 mod endpoint;
 mod fault;
 mod fpu;
+mod hostile;
 mod io_port;
 mod io_space;
 mod irq;
@@ -53,4 +54,5 @@ pub const ALL: &[&[Check]] = &[
     io_port::CHECKS,
     io_space::CHECKS,
     vcpu::CHECKS,
+    hostile::CHECKS,
 ];

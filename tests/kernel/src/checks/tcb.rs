@@ -279,6 +279,9 @@ fn fault_endpoint_needs_its_rights(env: &mut Env) -> Outcome {
     let guard = root_guard(&env.bootinfo);
     let (cnode, vspace) = (slot::CNODE.cap(), slot::VSPACE.cap());
     expect_error(tcb.tcb_set_space(weak.cptr(), cnode, guard, vspace), Error::InvalidCapability, &[1])?;
+    let none = cap::SchedContext::from_bits(0);
+    let result = tcb.tcb_set_sched_params(slot::TCB.cap(), 1, 1, none, weak);
+    expect_error(result, Error::InvalidCapability, &[3])?;
     let notification: cap::Notification = env.make()?;
     let result = tcb.tcb_set_space(notification.cptr(), cnode, guard, vspace);
     expect_error(result, Error::InvalidCapability, &[1])?;
