@@ -85,7 +85,9 @@ pub fn assign(k: &mut Kernel, pool: u64, index: u16, slot: SlotRef) -> SysResult
     }
     let base = index * POOL_ENTRIES;
     // Identifier 0 means none.
-    let free = (base.max(1)..base + POOL_ENTRIES).find(|&a| k.asids.root(a).is_none()).ok_or(SysError::DeleteFirst)?;
+    let free = (base.max(1)..base + POOL_ENTRIES)
+        .find(|&a| k.asids.root(a).is_none())
+        .ok_or(SysError::DeleteFirst)?;
     k.asids.assign(free, root.paddr, nested);
     let named = Root { asid: free, ..root };
     if nested {

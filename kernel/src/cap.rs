@@ -381,7 +381,9 @@ impl Cap {
                 u.paddr,
                 u.watermark >> 4 << 21 | u64::from(u.cleared) & 0x1f_ffff,
             ),
-            Self::Endpoint { object, badge, rights } => p(tag::ENDPOINT, rights_small(rights), object.paddr(), badge),
+            Self::Endpoint { object, badge, rights } => {
+                p(tag::ENDPOINT, rights_small(rights), object.paddr(), badge)
+            }
             Self::Notification { object, badge, rights } => {
                 p(tag::NOTIFICATION, rights_small(rights), object.paddr(), badge)
             }
@@ -433,7 +435,9 @@ impl Cap {
             Self::Vcpu(paddr) => p(tag::VCPU, 0, paddr, 0),
             Self::IoPermissionMap(paddr) => p(tag::IO_PERMISSION_MAP, 0, paddr, 0),
             Self::DmaFault => p(tag::DMA_FAULT, 0, 0, 0),
-            Self::Zombie(z) => p(tag::ZOMBIE, u16::from(z.thread), z.paddr, z.below >> 5 << 30 | z.remaining & 0x3fff_ffff),
+            Self::Zombie(z) => {
+                p(tag::ZOMBIE, u16::from(z.thread), z.paddr, z.below >> 5 << 30 | z.remaining & 0x3fff_ffff)
+            }
         }
     }
 }
@@ -481,9 +485,7 @@ impl RawCap {
                 guard: self.word,
             }),
             tag::THREAD => Cap::Thread(self.object()),
-            tag::SCHED_CONTEXT => {
-                Cap::SchedContext { object: self.object(), size_bits: small as u8 }
-            }
+            tag::SCHED_CONTEXT => Cap::SchedContext { object: self.object(), size_bits: small as u8 },
             tag::SCHED_CONTROL => Cap::SchedControl { core: small },
             tag::FRAME => Cap::Frame(Frame {
                 paddr: self.paddr(),
@@ -609,7 +611,11 @@ mod tests {
                 mapping: Mapping::Io { rid: 0x100, iova: 0xffff_ffff_f000 },
             }),
             Cap::Table(Table { paddr: 0x2000, level: 2, mapping }),
-            Cap::EptTable(Table { paddr: 0x2000, level: 3, mapping: Mapping::Ept { asid: 7, gpa: 0xfff_f000 } }),
+            Cap::EptTable(Table {
+                paddr: 0x2000,
+                level: 3,
+                mapping: Mapping::Ept { asid: 7, gpa: 0xfff_f000 },
+            }),
             Cap::Pml4(Root { paddr: 0x3000, asid: 4095 }),
             Cap::EptPml4(Root { paddr: 0x3000, asid: 0 }),
             Cap::AsidPool { paddr: 0x5000, index: 7 },

@@ -173,7 +173,8 @@ pub fn swap(a: SlotRef, b: SlotRef) {
     let neighbours = |s: SlotRef| (s.prev(), s.next());
     let ((a_prev, a_next), (b_prev, b_next)) = (neighbours(a), neighbours(b));
     // Where one is the other's neighbour, the link must not come to point at itself.
-    let redirect = |link: Option<SlotRef>, from: SlotRef, to: SlotRef| if link == Some(from) { Some(to) } else { link };
+    let redirect =
+        |link: Option<SlotRef>, from: SlotRef, to: SlotRef| if link == Some(from) { Some(to) } else { link };
     a.prev.set(b_word & ORIGINAL);
     b.prev.set(a_word & ORIGINAL);
     a.set_prev(redirect(b_prev, a, b));

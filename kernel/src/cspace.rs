@@ -33,7 +33,11 @@ pub fn resolve(root: Cap, address: u64, bits: u32) -> Result<Resolved, LookupFai
     loop {
         let (guard_bits, radix) = (u32::from(node.guard_bits), u32::from(node.radix));
         let level = guard_bits + radix;
-        let guard = if guard_bits == 0 { 0 } else { address.checked_shr(left.wrapping_sub(guard_bits)).unwrap_or(0) & mask(guard_bits) };
+        let guard = if guard_bits == 0 {
+            0
+        } else {
+            address.checked_shr(left.wrapping_sub(guard_bits)).unwrap_or(0) & mask(guard_bits)
+        };
         if guard_bits > left || guard != node.guard {
             return Err(LookupFailure::GuardMismatch {
                 bits_left: u64::from(left),
@@ -42,7 +46,10 @@ pub fn resolve(root: Cap, address: u64, bits: u32) -> Result<Resolved, LookupFai
             });
         }
         if level > left {
-            return Err(LookupFailure::DepthMismatch { bits_left: u64::from(left), bits_found: u64::from(level) });
+            return Err(LookupFailure::DepthMismatch {
+                bits_left: u64::from(left),
+                bits_found: u64::from(level),
+            });
         }
         let index = (address >> (left - level)) & mask(radix);
         let slot = node.slot(index);

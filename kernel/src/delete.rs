@@ -240,4 +240,3 @@ fn end_sched_context(k: &mut Kernel, sc: Ptr<SchedContext>) {
         t.yield_to.set(None);
     }
 }
-

@@ -21,9 +21,9 @@ pub mod delete;
 pub mod error;
 pub mod fastpath;
 pub mod fault;
+pub mod invoke;
 #[cfg(target_os = "none")]
 pub mod iommu;
-pub mod invoke;
 pub mod ioport;
 pub mod ipc;
 pub mod irq;

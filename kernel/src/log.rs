@@ -31,7 +31,12 @@ macro_rules! klog {
 /// A thread without a fault handler stops. The release build says nothing: COM1 may be user level's by now.
 pub fn unhandled_fault(tcb: Ptr<Tcb>, fault: Fault) {
     if cfg!(feature = "debug-syscalls") {
-        klog!("thread {:#x} faults without a handler: {:x?} at {:#x}", tcb.addr(), fault, tcb.context.rip.get());
+        klog!(
+            "thread {:#x} faults without a handler: {:x?} at {:#x}",
+            tcb.addr(),
+            fault,
+            tcb.context.rip.get()
+        );
     }
 }
 

@@ -69,7 +69,14 @@ impl World {
         self.root.slot(i)
     }
 
-    fn retype(&mut self, from: u64, ty: ObjectType, size_bits: u64, to: u64, count: u64) -> Result<(), SysError> {
+    fn retype(
+        &mut self,
+        from: u64,
+        ty: ObjectType,
+        size_bits: u64,
+        to: u64,
+        count: u64,
+    ) -> Result<(), SysError> {
         let slot = self.slot(from);
         let Cap::Untyped(u) = slot.cap() else { panic!("slot {from} holds no untyped memory") };
         let args =
@@ -94,7 +101,11 @@ impl World {
     }
 }
 
-fn drain(k: &mut Kernel, slot: SlotRef, mut f: impl FnMut(&mut Kernel, SlotRef) -> Result<(), SysError>) -> u32 {
+fn drain(
+    k: &mut Kernel,
+    slot: SlotRef,
+    mut f: impl FnMut(&mut Kernel, SlotRef) -> Result<(), SysError>,
+) -> u32 {
     let mut restarts = 0;
     while let Err(e) = f(k, slot) {
         assert_eq!(e, SysError::Preempted);
@@ -116,7 +127,8 @@ fn derivation_follows_a_model_with_explicit_parents() {
             let (a, b) = (1 + r.below(SLOTS - 1), 1 + r.below(SLOTS - 1));
             match r.below(6) {
                 0 if w.slot(b).is_empty() => {
-                    let ty = [ObjectType::Endpoint, ObjectType::Notification, ObjectType::Page4K][r.below(3) as usize];
+                    let ty = [ObjectType::Endpoint, ObjectType::Notification, ObjectType::Page4K]
+                        [r.below(3) as usize];
                     if w.retype(0, ty, 0, b, 1).is_ok() {
                         parent.insert(b, 0);
                     }
@@ -229,7 +241,8 @@ fn a_preempted_retype_clears_everything_once_it_succeeds() {
     let mut w = World::new();
     let base = ARENA_START + (1 << UNTYPED_BITS);
     // SAFETY: the untyped memory of the world, which nobody else has.
-    let memory = unsafe { core::slice::from_raw_parts_mut(crate::arch::phys_to_virt(base), 1 << UNTYPED_BITS) };
+    let memory =
+        unsafe { core::slice::from_raw_parts_mut(crate::arch::phys_to_virt(base), 1 << UNTYPED_BITS) };
     memory.fill(0xa5);
     w.retype(0, ObjectType::Endpoint, 0, 1, 1).expect("there is room");
     PENDING.with(|p| p.set(true));

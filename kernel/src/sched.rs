@@ -134,7 +134,8 @@ impl Scheduler {
 
     #[inline]
     fn highest(&self) -> Option<usize> {
-        let word = |i: usize| (self.bitmap[i] != 0).then(|| i * 64 + 63 - self.bitmap[i].leading_zeros() as usize);
+        let word =
+            |i: usize| (self.bitmap[i] != 0).then(|| i * 64 + 63 - self.bitmap[i].leading_zeros() as usize);
         word(3).or_else(|| word(2)).or_else(|| word(1)).or_else(|| word(0))
     }
 

@@ -103,7 +103,8 @@ fn send_phase(k: &mut Kernel, tcb: Ptr<Tcb>, address: u64, mode: Mode) {
     let result = match slot.cap() {
         Cap::Endpoint { rights, .. } if !rights.write() => Err(SysError::InvalidCapability(0)),
         Cap::Endpoint { object, badge, rights } => {
-            let send = SendMode { blocking: mode.blocking, call: mode.call, donate: mode.blocking || !mode.call };
+            let send =
+                SendMode { blocking: mode.blocking, call: mode.call, donate: mode.blocking || !mode.call };
             return ipc::send(k, tcb, object, badge, send, rights);
         }
         Cap::Notification { object, badge, rights } => {
@@ -153,7 +154,14 @@ fn finish(k: &mut Kernel, tcb: Ptr<Tcb>, call: bool, result: Result<usize, SysEr
     }
 }
 
-fn cap_fault(k: &mut Kernel, tcb: Ptr<Tcb>, address: u64, receiving: bool, failure: LookupFailure, blocking: bool) {
+fn cap_fault(
+    k: &mut Kernel,
+    tcb: Ptr<Tcb>,
+    address: u64,
+    receiving: bool,
+    failure: LookupFailure,
+    blocking: bool,
+) {
     if blocking {
         fault::raise(k, tcb, Fault::Cap { address, receiving, failure });
     }
@@ -171,7 +179,13 @@ fn reply_object(_k: &mut Kernel, tcb: Ptr<Tcb>) -> ReplyLookup<(Ptr<Reply>, bool
     }
 }
 
-fn receive_phase(k: &mut Kernel, tcb: Ptr<Tcb>, address: u64, blocking: bool, reply: ReplyLookup<Ptr<Reply>>) {
+fn receive_phase(
+    k: &mut Kernel,
+    tcb: Ptr<Tcb>,
+    address: u64,
+    blocking: bool,
+    reply: ReplyLookup<Ptr<Reply>>,
+) {
     let missing = LookupFailure::MissingCapability { bits_left: 0 };
     let slot = match cspace::lookup_slot(tcb.cspace(), address) {
         Ok(slot) => slot,
@@ -190,5 +204,3 @@ fn receive_phase(k: &mut Kernel, tcb: Ptr<Tcb>, address: u64, blocking: bool, re
         _ => cap_fault(k, tcb, address, true, missing, true),
     }
 }
-
-

@@ -102,12 +102,23 @@ impl<'a> MessageReader<'a> {
     /// Word `i`, 0 if it needs a buffer and there is none.
     #[inline]
     pub fn get(&self, i: usize) -> u64 {
-        if i < REGISTERS { self.tcb.context.at(MESSAGE[i]).get() } else { self.buffer.map_or(0, |b| b.message(i)) }
+        if i < REGISTERS {
+            self.tcb.context.at(MESSAGE[i]).get()
+        } else {
+            self.buffer.map_or(0, |b| b.message(i))
+        }
     }
 }
 
 /// Moves a message, ordinary or of the sender's fault, to a receiver, and tells it the badge.
-pub fn message(k: &mut Kernel, from: Ptr<Tcb>, endpoint: Option<Ptr<Endpoint>>, badge: u64, grant: bool, to: Ptr<Tcb>) {
+pub fn message(
+    k: &mut Kernel,
+    from: Ptr<Tcb>,
+    endpoint: Option<Ptr<Endpoint>>,
+    badge: u64,
+    grant: bool,
+    to: Ptr<Tcb>,
+) {
     let f = from.fault.get();
     let info = if f.is_some() {
         let mut out = MessageWriter::new(&to);
@@ -121,7 +132,13 @@ pub fn message(k: &mut Kernel, from: Ptr<Tcb>, endpoint: Option<Ptr<Endpoint>>, 
 }
 
 #[inline]
-fn normal(k: &mut Kernel, from: Ptr<Tcb>, endpoint: Option<Ptr<Endpoint>>, grant: bool, to: Ptr<Tcb>) -> MessageInfo {
+fn normal(
+    k: &mut Kernel,
+    from: Ptr<Tcb>,
+    endpoint: Option<Ptr<Endpoint>>,
+    grant: bool,
+    to: Ptr<Tcb>,
+) -> MessageInfo {
     let info = MessageInfo(from.context.rsi.get());
     let mut words = info.length();
     for register in MESSAGE.iter().take(words) {
@@ -157,7 +174,9 @@ fn capabilities(
     let mut receive = receive_slot(&to, dest);
     let mut unwrapped = 0;
     for i in 0..count {
-        let Ok(slot) = cspace::lookup_slot(from.cspace(), source.cap(i)) else { return (unwrapped, i as u64) };
+        let Ok(slot) = cspace::lookup_slot(from.cspace(), source.cap(i)) else {
+            return (unwrapped, i as u64);
+        };
         let cap = slot.cap();
         if let (Cap::Endpoint { object, badge, .. }, Some(ep)) = (cap, endpoint)
             && object == ep

@@ -234,7 +234,9 @@ pub fn map_table(k: &mut Kernel, slot: SlotRef, t: Table, root: Cap, address: u6
 
 /// Takes a paging structure out of its address space and clears it.
 pub fn unmap_table(k: &mut Kernel, t: Table, nested: bool) {
-    let (Mapping::VSpace { asid, vaddr: address } | Mapping::Ept { asid, gpa: address }) = t.mapping else { return };
+    let (Mapping::VSpace { asid, vaddr: address } | Mapping::Ept { asid, gpa: address }) = t.mapping else {
+        return;
+    };
     if let Some(root) = k.asids.root(asid)
         && let Ok(e) = walk(root, t.level + 1, address)
         && read(e) & (PRESENT | LARGE) == PRESENT

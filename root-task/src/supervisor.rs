@@ -158,8 +158,10 @@ impl System<'_> {
     }
 
     fn take_back(&mut self, number: usize) {
-        if let Err(failure) = self.reclaim_vm(number) {
-            log!("vm {}: its memory could not be taken back: {failure}", self.description.vms[number].name);
+        let name = self.description.vms[number].name;
+        match self.reclaim_vm(number) {
+            Ok(()) => log!("vm {name}: its memory is taken back"),
+            Err(failure) => log!("vm {name}: its memory could not be taken back: {failure}"),
         }
     }
 

@@ -72,13 +72,8 @@ impl Params {
     /// # Errors
     /// What is missing.
     pub fn parse(magic: u32, info: u64) -> Result<Self, &'static str> {
-        let mut p = Self {
-            regions: Vec::new(),
-            module: None,
-            modules_end: 0,
-            command_line: Vec::new(),
-            rsdp: None,
-        };
+        let mut p =
+            Self { regions: Vec::new(), module: None, modules_end: 0, command_line: Vec::new(), rsdp: None };
         if magic == MULTIBOOT2 {
             p.multiboot2(info);
         } else if read::<u32>(info) == PVH {

@@ -53,12 +53,19 @@ fn read<T: Copy>(paddr: u64) -> T {
 
 impl Image {
     fn parse(base: u64, length: u64) -> Result<Self> {
-        if length < 64 || read::<u32>(base) != 0x464c_457f || read::<u8>(base + 4) != 2 || read::<u16>(base + 18) != 62 {
+        if length < 64
+            || read::<u32>(base) != 0x464c_457f
+            || read::<u8>(base + 4) != 2
+            || read::<u16>(base + 18) != 62
+        {
             return Err("the boot module is no 64-bit x86 ELF file");
         }
         let mut image = Self { base, length, entry: read(base + 24), v_start: u64::MAX, v_end: 0 };
         for s in image.segments() {
-            let end = s.vaddr.checked_add(s.bytes).ok_or("the boot module has a segment beyond the address space")?;
+            let end = s
+                .vaddr
+                .checked_add(s.bytes)
+                .ok_or("the boot module has a segment beyond the address space")?;
             if s.offset.checked_add(s.file_bytes).is_none_or(|e| e > length) || s.file_bytes > s.bytes {
                 return Err("the boot module's file is shorter than its segments");
             }
@@ -69,7 +76,9 @@ impl Image {
         if image.v_start >= image.v_end || !image.v_start.is_multiple_of(PAGE) {
             return Err("the boot module's lowest address is not page-aligned");
         }
-        if image.v_end > sel4_abi::USER_TOP - (1 << 21) || !(image.v_start..image.v_end).contains(&image.entry) {
+        if image.v_end > sel4_abi::USER_TOP - (1 << 21)
+            || !(image.v_start..image.v_end).contains(&image.entry)
+        {
             return Err("the boot module does not fit into user addresses, or its entry is outside");
         }
         Ok(image)
@@ -100,7 +109,11 @@ impl Image {
             let to = arch::phys_to_virt(paddr + (s.vaddr - self.v_start));
             // SAFETY: `parse` checked both ranges; the destination is fresh memory.
             unsafe {
-                core::ptr::copy_nonoverlapping(arch::phys_to_virt(self.base + s.offset), to, s.file_bytes as usize);
+                core::ptr::copy_nonoverlapping(
+                    arch::phys_to_virt(self.base + s.offset),
+                    to,
+                    s.file_bytes as usize,
+                );
             }
         }
     }
@@ -372,7 +385,11 @@ fn chunk(out: &mut Chunks, id: u64, payload: &[&[u8]]) {
 }
 
 /// The extra chunks of the boot information, in the ABI's order.
-fn extra_chunks(rsdp: Option<&[u8; 36]>, regions: &[super::params::Region], extensions: &bi::Extensions) -> Chunks {
+fn extra_chunks(
+    rsdp: Option<&[u8; 36]>,
+    regions: &[super::params::Region],
+    extensions: &bi::Extensions,
+) -> Chunks {
     const MAP_ENTRIES: usize = 50;
     let mut out = Chunks::new();
     if let Some(rsdp) = rsdp {
@@ -389,7 +406,8 @@ fn extra_chunks(rsdp: Option<&[u8; 36]>, regions: &[super::params::Region], exte
     chunk(&mut out, bi::ID_MEMORY_MAP, &[&(24 * used as u32).to_le_bytes(), &map]);
     chunk(&mut out, bi::ID_TSC_FREQ, &[&time::mhz().to_le_bytes()]);
     let x = extensions;
-    let words = [x.version, x.features, x.vcpu_backend, x.irte_count, x.first_label, x.first_type].map(u32::to_le_bytes);
+    let words = [x.version, x.features, x.vcpu_backend, x.irte_count, x.first_label, x.first_type]
+        .map(u32::to_le_bytes);
     chunk(&mut out, bi::ID_POSTERN, &[words.as_flattened(), &x.dma_fault_slot.to_le_bytes()]);
     out
 }

@@ -99,7 +99,9 @@ fn movable(slot: SlotRef) -> SysResult {
 fn mask(cap: Cap, mask: u64) -> Cap {
     let m = CapRights(mask & 15);
     match cap {
-        Cap::Endpoint { object, badge, rights } => Cap::Endpoint { object, badge, rights: rights.intersection(m) },
+        Cap::Endpoint { object, badge, rights } => {
+            Cap::Endpoint { object, badge, rights: rights.intersection(m) }
+        }
         Cap::Notification { object, badge, rights } => {
             Cap::Notification { object, badge, rights: rights.intersection(m) }
         }
@@ -112,7 +114,9 @@ fn mask(cap: Cap, mask: u64) -> Cap {
 /// The capability with a badge, a guard or an I/O space's identity. `preserve` (mutate) forbids badges.
 fn with_data(cap: Cap, data: u64, preserve: bool) -> SysResult<Cap> {
     let cap = match cap {
-        Cap::Endpoint { object, badge: 0, rights } if !preserve => Cap::Endpoint { object, badge: data, rights },
+        Cap::Endpoint { object, badge: 0, rights } if !preserve => {
+            Cap::Endpoint { object, badge: data, rights }
+        }
         Cap::Notification { object, badge: 0, rights } if !preserve => {
             Cap::Notification { object, badge: data, rights }
         }

@@ -79,7 +79,9 @@ pub fn irq_handler(k: &mut Kernel, i: &Invocation, number: u8) -> SysResult<usiz
         }
         label::IRQ_CLEAR_IRQ_HANDLER => delete::delete(k, k.irqs.slot(number))?,
         label::IRQ_HANDLER_BLOCK | label::IRQ_HANDLER_UNBLOCK => match k.irqs.source(number) {
-            Source::Message { irte: Some(index) } => arch::block_message(index, i.label == label::IRQ_HANDLER_BLOCK),
+            Source::Message { irte: Some(index) } => {
+                arch::block_message(index, i.label == label::IRQ_HANDLER_BLOCK)
+            }
             _ => return Err(SysError::IllegalOperation),
         },
         _ => return Err(SysError::IllegalOperation),

@@ -31,7 +31,9 @@ pub fn control(k: &mut Kernel, i: &Invocation, core: u16) -> SysResult<usize> {
     if budget > period {
         return Err(SysError::Range(MIN_BUDGET_US, period));
     }
-    let Cap::SchedContext { object: sc, size_bits } = i.cap(0)? else { return Err(SysError::InvalidCapability(1)) };
+    let Cap::SchedContext { object: sc, size_bits } = i.cap(0)? else {
+        return Err(SysError::InvalidCapability(1));
+    };
     let room = ((1u64 << size_bits) - SCHED_CONTEXT_CORE_BYTES as u64) / REFILL_BYTES as u64;
     if extra > room {
         return Err(SysError::Range(0, room));
@@ -74,7 +76,9 @@ pub fn context(k: &mut Kernel, i: &Invocation, sc: Ptr<SchedContext>) -> SysResu
             i.need(0, 1)?;
             match i.cap(0)? {
                 Cap::Thread(t) if sc.tcb.get() == Some(t) && k.sched.current != Some(t) => unbind_sc(k, sc),
-                Cap::Notification { object, .. } if sc.notification.get() == Some(object) => unbind_notification(sc),
+                Cap::Notification { object, .. } if sc.notification.get() == Some(object) => {
+                    unbind_notification(sc)
+                }
                 Cap::Thread(_) | Cap::Notification { .. } => return Err(SysError::IllegalOperation),
                 _ => return Err(SysError::InvalidCapability(1)),
             }

@@ -191,7 +191,8 @@ fn set_sched_params(k: &mut Kernel, i: &Invocation, t: Ptr<Tcb>) -> SysResult {
     let prio = priority(i.cap(0)?, i.arg(1))?;
     let sc = match i.cap(1)? {
         Cap::SchedContext { object, .. } => {
-            let bound_elsewhere = object.tcb.get().is_some_and(|x| x != t) || object.notification.get().is_some();
+            let bound_elsewhere =
+                object.tcb.get().is_some_and(|x| x != t) || object.notification.get().is_some();
             if t.sc.get().is_some_and(|sc| sc != object) || bound_elsewhere {
                 return Err(SysError::IllegalOperation);
             }
@@ -219,7 +220,9 @@ fn set_sched_params(k: &mut Kernel, i: &Invocation, t: Ptr<Tcb>) -> SysResult {
 
 fn bind_notification(i: &Invocation, t: Ptr<Tcb>) -> SysResult {
     i.need(0, 1)?;
-    let Cap::Notification { object: n, rights, .. } = i.cap(0)? else { return Err(SysError::IllegalOperation) };
+    let Cap::Notification { object: n, rights, .. } = i.cap(0)? else {
+        return Err(SysError::IllegalOperation);
+    };
     let busy = n.bound.get().is_some() || n.state() == NotificationState::Waiting;
     if t.bound_notification.get().is_some() || !rights.read() || busy {
         return Err(SysError::IllegalOperation);

@@ -121,7 +121,9 @@ fn clear(k: &mut Kernel, slot: SlotRef, u: Untyped, bytes: u64, mut done: u64) -
 /// The capability of a new object in cleared memory.
 fn create(ty: ObjectType, size: usize, paddr: u64, device: bool) -> Cap {
     let table = |level| Table { paddr, level, mapping: Mapping::None };
-    let frame = |size| Cap::Frame(Frame { paddr, size, device, rights: CapRights::READ_WRITE, mapping: Mapping::None });
+    let frame = |size| {
+        Cap::Frame(Frame { paddr, size, device, rights: CapRights::READ_WRITE, mapping: Mapping::None })
+    };
     // SAFETY (of the `from_paddr` below): the memory is cleared, nobody else has it, and zero is the initial state of each object.
     match ty {
         ObjectType::Untyped => {
@@ -139,11 +141,20 @@ fn create(ty: ObjectType, size: usize, paddr: u64, device: bool) -> Cap {
         }
         ObjectType::Notification => {
             // SAFETY: see above.
-            Cap::Notification { object: unsafe { Ptr::from_paddr(paddr) }, badge: 0, rights: CapRights::READ_WRITE }
+            Cap::Notification {
+                object: unsafe { Ptr::from_paddr(paddr) },
+                badge: 0,
+                rights: CapRights::READ_WRITE,
+            }
         }
         ObjectType::CNode => {
             // SAFETY: see above.
-            Cap::CNode(CNode { slots: unsafe { Ptr::from_paddr(paddr) }, radix: size as u8, guard_bits: 0, guard: 0 })
+            Cap::CNode(CNode {
+                slots: unsafe { Ptr::from_paddr(paddr) },
+                radix: size as u8,
+                guard_bits: 0,
+                guard: 0,
+            })
         }
         ObjectType::SchedContext => {
             // SAFETY: see above.
@@ -197,7 +208,6 @@ pub fn make_pool(k: &mut Kernel, untyped: SlotRef, root: Cap, index: u64, depth:
     k.asids.set_pool(number, u.paddr);
     Ok(())
 }
-
 
 #[cfg(test)]
 mod tests {

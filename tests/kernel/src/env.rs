@@ -394,6 +394,9 @@ fn watchdog(me: &mut thread::Me) {
 fn doctor(me: &mut thread::Me) {
     let faults = cap::Endpoint::from_bits(me.args[0]);
     let (info, _) = faults.with(&mut *me.ipc).recv(cap::Reply::from_bits(me.args[1]));
-    println!("FAILED: the initial thread faulted: {:x?}", Fault::new(me.ipc, &info));
+    let fault = Fault::new(me.ipc, &info);
+    // SAFETY: the initial thread stands still for good, and this one takes its place.
+    unsafe { sel4::set_ipc_buffer(&raw mut *me.ipc) };
+    println!("FAILED: the initial thread faulted: {fault:x?}");
     machine::exit(me.args[2] as usize, false)
 }

@@ -27,9 +27,9 @@ const A: u16 = 0x100;
 const B: u16 = 0x200;
 /// Bytes of each transfer.
 const BYTES: u64 = 64;
-/// A place in a guest's RAM that nobody uses, and one with the guest's program (`docs/guest-abi.md`).
+/// A place in a guest's RAM that nobody uses, and where images are loaded (`docs/guest-abi.md`).
 const UNUSED: u64 = 0xa_0000;
-const PROGRAM: u64 = 0x10_0000;
+const IMAGE: u64 = 0x10_0000;
 
 struct Scene {
     qtest: Qtest,
@@ -63,6 +63,17 @@ fn translate(ram: &[vtd::Leaf], iova: u64) -> Option<u64> {
         .map(|leaf| leaf.hpa + iova - leaf.iova)
 }
 
+/// A guest address with the guest's program: bytes that nobody else has, none of the words zero.
+fn program(machine: &mut Machine, ram: &[vtd::Leaf]) -> Result<u64, String> {
+    for iova in (IMAGE..IMAGE + (1 << 20)).step_by(4096) {
+        let hpa = translate(ram, iova).ok_or("its RAM has a hole")?;
+        if bytes_at(machine, hpa)?.iter().all(|word| *word != 0) {
+            return Ok(iova);
+        }
+    }
+    Err("the guest has no program".into())
+}
+
 fn bytes_at(machine: &mut Machine, hpa: u64) -> Result<Vec<u64>, String> {
     machine.monitor()?.words(hpa, BYTES as usize / 8)
 }
@@ -73,12 +84,13 @@ fn attack(machine: &mut Machine, scene: &mut Scene, hpa: u64) -> Outcome {
     if translate(&own, hpa).is_some() {
         return Err(format!("{hpa:#x} is an address of its own RAM for the device, so this judges nothing"));
     }
-    // The device's buffer gets bytes that are nowhere zero: the guest's program.
-    scene.a.dma_read(&mut scene.qtest, PROGRAM, BYTES)?;
+    // The device's buffer gets the guest's program.
+    let program = program(machine, &own)?;
+    scene.a.dma_read(&mut scene.qtest, program, BYTES)?;
 
     // The control: the same transfer to its own RAM arrives.
     let place = translate(&own, UNUSED).ok_or("its RAM has a hole")?;
-    let program = translate(&own, PROGRAM).ok_or("its RAM has a hole")?;
+    let program = translate(&own, program).ok_or("its RAM has a hole")?;
     scene.a.dma_write(&mut scene.qtest, UNUSED, BYTES)?;
     let sent = bytes_at(machine, program)?;
     if bytes_at(machine, place)? != sent || sent.iter().all(|word| *word == 0) {
@@ -123,9 +135,10 @@ fn dma_to_other_vm() -> Outcome {
         if own.iter().any(|leaf| other.iter().any(|theirs| theirs.hpa == leaf.hpa)) {
             return Err(format!("the VMs share RAM: {own:x?} {other:x?}"));
         }
-        // The other guest's program, in the first of its frames that isn't an address of A's own.
-        let program = translate(&other, PROGRAM).ok_or("its RAM has a hole")?;
-        attack(machine, scene, program)
+        // Somewhere else in the other guest's program than where what is sent comes from: the images are the same.
+        let place = program(machine, &other)? + 2048;
+        let place = translate(&other, place).ok_or("its RAM has a hole")?;
+        attack(machine, scene, place)
     })
 }
 

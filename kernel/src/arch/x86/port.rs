@@ -9,9 +9,15 @@ pub fn port_read(port: u16, bytes: u8) -> u32 {
     // SAFETY: the caller showed the capability of the port, or it is one of the kernel's own devices.
     unsafe {
         match bytes {
-            1 => asm!("in al, dx", in("dx") port, inout("eax") 0 => value, options(nomem, nostack, preserves_flags)),
-            2 => asm!("in ax, dx", in("dx") port, inout("eax") 0 => value, options(nomem, nostack, preserves_flags)),
-            _ => asm!("in eax, dx", in("dx") port, out("eax") value, options(nomem, nostack, preserves_flags)),
+            1 => {
+                asm!("in al, dx", in("dx") port, inout("eax") 0 => value, options(nomem, nostack, preserves_flags))
+            }
+            2 => {
+                asm!("in ax, dx", in("dx") port, inout("eax") 0 => value, options(nomem, nostack, preserves_flags))
+            }
+            _ => {
+                asm!("in eax, dx", in("dx") port, out("eax") value, options(nomem, nostack, preserves_flags))
+            }
         }
     }
     value

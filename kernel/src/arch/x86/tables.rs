@@ -61,7 +61,8 @@ static TSS: KernelCell<Tss> = KernelCell::new(Tss {
 });
 static IDT: KernelCell<Idt> = KernelCell::new(Idt([[0; 2]; 256]));
 /// The per-processor area.
-pub static PER_CPU: KernelCell<PerCpu> = KernelCell::new(PerCpu { context_end: 0, kernel_stack: 0, scratch: 0 });
+pub static PER_CPU: KernelCell<PerCpu> =
+    KernelCell::new(PerCpu { context_end: 0, kernel_stack: 0, scratch: 0 });
 static STACK: KernelCell<Stack<STACK_BYTES>> = KernelCell::new(Stack([0; STACK_BYTES]));
 /// Stacks of NMI, double fault and machine check.
 static IST: KernelCell<[Stack<4096>; 3]> = KernelCell::new([const { Stack([0; 4096]) }; 3]);
@@ -86,7 +87,11 @@ pub fn tss_base() -> u64 {
 }
 
 fn gate(vector: usize, handler: u64, dpl: u64, ist: u64) {
-    let low = handler & 0xffff | u64::from(KERNEL_CS) << 16 | ist << 32 | (0x8e | dpl << 5) << 40 | (handler >> 16 & 0xffff) << 48;
+    let low = handler & 0xffff
+        | u64::from(KERNEL_CS) << 16
+        | ist << 32
+        | (0x8e | dpl << 5) << 40
+        | (handler >> 16 & 0xffff) << 48;
     // SAFETY: boot, one at a time.
     unsafe { IDT.get().0[vector] = [low, handler >> 32] };
 }
