@@ -131,7 +131,10 @@ impl<P: Platform> Passthrough<P> {
         if device.view.bus_master() {
             config::update_command(self.platform.config(), device.address, command::BUS_MASTER, 0);
         }
-        Ok(device.attached())
+        let (address, vectors) = (device.address, device.vectors);
+        let attached = device.attached();
+        self.platform.log(format_args!("{address}: attached to VM {vm}, {vectors} interrupt vector(s)"));
+        Ok(attached)
     }
 
     /// Writes the messages into the device, once and for all, each vector masked if the device can do that.

@@ -86,6 +86,7 @@ impl System<'_> {
             Event::Refused(refused) => self.refused(client, vm, &refused),
             Event::Quieted(Quieted { vm }) if client == client::PCI => {
                 if self.life.quieted(vm.into()) {
+                    log!("vm {}: its devices are quiet", self.description.vms[usize::from(vm)].name);
                     self.take_back(vm.into());
                     Answer::Done
                 } else {

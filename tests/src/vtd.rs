@@ -67,14 +67,22 @@ impl Irte {
     }
 }
 
+/// Physical address of the remapping table, and how many entries it has.
+///
+/// # Errors
+/// The monitor's.
+pub fn remapping_table_at(monitor: &mut Monitor) -> Result<(u64, usize), String> {
+    let register = monitor.words(IRTA, 1)?[0];
+    Ok((register & PAGE_MASK, 2 << (register & 0xf)))
+}
+
 /// The whole remapping table, by index.
 ///
 /// # Errors
 /// The monitor's.
 pub fn remapping_table(monitor: &mut Monitor) -> Result<Vec<Irte>, String> {
-    let register = monitor.words(IRTA, 1)?[0];
-    let entries = 2_usize << (register & 0xf);
-    let words = monitor.words(register & PAGE_MASK, entries * 2)?;
+    let (table, entries) = remapping_table_at(monitor)?;
+    let words = monitor.words(table, entries * 2)?;
     Ok(words.as_chunks::<2>().0.iter().map(|&[low, high]| Irte { low, high }).collect())
 }
 

@@ -94,6 +94,7 @@ impl Vm {
 
     /// The guest asked for a function-level reset.
     fn reset_device(&mut self, device: usize) -> Result<(), End> {
+        component::log!("vmm: device {device}: the guest resets it");
         self.devices.detach(device);
         loop {
             match self.devices.attach(device) {

@@ -5,7 +5,7 @@ use crate::vm::Vm;
 use sel4::VmEnterResult;
 use sel4_abi::{vcpu, vmcb};
 use vmm_devices::decode;
-use vmm_devices::exits::Reason;
+use vmm_devices::exits::{Reason, code};
 use vmm_devices::inject::{self, RFLAGS_IF};
 
 /// What the guest goes on with.
@@ -89,8 +89,9 @@ pub fn run(vm: &mut Vm, rip: u64) -> End {
                     Ok(resume) => resume,
                     Err(end) => return end,
                 };
-                // An instruction that was skipped took its predecessor's shadow with it.
-                can_interrupt = exit.rflags & RFLAGS_IF != 0 && (shadow == 0 || resume.rip != rip);
+                // The window's exit says so itself. An instruction that was skipped took its predecessor's shadow with it.
+                can_interrupt = exit.code == code::VINTR
+                    || exit.rflags & RFLAGS_IF != 0 && (shadow == 0 || resume.rip != rip);
             }
             VmEnterResult::Notification { badge, rip, event, .. } => {
                 vm.exits.count(if badge >> 8 != 0 { Reason::Msi } else { Reason::Signal });
@@ -114,8 +115,8 @@ fn interruptible(vm: &mut Vm, resume: &mut Resume) -> bool {
         return rflags & RFLAGS_IF != 0;
     }
     let cr3 = vm.cpu.read(vmcb::CR3);
-    let (code, mode) = vm.code_at(resume.rip, cr3);
-    match decode::length_of(&code.bytes.to_le_bytes()[..code.available], mode, &[HLT]) {
+    let (bytes, mode) = vm.code_at(resume.rip, cr3);
+    match decode::length_of(&bytes.bytes.to_le_bytes()[..bytes.available], mode, &[HLT]) {
         Some(length) => {
             resume.rip = resume.rip.wrapping_add(length.into());
             true

@@ -15,6 +15,7 @@ pub mod bar;
 pub mod capability;
 pub mod carve;
 pub mod config;
+mod effect;
 pub mod interrupt;
 pub mod matching;
 pub mod path;

@@ -10,12 +10,12 @@
 //! - virtio's vendor-specific ones, but not the one that is a door to the BARs (Virtio 1.2, section 4.1.4.9).
 
 use heapless::Vec;
-use serde::{Deserialize, Serialize};
 
 use crate::address::Address;
 use crate::bar::{Bars, Kind};
 use crate::capability::{self, Capability, id};
 use crate::config::{ConfigSpace, STATUS_CAPABILITIES, Width, command, register};
+pub use crate::effect::Effect;
 use crate::interrupt::{Msi, MsiX};
 use crate::matching::Identity;
 
@@ -27,51 +27,6 @@ const MAX_SHOWN: usize = 16;
 const VIRTIO: u16 = 0x1af4;
 /// Type of the virtio capability that accesses BARs through configuration space.
 const VIRTIO_PCI_CFG: u8 = 5;
-
-/// What a guest's write to configuration space means to its VMM. Sent after each write that touched the register, even
-/// if nothing changed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub enum Effect {
-    /// Nothing to do.
-    None,
-    /// The command register's bits as they now hold.
-    Command {
-        /// The guest's BARs answer: map them, or take the mappings away.
-        memory: bool,
-        /// The device may master the bus.
-        bus_master: bool,
-    },
-    /// A virtual BAR's register was written.
-    Bar {
-        /// Index of the BAR.
-        index: u8,
-        /// Guest-physical address as it now is. A guest that sizes a BAR moves it to the end of memory for a moment:
-        /// map nothing while memory decoding is off, nor where the whole BAR doesn't fit.
-        base: u64,
-    },
-    /// The virtual MSI capability was written.
-    Msi {
-        /// Enabled by the guest.
-        enabled: bool,
-        /// The guest's message address.
-        address: u64,
-        /// The guest's message data; with several messages the low bits number them.
-        data: u16,
-        /// Messages enabled, as a power of two: 0 is one.
-        log2_messages: u8,
-        /// The guest's mask bits, if the device has them; zero otherwise.
-        mask: u32,
-    },
-    /// The virtual MSI-X capability's control word was written.
-    MsiX {
-        /// Enabled by the guest.
-        enabled: bool,
-        /// All vectors masked by the guest.
-        masked: bool,
-    },
-    /// The guest started a function-level reset: call `Detach` and `Attach`; virtual registers are as at first.
-    Reset,
-}
 
 /// How a device interrupts its guest.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

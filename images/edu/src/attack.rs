@@ -10,6 +10,8 @@ use guest_runtime::pci::Message;
 use guest_runtime::{dma::Buffer, irq, println, time};
 
 const BYTES: usize = 64;
+/// What fills the target of [`start`]: the host knows a page by it, wherever it lies.
+const CANARY: &[u8; 16] = b"PENDING-CANARY--";
 
 /// Writes 64 bytes by DMA to `address`.
 pub fn write(edu: &Edu, address: u64, checks: &mut Checks) {
@@ -47,6 +49,21 @@ pub fn read(edu: &Edu, address: u64, checks: &mut Checks) {
     for row in got.chunks(16) {
         println!("edu:   {row:02x?}");
     }
+}
+
+/// Starts to write 64 bytes by DMA to a page of canaries and doesn't wait: about 100 ms remain to do something else, or to be gone.
+pub fn start(edu: &Edu, checks: &mut Checks) {
+    let mut from = Buffer::new(BYTES);
+    from.write(0, &pattern(BYTES));
+    let loaded = edu.dma(Transfer::FromRam(from.address()), BYTES);
+    let mut page = Buffer::new(4096);
+    for offset in (0..4096).step_by(CANARY.len()) {
+        page.write(offset, CANARY);
+    }
+    edu.start_dma(Transfer::ToRam(page.address()), BYTES, true);
+    // The device has it from here on.
+    let _ = page.into_raw();
+    checks.equal("dma-started", loaded, true);
 }
 
 /// Programs the message of another remapping entry (Intel VT-d specification, section 5.1.2.2: remappable format) and rings.

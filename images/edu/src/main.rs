@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Drives QEMU's `edu` device: registers, DMA and messages of a passed-through function, tested from inside the guest. Words of the
-//! command line choose what to do: `self` (the default), `bench`, `dma-to=ADDRESS`, `dma-from=ADDRESS`, `msi-handle=HANDLE`, `watch`.
+//! command line choose what to do: `self` (the default), `bench`, `dma-to=ADDRESS`, `dma-from=ADDRESS`, `dma-start`, `msi-handle=HANDLE`, `triple-fault`, `watch`.
 #![no_std]
 #![no_main]
 #![deny(unsafe_code)]
@@ -51,6 +51,10 @@ fn command(edu: &Edu, word: &str, checks: &mut Checks) -> bool {
     } else if word == "bench" {
         bench::run(edu);
         checks.report("bench", Ok::<(), &str>(()));
+    } else if word == "dma-start" {
+        attack::start(edu, checks);
+    } else if word == "triple-fault" {
+        guest_runtime::exit::shut_down();
     } else if word == "watch" {
         watch();
     } else if let Some(address) = number("dma-to") {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A guest that misbehaves, for tests of the hypervisor, and one that measures what its exits cost. The first word of the command line
-//! chooses; see [`command`].
+//! chooses; see [`command`]. A second word `stay` keeps the guest alive afterwards, for whoever wants to look at it from outside.
 #![no_std]
 #![no_main]
 
@@ -14,7 +14,7 @@ mod sweep_port;
 mod vector_state;
 
 use guest_runtime::checks::Checks;
-use guest_runtime::{boot, cmdline, println};
+use guest_runtime::{boot, cmdline, irq, println};
 
 guest_runtime::entry!(main);
 
@@ -33,7 +33,14 @@ fn main() -> u32 {
         println!("hostile: \"{word}\" is no command");
         return UNUSABLE;
     }
-    checks.finish()
+    let code = checks.finish();
+    if cmdline::words(line).any(|word| word == "stay") {
+        println!("hostile: staying");
+        loop {
+            irq::wait();
+        }
+    }
+    code
 }
 
 /// Does what the word says; `false` if it says nothing. The first group doesn't come back.

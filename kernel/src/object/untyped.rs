@@ -118,50 +118,36 @@ fn clear(k: &mut Kernel, slot: SlotRef, u: Untyped, bytes: u64, mut done: u64) -
     Ok(())
 }
 
+/// A new object. Only `create` calls this.
+fn fresh<T>(paddr: u64) -> Ptr<T> {
+    // SAFETY: the memory was cleared by this retype and nobody else has it; zero is the initial state of every object.
+    unsafe { Ptr::from_paddr(paddr) }
+}
+
 /// The capability of a new object in cleared memory.
 fn create(ty: ObjectType, size: usize, paddr: u64, device: bool) -> Cap {
     let table = |level| Table { paddr, level, mapping: Mapping::None };
     let frame = |size| {
         Cap::Frame(Frame { paddr, size, device, rights: CapRights::READ_WRITE, mapping: Mapping::None })
     };
-    // SAFETY (of the `from_paddr` below): the memory is cleared, nobody else has it, and zero is the initial state of each object.
     match ty {
         ObjectType::Untyped => {
             Cap::Untyped(Untyped { paddr, size_bits: size as u8, device, watermark: 0, cleared: 0 })
         }
         ObjectType::Tcb => {
-            // SAFETY: see above.
-            let tcb: Ptr<Tcb> = unsafe { Ptr::from_paddr(paddr) };
+            let tcb: Ptr<Tcb> = fresh(paddr);
             tcb.init();
             Cap::Thread(tcb)
         }
-        ObjectType::Endpoint => {
-            // SAFETY: see above.
-            Cap::Endpoint { object: unsafe { Ptr::from_paddr(paddr) }, badge: 0, rights: CapRights::ALL }
-        }
+        ObjectType::Endpoint => Cap::Endpoint { object: fresh(paddr), badge: 0, rights: CapRights::ALL },
         ObjectType::Notification => {
-            // SAFETY: see above.
-            Cap::Notification {
-                object: unsafe { Ptr::from_paddr(paddr) },
-                badge: 0,
-                rights: CapRights::READ_WRITE,
-            }
+            Cap::Notification { object: fresh(paddr), badge: 0, rights: CapRights::READ_WRITE }
         }
         ObjectType::CNode => {
-            // SAFETY: see above.
-            Cap::CNode(CNode {
-                slots: unsafe { Ptr::from_paddr(paddr) },
-                radix: size as u8,
-                guard_bits: 0,
-                guard: 0,
-            })
+            Cap::CNode(CNode { slots: fresh(paddr), radix: size as u8, guard_bits: 0, guard: 0 })
         }
-        ObjectType::SchedContext => {
-            // SAFETY: see above.
-            Cap::SchedContext { object: unsafe { Ptr::from_paddr(paddr) }, size_bits: size as u8 }
-        }
-        // SAFETY: see above.
-        ObjectType::Reply => Cap::Reply { object: unsafe { Ptr::from_paddr(paddr) }, grant: true },
+        ObjectType::SchedContext => Cap::SchedContext { object: fresh(paddr), size_bits: size as u8 },
+        ObjectType::Reply => Cap::Reply { object: fresh(paddr), grant: true },
         ObjectType::Page4K => frame(FrameSize::Small),
         ObjectType::LargePage => frame(FrameSize::Large),
         ObjectType::HugePage => frame(FrameSize::Huge),

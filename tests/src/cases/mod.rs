@@ -5,6 +5,7 @@ use crate::runner::Case;
 
 mod device;
 mod edu;
+mod gate;
 mod hostile;
 mod http;
 mod kernel;
@@ -14,6 +15,15 @@ mod tool;
 /// All of them, in the order in which they run: what the others stand on comes first.
 #[must_use]
 pub fn all() -> Vec<Case> {
-    [kernel::CASES, edu::CASES, device::CASES, http::CASES, refusals::CASES, hostile::CASES, tool::CASES]
-        .concat()
+    [
+        kernel::CASES,
+        edu::CASES,
+        device::CASES,
+        gate::CASES,
+        http::CASES,
+        refusals::CASES,
+        hostile::CASES,
+        tool::CASES,
+    ]
+    .concat()
 }

@@ -68,6 +68,7 @@ pub fn enter(machine: &mut Machine, vcpu: Vcpu, root: u64) -> EntryResult {
 #[inline]
 fn run_once(machine: &mut Machine, vcpu: Vcpu, state: &mut SvmVcpu) {
     let (injected, rip) = (state.vmcb.control.event_inj, state.vmcb.save.rip);
+    let shadow = state.vmcb.control.interrupt_shadow & 1;
     machine.extended.before_entry(state.xcr0);
     state.vmcb.save.rax = state.registers[0].get();
     // SAFETY: `reset` and `enter` set intercepts, maps, identifier and root, no allowed field changes them, and the extended
@@ -76,6 +77,11 @@ fn run_once(machine: &mut Machine, vcpu: Vcpu, state: &mut SvmVcpu) {
     state.registers[0].set(state.vmcb.save.rax);
     state.xcr0 = machine.extended.after_exit(state.xcr0);
 
+    // An emulator doesn't load the shadow at entry, so a physical interrupt before the guest's next instruction reports none. A VMM
+    // that believed it would deliver between STI and HLT, and the guest would sleep over its wake-up.
+    if shadow != 0 && state.vmcb.control.exit_code == exit::INTR && state.vmcb.save.rip == rip {
+        state.vmcb.control.interrupt_shadow |= shadow;
+    }
     let info = state.vmcb.control.exit_int_info;
     if info & event::VALID == 0 {
         state.vmcb.control.event_inj = 0;

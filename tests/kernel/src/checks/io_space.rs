@@ -19,7 +19,7 @@ super::checks! {
 }
 
 /// The requester that the checks use: 00:1f.3, the SMBus controller, which does no DMA.
-const REQUESTER: u16 = 0x1f << 3 | 3;
+pub const REQUESTER: u16 = 0x1f << 3 | 3;
 /// Another that a unit covers: 00:1f.0, the LPC bridge.
 const OTHER: u16 = 0x1f << 3;
 /// A function that no unit covers: the machine doesn't have it, and QEMU's table lists those that there are.

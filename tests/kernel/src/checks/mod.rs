@@ -40,6 +40,8 @@ pub const ALL: &[&[Check]] = &[
     untyped::CHECKS,
     cnode::CHECKS,
     derivation::CHECKS,
+    // Early, so that all that follows runs on a kernel that has seen it.
+    hostile::CHECKS,
     endpoint::CHECKS,
     transfer::CHECKS,
     notification::CHECKS,
@@ -54,5 +56,4 @@ pub const ALL: &[&[Check]] = &[
     io_port::CHECKS,
     io_space::CHECKS,
     vcpu::CHECKS,
-    hostile::CHECKS,
 ];
