@@ -79,6 +79,12 @@ impl Elf {
         self.bytes
     }
 
+    /// Virtual address of the first instruction.
+    #[must_use]
+    pub fn entry(&self) -> u64 {
+        u64_at(&self.bytes, 24)
+    }
+
     /// All segments that are loaded.
     pub fn loads(&self) -> impl Iterator<Item = &Segment> {
         self.segments.iter().filter(|segment| segment.kind == PT_LOAD)

@@ -81,7 +81,12 @@ impl Iommu {
     fn dispatch(&mut self, operation: u16, message: &Message) -> Answer {
         let domains = &mut self.domains;
         match operation {
-            iommu::Attach::OPERATION => message.answer(|request: iommu::Attach| domains.attach(request)),
+            iommu::Attach::OPERATION => message.answer(|request: iommu::Attach| {
+                let (start, device) = (cpu::tsc(), request.requester);
+                domains.attach(request)?;
+                component::log!("device {device}: its VM's RAM mapped for DMA in {} ticks", cpu::tsc() - start);
+                Ok(())
+            }),
             iommu::Detach::OPERATION => message.answer(|request: iommu::Detach| domains.detach(request)),
             iommu::Vectors::OPERATION => message.answer(|request: iommu::Vectors| domains.grant(request)),
             iommu::Block::OPERATION => message.answer(|request: iommu::Block| domains.block(request)),

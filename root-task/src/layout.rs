@@ -166,7 +166,9 @@ pub fn vm_bytes(image_pages: usize, memory: u64, slots: &VmSlots) -> u64 {
     // Page directories of the window, the top of the nested tables.
     bytes += memory.div_ceil(1 << 30) * PAGE as u64 + PAGE as u64;
     if !slots.devices.is_empty() {
-        bytes += cnode_bytes(slots.bars_radix) + cnode_bytes(slots.irqs_radix) + cnode_bytes(slots.dma_radix);
+        // They are made late, each aligned to its size: as much again may be lost before it.
+        bytes += 2
+            * (cnode_bytes(slots.bars_radix) + cnode_bytes(slots.irqs_radix) + cnode_bytes(slots.dma_radix));
         bytes += slots.devices.iter().map(|d| (d.tables.count * PAGE) as u64).sum::<u64>();
     }
     bytes

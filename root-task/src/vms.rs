@@ -126,12 +126,6 @@ impl System<'_> {
             process.endpoint(RangeKind::PciEndpoint, self.endpoints.pci)?;
             Some(self.make_shared(number as u16, process, slots)?)
         };
-        // Only who holds an ASID pool can make it usable, so it is made here.
-        let nested = self.resources.make(&mut process.arena, ObjectBlueprintX86::EptPml4.into(), 1)?;
-        let pool = sel4::init_thread::slot::ASID_POOL.cap();
-        pool.asid_pool_assign(in_slot(nested)).during("giving nested tables their number")?;
-        let index = process.take(nested)?;
-        process.ranges.push(Range::new(RangeKind::NestedRoot, own_cptr(index), 1));
         process.empty_slots(VMM_EMPTY_SLOTS)?;
         self.give_nested_root(process)?;
         self.take_ram_for(described.memory, ram)?;

@@ -74,6 +74,16 @@ pub fn bare(root_task: (&str, &str), features: &[&str]) -> Result<BootImage, Str
     Ok(BootImage { kernel, root_task, report: String::new() })
 }
 
+/// Builds one package for the machine; gives its program, with symbols.
+///
+/// # Errors
+/// A sentence, if it can't be built.
+pub fn program(package: &str) -> Result<PathBuf, String> {
+    let _turn = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
+    let programs = image::build_packages(&workspace()?, &[(package, package)], &[])?;
+    programs.into_iter().next().ok_or_else(|| format!("no program `{package}`"))
+}
+
 /// A port of this host that nobody listens on now.
 ///
 /// # Errors

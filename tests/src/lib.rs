@@ -12,6 +12,7 @@
 pub mod bench;
 pub mod build;
 pub mod cases;
+pub mod gdb;
 pub mod machine;
 pub mod qmp;
 pub mod qtest;

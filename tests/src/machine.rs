@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use postern_cli::qemu;
 
+use crate::gdb::Debugger;
 use crate::qmp::{self, Monitor};
 use crate::qtest::Qtest;
 use crate::transcript::Transcript;
@@ -57,6 +58,26 @@ impl Machine {
         let _ = std::fs::remove_file(&path);
         match stream.and_then(Qtest::new) {
             Ok(qtest) => Ok((machine, qtest)),
+            Err(error) => Err(format!("{error}\n{}", machine.evidence())),
+        }
+    }
+
+    /// Starts QEMU stopped before its first instruction, with a debugger.
+    ///
+    /// # Errors
+    /// A sentence, if it can't be started or doesn't connect.
+    pub fn start_with_debugger(arguments: &[String], limit: Duration) -> Result<(Self, Debugger), String> {
+        let socket = socket_path();
+        let path = socket.with_extension("gdb");
+        let listener = UnixListener::bind(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let mut arguments = arguments.to_vec();
+        arguments.extend(["-S".into(), "-chardev".into(), format!("socket,id=gdb,path={}", path.display())]);
+        arguments.extend(["-gdb", "chardev:gdb"].map(String::from));
+        let mut machine = Self::start_at(&socket, &arguments)?;
+        let stream = qmp::accept(&listener, || matches!(machine.child.try_wait(), Ok(None)));
+        let _ = std::fs::remove_file(&path);
+        match stream.and_then(|stream| Debugger::new(stream, limit)) {
+            Ok(debugger) => Ok((machine, debugger)),
             Err(error) => Err(format!("{error}\n{}", machine.evidence())),
         }
     }

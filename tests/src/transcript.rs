@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 struct State {
     lines: Vec<String>,
     ended: bool,
+    held: bool,
 }
 
 /// The lines so far; clones share them.
@@ -30,6 +31,7 @@ impl Transcript {
             while reader.read_until(b'\n', &mut line).is_ok_and(|count| count > 0) {
                 writer.push(String::from_utf8_lossy(&line).trim_end_matches(['\r', '\n']).to_owned());
                 line.clear();
+                writer.wait_while_held();
             }
             writer.end();
         });
@@ -49,6 +51,19 @@ impl Transcript {
     fn end(&self) {
         self.state().ended = true;
         self.shared.1.notify_all();
+    }
+
+    /// While it is held nothing is read: whoever writes finds a pipe that fills up.
+    pub fn hold(&self, held: bool) {
+        self.state().held = held;
+        self.shared.1.notify_all();
+    }
+
+    fn wait_while_held(&self) {
+        let mut state = self.state();
+        while state.held {
+            state = self.shared.1.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
     }
 
     /// All lines so far.
@@ -126,6 +141,20 @@ mod tests {
         assert_eq!(transcript.wait(0, limit, |line| line == "four"), Err("the stream ended"));
         assert_eq!(transcript.wait_end(limit), Ok(()));
         assert_eq!(transcript.lines(), ["one", "two", "three"]);
+    }
+
+    #[test]
+    fn nothing_is_read_while_it_is_held() {
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        let transcript = Transcript::of(reader);
+        let limit = Duration::from_secs(5);
+        transcript.hold(true);
+        // The reader may be waiting for the first line already.
+        std::io::Write::write_all(&mut writer, b"one\ntwo\n").unwrap();
+        drop(writer);
+        assert_eq!(transcript.wait(1, Duration::from_millis(20), |_| true), Err("the time was up"));
+        transcript.hold(false);
+        assert_eq!(transcript.wait(0, limit, |line| line == "two"), Ok((1, "two".into())));
     }
 
     #[test]

@@ -61,7 +61,7 @@ mod tests {
             assert_eq!(seen & bit, 0);
             seen |= bit;
         }
-        assert!(MAX_CLIENTS <= 62);
+        const { assert!(MAX_CLIENTS <= 62) };
         for stranger in [0, 5, 0xff, of_vm(MAX_VMS as u16), u64::MAX, ENDPOINT_MARK | 1] {
             assert_eq!(index(stranger), None);
         }

@@ -181,7 +181,7 @@ mod tests {
     fn round_trip() {
         let mut words = [u64::MAX; MAX_WORDS];
         let n = encode(&ask(), &mut words).unwrap();
-        assert_eq!(words[0].next_multiple_of(8) / 8 + 1, n as u64);
+        assert_eq!(words[0].div_ceil(8) + 1, n as u64);
         assert_eq!(decode::<Ask>(&words[..n]), Some(ask()));
     }
 

@@ -10,7 +10,7 @@ use guest_runtime::pci::Message;
 use guest_runtime::{dma::Buffer, irq, println, time};
 
 const BYTES: usize = 64;
-/// What fills the target of [`start`]: the host knows a page by it, wherever it lies.
+/// What fills the target page of [`start`]: the host knows it by that, wherever it lies.
 const CANARY: &[u8; 16] = b"PENDING-CANARY--";
 
 /// Writes 64 bytes by DMA to `address`.
@@ -51,7 +51,8 @@ pub fn read(edu: &Edu, address: u64, checks: &mut Checks) {
     }
 }
 
-/// Starts to write 64 bytes by DMA to a page of canaries and doesn't wait: about 100 ms remain to do something else, or to be gone.
+/// Starts to write 64 bytes by DMA into a page of canaries, at 1024, and doesn't wait: about 100 ms remain to do something else, or to
+/// be gone.
 pub fn start(edu: &Edu, checks: &mut Checks) {
     let mut from = Buffer::new(BYTES);
     from.write(0, &pattern(BYTES));
@@ -60,7 +61,7 @@ pub fn start(edu: &Edu, checks: &mut Checks) {
     for offset in (0..4096).step_by(CANARY.len()) {
         page.write(offset, CANARY);
     }
-    edu.start_dma(Transfer::ToRam(page.address()), BYTES, true);
+    edu.start_dma(Transfer::ToRam(page.address() + 1024), BYTES, true);
     // The device has it from here on.
     let _ = page.into_raw();
     checks.equal("dma-started", loaded, true);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Drives QEMU's `edu` device: registers, DMA and messages of a passed-through function, tested from inside the guest. Words of the
-//! command line choose what to do: `self` (the default), `bench`, `dma-to=ADDRESS`, `dma-from=ADDRESS`, `dma-start`, `msi-handle=HANDLE`, `triple-fault`, `watch`.
+//! command line choose what to do: `self` (the default), `bench`, `dma-to=ADDRESS`, `dma-from=ADDRESS`, `dma-start`, `msi-handle=HANDLE`, `sleep=MS`, `triple-fault`,
+//! `watch`.
 #![no_std]
 #![no_main]
 #![deny(unsafe_code)]
@@ -14,7 +15,7 @@ mod selftest;
 
 use device::Edu;
 use guest_runtime::checks::Checks;
-use guest_runtime::{boot, cmdline, irq, println};
+use guest_runtime::{boot, cmdline, irq, println, time};
 
 guest_runtime::entry!(main);
 
@@ -61,6 +62,8 @@ fn command(edu: &Edu, word: &str, checks: &mut Checks) -> bool {
         attack::write(edu, address, checks);
     } else if let Some(address) = number("dma-from") {
         attack::read(edu, address, checks);
+    } else if let Some(milliseconds) = number("sleep") {
+        time::sleep_until(time::now() + milliseconds * 1_000_000);
     } else if let Some(handle) = number("msi-handle").and_then(|handle| u16::try_from(handle).ok()) {
         attack::foreign_handle(edu, handle, checks);
     } else {

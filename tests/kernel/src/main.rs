@@ -21,16 +21,16 @@ fn main(bootinfo: &BootInfoPtr) -> ! {
     let (mut passed, mut failed) = (0, 0);
     for group in checks::ALL {
         for (name, check) in *group {
-            sel4_root_task::print!("test {name} ... ");
+            // One piece at the end, since a debug kernel's own lines come in between.
             match env.run(*check) {
                 Ok(()) => {
                     passed += 1;
-                    println!("ok");
+                    println!("test {name} ... ok");
                 }
-                Err(why) if why.is_skip() => println!("skipped: {why}"),
+                Err(why) if why.is_skip() => println!("test {name} ... skipped: {why}"),
                 Err(why) => {
                     failed += 1;
-                    println!("FAILED: {why}");
+                    println!("test {name} ... FAILED: {why}");
                 }
             }
         }

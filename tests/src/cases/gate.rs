@@ -264,9 +264,8 @@ fn foreign_handles() -> Outcome {
         let (a, b) = (Edu::at(qtest, FIRST)?, Edu::at(qtest, SECOND)?);
         let table = vtd::remapping_table(machine.monitor()?)?;
         let (handle, entry) = entry_of(a.message(qtest)?, &table)?;
-        demand(entry.source() == FIRST && handle < HANDLES, || {
-            format!("the guest did not try the handle {handle} of {entry:x?}")
-        })?;
+        demand(entry.source() == FIRST, || format!("A's message leads to {entry:x?}"))?;
+        machine.expect_anywhere(&format!("[b] edu: msi-handle {handle}: 0 runs"))?;
         let lines = machine.serial.lines();
         for check in ["msi-handle-raises-nothing", "msi-handle-only-timers", "msi-works-again"] {
             let line = format!("[b] test {check} ... ok");
@@ -289,7 +288,8 @@ fn pattern() -> Vec<u8> {
 }
 
 fn pending_transfers() -> Outcome {
-    scene("gate-pending", &["[stays] edu: 1 runs of the handler"], |_, machine, qtest| {
+    let running = ["[stays] edu: 1 runs of the handler", "[dies] test dma-started ... ok"];
+    scene("gate-pending", &running, |_, machine, qtest| {
         let all = ["off", "dies", "stays"];
         for guest in all {
             machine.expect_anywhere(&format!("[{guest}] test dma-started ... ok"))?;
@@ -297,8 +297,8 @@ fn pending_transfers() -> Outcome {
         machine.expect_anywhere("[dies] vmm: the guest has ended: triple fault")?;
         machine.expect_anywhere("[root-task] vm dies: ended: guest fault: triple fault")?;
         machine.expect_anywhere("[root-task] vm off: ended: power-off, code 0")?;
-        // Ten times as long as the transfers take, whenever each began.
-        machine.expect("[hello] hello: second 3 of 10")?;
+        // Many times as long as a transfer takes, whenever each began.
+        machine.expect("[hello] hello: second 5 of 10")?;
         let lines = machine.serial.lines();
         for guest in ["off", "dies"] {
             let at = |what: &str| {
@@ -311,13 +311,17 @@ fn pending_transfers() -> Outcome {
             })?;
         }
 
-        // A page as its guest left it, and as the device makes it.
-        let canary = b"PENDING-CANARY--".repeat(256);
-        let hit = [&pattern(), &canary[64..]].concat();
+        // What was sent lies in one place only, in the living guest's page of canaries. Pages of zeros are among those where it must
+        // not be: the memory of the first was another's long before its transfer was due.
+        let sent = pattern();
         let memory = all_memory(machine, 256 * MIB)?;
-        let count = |wanted: &[u8]| memory.chunks(4096).filter(|page| *page == wanted).count();
-        let (intact, landed) = (count(&canary), count(&hit));
-        demand((intact, landed) == (2, 1), || format!("{intact} pages are intact, {landed} were written"))?;
+        let canary = b"PENDING-CANARY--".repeat(256);
+        let intact = memory.chunks(4096).filter(|page| *page == canary).count();
+        let landed: Vec<_> = memory.chunks(4096).filter(|page| page[1024..1088] == sent).collect();
+        let written = [&canary[..1024], &sent, &canary[1088..]].concat();
+        demand(intact >= 1 && landed == [written], || {
+            format!("{intact} pages are intact, {} were written", landed.len())
+        })?;
 
         for requester in [FIRST, SECOND] {
             let device = Edu::at(qtest, requester)?;
@@ -357,7 +361,7 @@ fn configuration() -> Outcome {
         }
         let table = vtd::remapping_table(machine.monitor()?)?;
         let (edu, card) = (Function(FIRST), Function(SECOND));
-        for (function, name, bars) in [(edu, "01:00.0", &[0][..]), (card, "02:00.0", &[1, 4])] {
+        for (function, name, bars) in [(edu, "0000:01:00.0", &[0][..]), (card, "0000:02:00.0", &[1, 4])] {
             for bar in bars {
                 let (found, wanted) = (function.bar(qtest, *bar)?, bar_in_log(machine, name, *bar)?);
                 demand(found == wanted, || format!("BAR {bar} of {name} is at {found:#x}, not {wanted:#x}"))?;

@@ -1,8 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Guests that misbehave: each ends or is contained, and the VM beside it is unharmed.
 
+use std::time::Instant;
+
+use serde_json::json;
+
 use crate::build;
-use crate::machine::Machine;
+use crate::machine::{LIMIT, Machine};
+use crate::qmp::Monitor;
 use crate::runner::{Case, Outcome, with};
 
 pub(super) const CASES: &[Case] = &[
@@ -15,6 +20,7 @@ pub(super) const CASES: &[Case] = &[
     Case::new("hostile::vector_registers_are_each_guests_own", avx),
     Case::new("hostile::sweeps_of_everything_that_exits", sweeps),
     Case::new("hostile::a_flood_of_the_log_is_contained", flood),
+    Case::new("hostile::a_log_that_nobody_reads_holds_nobody_up", unread),
     Case::new("hostile::exit_code_and_reset_are_told", ends),
 ];
 
@@ -92,8 +98,72 @@ fn sweeps() -> Outcome {
     beside_hello("hostile-sweeps", |machine| tests_passed(machine, &["msr", "port", "config", "apic"]))
 }
 
+/// Each line that `flood` wrote is in the log or counted as lost, nothing in it steers a terminal, and the other guest's lines are
+/// whole. `bytes` is what it sent without an end of line. Gives the lost ones.
+fn every_line_is_accounted_for(machine: &mut Machine, bytes: usize) -> Result<usize, String> {
+    // The machine turns itself off when both guests have ended and the log is written.
+    machine.wait_end(LIMIT)?;
+    let lines = machine.serial.lines();
+    let of_flood: Vec<_> = lines.iter().filter_map(|line| line.strip_prefix("[flood] ")).collect();
+    let lost_in = |line: &str| {
+        line.strip_suffix(" lines lost: the log ring was full)")?.strip_prefix('(')?.parse().ok()
+    };
+    let notices: Vec<usize> = of_flood.iter().filter_map(|line| lost_in(line)).collect();
+    let (shown, lost) = (of_flood.len() - notices.len(), notices.iter().sum::<usize>());
+    // The UART cuts at 200 bytes; the first of the bare ends of lines ends the last piece; seven other lines.
+    let written = bytes.div_ceil(200) + bytes / 64 - 1 + 7;
+    if shown + lost != written {
+        return Err(format!("{written} lines were written, {shown} shown, {lost} lost"));
+    }
+    if let Some(line) = lines.iter().find(|line| line.chars().any(|one| one.is_control() && one != '\t')) {
+        return Err(format!("a line that steers the terminal: {line:?}"));
+    }
+    for second in 1..=10 {
+        let whole = format!("[hello] hello: second {second} of 10");
+        if lines.iter().filter(|line| **line == whole).count() != 1 {
+            return Err(format!("not just one line `{whole}`"));
+        }
+    }
+    Ok(lost)
+}
+
 fn flood() -> Outcome {
-    beside_hello("hostile-flood", |machine| tests_passed(machine, &["flood"]))
+    beside_hello("hostile-flood", |machine| {
+        tests_passed(machine, &["flood"])?;
+        every_line_is_accounted_for(machine, 65_536).map(drop)
+    })
+}
+
+/// Nobody reads COM1 until lines are lost: guests, VMMs and servers must go on all the same.
+fn unread() -> Outcome {
+    beside_hello("hostile-flood-unread", |machine| {
+        machine.expect_anywhere("[flood] hostile: uart-flood")?;
+        let monitor = machine.monitor()?;
+        monitor.execute("stop", json!({}))?;
+        let ring = ring_that_begins_with(monitor, b"hostile: uart-flood\n")?;
+        machine.serial.hold(true);
+        machine.monitor()?.execute("cont", json!({}))?;
+        // The ring's count of lost lines (`docs/architecture.md`, "Memory"). From outside there is nothing else to wait for.
+        let deadline = Instant::now() + LIMIT;
+        while machine.monitor()?.dwords(ring + 4, 1)? == [0] {
+            if Instant::now() > deadline {
+                return Err("no line was lost".into());
+            }
+        }
+        machine.serial.hold(false);
+        match every_line_is_accounted_for(machine, 200_000)? {
+            0 => Err("the log doesn't tell that lines were lost".into()),
+            _ => Ok(()),
+        }
+    })
+}
+
+/// The log ring whose first line is this, by its physical address; its first bytes say that much is in it.
+fn ring_that_begins_with(monitor: &mut Monitor, line: &[u8]) -> Result<u64, String> {
+    const DATA: usize = 128;
+    let memory = monitor.memory(0, 256 << 20)?;
+    let page = memory.chunks(4096).position(|page| page[DATA..].starts_with(line));
+    page.map(|page| page as u64 * 4096).ok_or_else(|| "the log ring is not to be found".into())
 }
 
 fn ends() -> Outcome {

@@ -104,7 +104,7 @@ fn make_run() -> Outcome {
     let port = build::free_port()?;
     build::system("systems/web.toml")?;
     let start = Instant::now();
-    let output = make(&["run", &format!("PORT={port}"), "TIMEOUT=60"])?;
+    let output = make(&["run", &format!("PORT={port}"), "TIMEOUT=30"])?;
     code(&output, 0)?;
     contains(&output, "GET / was answered with status 200")?;
     contains(&output, &format!("http://127.0.0.1:{port}/"))?;
@@ -112,7 +112,7 @@ fn make_run() -> Outcome {
     contains(&output, "[hello] ")?;
     // It has to run on until the time is up, and no longer.
     let seconds = start.elapsed();
-    if seconds < Duration::from_secs(60) { Err(format!("it ended after {seconds:?}")) } else { Ok(()) }
+    if seconds < Duration::from_secs(30) { Err(format!("it ended after {seconds:?}")) } else { Ok(()) }
 }
 
 fn make_run_without_page() -> Outcome {

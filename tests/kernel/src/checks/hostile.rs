@@ -203,7 +203,7 @@ impl Space {
     /// Puts a copy of an original into a slot, if it is empty and the original can be copied: tables only while they are mapped.
     fn fill(&self, slot: u64, original: usize) {
         let original = self.originals[original % self.originals.len()];
-        let badge = if slot % 3 == 0 { slot } else { 0 };
+        let badge = if slot.is_multiple_of(3) { slot } else { 0 };
         let source = at(cap::Untyped::from_bits(original));
         let _ = match badge {
             0 => self.slot(slot).copy(&source, CapRights::all()),
