@@ -31,7 +31,7 @@ run: setup
 test: host-test booted-test
 
 host-test: setup
-	$(CARGO) test --features system-spec/host
+	$(CARGO) test --no-fail-fast --features system-spec/host
 	$(CARGO) test --lib $(PART_LIBRARIES)
 
 booted-test: setup

@@ -84,7 +84,10 @@ impl Iommu {
             iommu::Attach::OPERATION => message.answer(|request: iommu::Attach| {
                 let (start, device) = (cpu::tsc(), request.requester);
                 domains.attach(request)?;
-                component::log!("device {device}: its VM's RAM mapped for DMA in {} ticks", cpu::tsc() - start);
+                component::log!(
+                    "device {device}: its VM's RAM mapped for DMA in {} ticks",
+                    cpu::tsc() - start
+                );
                 Ok(())
             }),
             iommu::Detach::OPERATION => message.answer(|request: iommu::Detach| domains.detach(request)),

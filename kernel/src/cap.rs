@@ -537,8 +537,8 @@ impl RawCap {
     }
 }
 
-/// A slot: a capability and its place in the derivation tree (`cdt`).
-#[repr(C)]
+/// A slot: a capability and its place in the derivation tree (`cdt`). Aligned to its size: links use the low bits of its address.
+#[repr(C, align(32))]
 pub struct Slot {
     cap: Cell<RawCap>,
     /// Address of the previous slot of the tree's order; bit 0: the capability is an original (`cdt`).

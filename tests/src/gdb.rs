@@ -77,6 +77,6 @@ mod tests {
         drop(debugger);
         let mut sent = String::new();
         theirs.read_to_string(&mut sent).unwrap();
-        assert_eq!(sent, "$Z1,101004,1#0d+$c#63+$z1,101004,1#2d+");
+        assert_eq!(sent, "$Z1,101004,1#3a+$c#63+$z1,101004,1#5a+");
     }
 }

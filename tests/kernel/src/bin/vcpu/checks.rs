@@ -48,7 +48,7 @@ checks! {
     fields_are_fixed,
     other_backends_methods_are_refused,
     guest_msrs_by_number,
-    spoilt_state_is_refused_and_dead,
+    spoilt_state_is_refused_with_poisoned_registers,
     spoilt_event_is_refused_with_poisoned_registers,
     exits_are_cheap,
 }
@@ -357,11 +357,23 @@ fn guest_msrs_by_number(env: &mut Env) -> Outcome {
     expect_error(vm.vcpu.vcpu_read_msr(0xc000_0080), Error::IllegalOperation, &[])
 }
 
+/// What the general registers are filled with: addresses where the kernel would hit itself if it took one for its own (its
+/// window on memory, its image), one that no processor takes, and one of the VMM's.
+const POISON: [u64; 4] =
+    [0xffff_ff80_0010_0000, 0xffff_ffff_8012_0000, 0x8000_0000_0000_0000, 0x90_0000_0000];
+
 /// A refused entry tells so, leaves nothing behind, and only a new binding brings the VCPU back.
 fn refused(vm: &mut Vm) -> Outcome {
+    let given = vm.registers;
     check_eq!(vm.enter(), End::Exit(exit::REFUSED), "the refused entry");
     check_eq!(vm.word(vcpu::MR_RIP), 0, "RIP");
     check_eq!(vm.word(vcpu::MR_CR3), 0, "CR3");
+    for (n, (found, given)) in vm.registers.iter().zip(given).enumerate() {
+        check!(
+            *found == given || *found == 0,
+            "register {n} is {found:#x}: neither the VMM's {given:#x} nor 0"
+        );
+    }
     check_eq!(vm.enter(), End::Exit(exit::REFUSED), "the next entry");
     expect_error(vm.vcpu.vcpu_read_vmcb(vmcb::CR3), Error::IllegalOperation, &[])?;
     expect_error(vm.vcpu.vcpu_write_vmcb(vmcb::CR3, 0), Error::IllegalOperation, &[])?;
@@ -372,20 +384,37 @@ fn refused(vm: &mut Vm) -> Outcome {
     vm.expect(exit::NESTED_PAGE_FAULT)
 }
 
-fn spoilt_state_is_refused_and_dead(env: &mut Env) -> Outcome {
-    let mut vm = Vm::bound(env, 0, entry::guest_cpuid())?;
-    // Long mode with paging, but without physical-address extension.
-    vm.set(vmcb::CR4, 0)?;
-    refused(&mut vm)
+/// Fills every register with a value of its own.
+fn poison(vm: &mut Vm, value: u64) {
+    for (n, register) in vm.registers.iter_mut().enumerate() {
+        *register = value + 0x100 * n as u64;
+    }
+}
+
+fn spoilt_state_is_refused_with_poisoned_registers(env: &mut Env) -> Outcome {
+    for value in POISON {
+        let mut vm = Vm::bound(env, 0, entry::guest_cpuid())?;
+        // Long mode with paging, but without physical-address extension.
+        vm.set(vmcb::CR4, 0)?;
+        poison(&mut vm, value);
+        refused(&mut vm)?;
+        // Another guest runs as if nothing had been.
+        let mut vm = Vm::bound(env, 1, entry::guest_cpuid())?;
+        vm.expect(exit::CPUID)?;
+        env.run(|_| Ok(()))?;
+    }
+    Ok(())
 }
 
 fn spoilt_event_is_refused_with_poisoned_registers(env: &mut Env) -> Outcome {
     for event in [0x8000_031f, 0x8000_0100, 0x8000_0302] {
-        let mut vm = Vm::bound(env, 0, entry::guest_cpuid())?;
-        vm.registers = [0xffff_ff80_0010_0000; vcpu::REGISTERS];
-        vm.event = event;
-        refused(&mut vm)?;
-        env.run(|_| Ok(()))?;
+        for value in POISON {
+            let mut vm = Vm::bound(env, 0, entry::guest_cpuid())?;
+            poison(&mut vm, value);
+            vm.event = event;
+            refused(&mut vm)?;
+            env.run(|_| Ok(()))?;
+        }
     }
     Ok(())
 }
