@@ -18,7 +18,7 @@ ISO ?= postern.iso
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 CARGO ?= cargo
 # Libraries of what runs on the machine only: their executables can't be built for the host, their tests can.
-PART_LIBRARIES = $(addprefix --package ,sel4 sel4-root-task component root-task pci-server iommu-server timer-server console-server)
+PART_LIBRARIES = $(addprefix --package ,sel4 sel4-root-task component root-task pci-server iommu-server timer-server console-server guest-runtime http)
 POSTERN = $(CARGO) run --quiet --release --package postern-cli --bin postern --
 
 .PHONY: run test bench iso check fmt clippy fuzz setup host-test booted-test
@@ -46,7 +46,7 @@ iso: setup
 check: setup
 	$(POSTERN) check $(SYSTEM)
 
-fmt:
+fmt: setup
 	$(CARGO) fmt --all
 
 clippy: setup

@@ -548,6 +548,7 @@ pub struct Slot {
 }
 
 const _: () = assert!(core::mem::size_of::<Slot>() == 1 << sel4_abi::object::SLOT_BITS);
+const _: () = assert!(core::mem::align_of::<Slot>() == core::mem::size_of::<Slot>());
 
 impl Slot {
     /// An empty slot.

@@ -88,6 +88,14 @@ impl Image<'_> {
     pub fn pages(&self) -> usize {
         self.segments.iter().map(Segment::pages).sum()
     }
+
+    /// Regions of 2 MiB from the first segment's to the last one's: page tables.
+    pub fn tables(&self) -> usize {
+        const REGION: usize = 2 << 20;
+        let first = self.segments.iter().map(Segment::first_page).min().unwrap_or(0);
+        let end = self.segments.iter().map(|s| s.first_page() + s.pages() * PAGE).max().unwrap_or(0);
+        end.div_ceil(REGION) - first / REGION
+    }
 }
 
 const HEADER_BYTES: usize = 64;
@@ -189,7 +197,7 @@ mod tests {
     fn segments_and_their_pages() {
         let file = image(0x401010, &[CODE, DATA]);
         let image = parse(&file).unwrap();
-        assert_eq!((image.entry, image.pages()), (0x401010, 5));
+        assert_eq!((image.entry, image.pages(), image.tables()), (0x401010, 5, 1));
         let data = image.segments[1];
         assert_eq!((data.first_page(), data.pages(), data.write), (0x403000, 3, true));
         assert_eq!(data.page(0).0, 0x800);

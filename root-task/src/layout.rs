@@ -5,6 +5,8 @@ use alloc::vec::Vec;
 
 use protocol::start::slot;
 
+use crate::need::{Need, Shared};
+
 /// Bytes of a page.
 pub const PAGE: usize = 4096;
 /// Bytes of a large page, the granule of guest RAM.
@@ -98,12 +100,8 @@ pub struct VmSlots {
     pub own_radix: usize,
     /// The devices', in the description's order.
     pub devices: Vec<DeviceSlots>,
-    /// Log2 of the slots of `bars`.
-    pub bars_radix: usize,
-    /// Log2 of the slots of `irqs`.
-    pub irqs_radix: usize,
-    /// Log2 of the slots of `dma`.
-    pub dma_radix: usize,
+    /// The CNodes that they need.
+    pub shared: Option<Shared>,
 }
 
 /// Lays out a VM with `memory` bytes of RAM, whose devices show `vectors` each, on a machine whose I/O page tables have
@@ -113,7 +111,7 @@ pub fn vm(memory: u64, vectors: &[u8], io_levels: u64) -> VmSlots {
     let mut own = Counter(slot::FIRST_DYNAMIC as usize + VMM_OTHER_SLOTS + VMM_EMPTY_SLOTS);
     let (nested, mapped) = (own.run(frames), own.run(frames));
     let (mut bars, mut irqs, mut dma) = (Counter(1), Counter(1), Counter(1));
-    let devices = vectors
+    let devices: Vec<_> = vectors
         .iter()
         .map(|vectors| DeviceSlots {
             bars: bars.run(BAR_SLOTS.into()),
@@ -127,10 +125,12 @@ pub fn vm(memory: u64, vectors: &[u8], io_levels: u64) -> VmSlots {
         nested,
         mapped,
         own_radix: radix(own.0),
+        shared: (!devices.is_empty()).then(|| Shared {
+            bars: radix(bars.0),
+            irqs: radix(irqs.0),
+            dma: radix(dma.0),
+        }),
         devices,
-        bars_radix: radix(bars.0),
-        irqs_radix: radix(irqs.0),
-        dma_radix: radix(dma.0),
     }
 }
 
@@ -145,37 +145,32 @@ pub fn vmm_untyped_bits(memory: u64) -> u8 {
     if memory > 1 << 30 { 18 } else { 17 }
 }
 
-/// Bytes of a process whose image and stack have `pages`, whose own CNode has 2^`own_radix` slots and whose untyped has
-/// 2^`untyped_bits` bytes.
-pub fn process_bytes(pages: usize, own_radix: usize, untyped_bits: u8) -> u64 {
+/// Frames and tables of a part whose image has `image_pages` in `image_tables` regions of 2 MiB.
+fn process_pages(image_pages: usize, image_tables: usize, stack_pages: usize) -> usize {
     let start_pages = protocol::start::MAX_BYTES / PAGE;
-    // Top-level table, PDPT, page directory; page tables of image, start page, ring, devices; one to spare.
-    let tables = 8;
-    let pages = pages + start_pages + 1 + tables;
-    let objects = 4096; // TCB, scheduling context, notification, reply object
-    pages as u64 * PAGE as u64
-        + objects
-        + cnode_bytes(own_radix)
-        + cnode_bytes(ROOT_RADIX)
-        + (1 << untyped_bits)
+    // PDPT, page directory; page tables of start page and stack, of the ring, of devices; one to spare.
+    let tables = 6;
+    image_pages + image_tables + stack_pages + start_pages + 1 + tables
 }
 
-/// Bytes that a VM takes beside its RAM and its log ring.
-pub fn vm_bytes(image_pages: usize, memory: u64, slots: &VmSlots) -> u64 {
-    let mut bytes = process_bytes(image_pages + STACK_PAGES, slots.own_radix, vmm_untyped_bits(memory));
+/// What a server is made of.
+pub fn server_need(
+    image_pages: usize,
+    image_tables: usize,
+    stack_pages: usize,
+    own_radix: usize,
+    untyped_bits: u8,
+) -> Need {
+    Need::new(own_radix, untyped_bits, None, process_pages(image_pages, image_tables, stack_pages))
+}
+
+/// What a VM takes beside its RAM and its log ring.
+pub fn vmm_need(image_pages: usize, image_tables: usize, memory: u64, slots: &VmSlots) -> Need {
+    let mut pages = process_pages(image_pages, image_tables, STACK_PAGES);
     // Page directories of the window, the top of the nested tables.
-    bytes += memory.div_ceil(1 << 30) * PAGE as u64 + PAGE as u64;
-    if !slots.devices.is_empty() {
-        // They are made late, each aligned to its size: as much again may be lost before it.
-        bytes += 2
-            * (cnode_bytes(slots.bars_radix) + cnode_bytes(slots.irqs_radix) + cnode_bytes(slots.dma_radix));
-        bytes += slots.devices.iter().map(|d| (d.tables.count * PAGE) as u64).sum::<u64>();
-    }
-    bytes
-}
-
-const fn cnode_bytes(radix: usize) -> u64 {
-    1 << (radix + 5)
+    pages += memory.div_ceil(1 << 30) as usize + 1;
+    pages += slots.devices.iter().map(|device| device.tables.count).sum::<usize>();
+    Need::new(slots.own_radix, vmm_untyped_bits(memory), slots.shared, pages)
 }
 
 #[cfg(test)]
@@ -208,15 +203,15 @@ mod tests {
         for pair in dma.windows(2) {
             assert_eq!(pair[0].first + pair[0].count, pair[1].first);
         }
-        assert!(b.handlers.first + b.handlers.count <= 1 << slots.dma_radix);
+        assert!(b.handlers.first + b.handlers.count <= 1 << slots.shared.unwrap().dma);
     }
 
     #[test]
     fn a_vm_of_64_mib_costs_less_than_a_mib() {
         let slots = vm(64 << 20, &[32], 4);
         // An image of 300 KiB.
-        assert!(vm_bytes(75, 64 << 20, &slots) <= 1 << 20);
+        assert!(vmm_need(75, 1, 64 << 20, &slots).bytes() <= 1 << 20);
         let large = vm(3 << 30, &[32; 8], 4);
-        assert!(vm_bytes(75, 3 << 30, &large) < 4 << 20);
+        assert!(vmm_need(75, 1, 3 << 30, &large).bytes() < 4 << 20);
     }
 }

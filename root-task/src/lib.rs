@@ -9,6 +9,7 @@ pub mod elf;
 pub mod layout;
 pub mod lifecycle;
 pub mod memory_map;
+pub mod need;
 pub mod pieces;
 pub mod pins;
 pub mod sleep;

@@ -67,7 +67,35 @@ impl Pieces {
 
     /// Bytes that are free.
     pub fn bytes(&self) -> u64 {
-        self.0.iter().map(Piece::bytes).sum()
+        self.bytes_in(0)
+    }
+
+    /// Bytes that are free in pieces of at least 2^`bits` bytes.
+    pub fn bytes_in(&self, bits: u8) -> u64 {
+        self.0.iter().filter(|piece| piece.bits >= bits).map(Piece::bytes).sum()
+    }
+
+    /// Takes pieces of the sizes `wanted`, largest first; where one of a size above 2^`down_to` bytes is missing, two
+    /// halves will do. `Ok(None)` if there is not enough, and then nothing is taken.
+    pub fn take_all<S: Split>(
+        &mut self,
+        mut wanted: Vec<u8>,
+        down_to: u8,
+        by: &mut S,
+    ) -> Result<Option<Vec<Piece>>, S::Error> {
+        wanted.sort_unstable();
+        let mut taken = Vec::new();
+        while let Some(bits) = wanted.pop() {
+            match self.take(bits, by) {
+                Ok(Some(piece)) => taken.push(piece),
+                Ok(None) if bits > down_to => wanted.extend([bits - 1; 2]),
+                other => {
+                    self.0.extend(taken);
+                    return other.map(|_| None);
+                }
+            }
+        }
+        Ok(Some(taken))
     }
 
     /// Takes a piece of 2^`bits` bytes, from the smallest that is large enough, the lowest of these.
@@ -236,6 +264,60 @@ mod tests {
         assert_disjoint(&all);
         assert_eq!(all.iter().map(Piece::bytes).sum::<u64>(), 1 << 32);
         assert!(pool.take_range(0x4000_3000, 0xb000_0000, &mut by()).unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_is_missing_in_one_piece_comes_in_halves() {
+        let sizes = |taken: Option<Vec<Piece>>| {
+            let mut bits: Vec<_> = taken.unwrap().iter().map(|piece| piece.bits).collect();
+            bits.sort();
+            bits
+        };
+        // 64 MiB, 32 MiB and twice 2 MiB are free.
+        let free = [(0, 26), (0x800_0000, 25), (0xc00_0000, 21), (0xc40_0000, 21)];
+        assert_eq!(sizes(pool(&free).take_all(chunks(66 << 20, 30, 21), 21, &mut by()).unwrap()), [21, 26]);
+        let mut whole = pool(&free);
+        let taken = whole.take_all(chunks(100 << 20, 30, 21), 21, &mut by()).unwrap();
+        assert_eq!(sizes(taken), [21, 21, 25, 26]);
+        assert_eq!(whole.bytes(), 0);
+        // 128 MiB aren't there: nothing is gone.
+        let mut short = pool(&free);
+        assert_eq!(short.take_all(chunks(102 << 20, 30, 21), 21, &mut by()), Ok(None));
+        assert_eq!((short.bytes(), short.bytes_in(22)), (100 << 20, 96 << 20));
+        assert_disjoint(&short.0);
+        // A larger object than any piece can't be cut.
+        assert_eq!(pool(&[(0, 16), (0x10_0000, 16)]).take_all([17].to_vec(), 17, &mut by()), Ok(None));
+        let mut full = Counter { next: 0, left: 1 };
+        assert_eq!(pool(&[(0, 30)]).take_all(chunks(66 << 20, 30, 21), 21, &mut full), Err(()));
+    }
+
+    /// VMs of all sizes one after the other, and some of them back: never more than there is, never less.
+    #[test]
+    fn many_vms_share_a_machine() {
+        let mut x = 0x1234_5678_9abc_def1u64;
+        for _ in 0..200 {
+            let mut pool = pool(&[(0, 20), (0x100_0000, 24), (0x1000_0000, 28), (0x2000_0000, 29)]);
+            let large = pool.bytes_in(21);
+            let mut by = Counter { next: 100, left: 100_000 };
+            let mut vms: Vec<Vec<Piece>> = Vec::new();
+            for _ in 0..30 {
+                x ^= x << 13;
+                x ^= x >> 7;
+                x ^= x << 17;
+                let memory = (x % 128 + 1) << 21;
+                let used: u64 = vms.iter().flatten().map(Piece::bytes).sum();
+                let taken = pool.take_all(chunks(memory, 30, 21), 21, &mut by).unwrap();
+                assert_eq!(taken.is_some(), memory <= large - used, "{} MiB", memory >> 20);
+                vms.extend(taken);
+                if x & 1 << 40 != 0 && !vms.is_empty() {
+                    let back = vms.swap_remove(x as usize % vms.len());
+                    back.into_iter().for_each(|piece| pool.add(piece));
+                }
+                let mut all = pool.0.clone();
+                all.extend(vms.iter().flatten());
+                assert_disjoint(&all);
+            }
+        }
     }
 
     #[test]

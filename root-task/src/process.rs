@@ -6,9 +6,8 @@ use alloc::vec::Vec;
 use protocol::client::ENDPOINT_MARK;
 use protocol::start::{Extensions, Facts, Range, RangeKind, cptr, mount, slot as fixed};
 use root_task::elf::{self, Image};
-use root_task::layout::{
-    INDEX_BITS, IPC_BUFFER, PAGE, RING, RING_PAGES, ROOT_RADIX, STACK_TOP, START_PAGE, process_bytes,
-};
+use root_task::layout::{INDEX_BITS, IPC_BUFFER, PAGE, RING, RING_PAGES, ROOT_RADIX, STACK_TOP, START_PAGE};
+use root_task::need::{Need, Role};
 use sel4::init_thread::slot;
 use sel4::{
     AbsoluteCPtr, CNodeCapData, Cap, CapRights, CapTypeForFrameObject, ObjectBlueprint, ObjectBlueprintX86,
@@ -58,8 +57,6 @@ pub struct Plan {
     pub own_radix: usize,
     /// Pages of its stack.
     pub stack_pages: usize,
-    /// Log2 of the bytes of its own untyped.
-    pub untyped_bits: u8,
     /// First slot of its log ring's frames.
     pub ring: usize,
 }
@@ -74,19 +71,12 @@ pub struct Process {
     /// Slot of its notification.
     pub notification: usize,
     client: u64,
-    tcb: usize,
-    own: usize,
+    /// Slots of its objects.
+    objects: Vec<(Role, usize)>,
     own_radix: usize,
-    root: usize,
-    vspace: usize,
     start_frames: usize,
     entry: usize,
     next: usize,
-}
-
-/// Bytes of a server's arena.
-pub fn server_bytes(image: &Image, plan: &Plan) -> u64 {
-    process_bytes(image.pages() + plan.stack_pages, plan.own_radix, plan.untyped_bits)
 }
 
 /// Reads an image.
@@ -104,9 +94,10 @@ impl Process {
         common: &Common,
         plan: &Plan,
         image: &Image,
+        need: &Need,
         mut arena: Arena,
     ) -> Result<Self, Failure> {
-        let made = Self::build(resources, common, plan, image, &mut arena);
+        let made = Self::build(resources, common, plan, image, need, &mut arena);
         match made {
             Ok(mut process) => {
                 process.arena = arena;
@@ -124,59 +115,58 @@ impl Process {
         common: &Common,
         plan: &Plan,
         image: &Image,
+        need: &Need,
         arena: &mut Arena,
     ) -> Result<Self, Failure> {
-        // The largest first: what is made from a piece is aligned to its size.
-        let untyped = ObjectBlueprint::Untyped { size_bits: plan.untyped_bits.into() };
-        let untyped = resources.make(arena, untyped, 1)?;
-        let own = resources.make(arena, ObjectBlueprint::CNode { size_bits: plan.own_radix }, 1)?;
-        let vspace = resources.make(arena, ObjectBlueprintX86::Pml4.into(), 1)?;
-        let root = resources.make(arena, ObjectBlueprint::CNode { size_bits: ROOT_RADIX }, 1)?;
-        let tcb = resources.make(arena, ObjectBlueprint::Tcb, 1)?;
-        let sched_context = ObjectBlueprint::SchedContext { size_bits: abi::object::MIN_SCHED_CONTEXT_BITS };
-        let sched_context = resources.make(arena, sched_context, 1)?;
-        let notification = resources.make(arena, ObjectBlueprint::Notification, 1)?;
-        let reply = resources.make(arena, ObjectBlueprint::Reply, 1)?;
-        slot::ASID_POOL
-            .cap()
-            .asid_pool_assign(in_slot(vspace))
-            .during("giving an address space its number")?;
-
+        let mut objects = Vec::new();
+        for (role, blueprint) in &need.objects {
+            objects.push((*role, resources.make(arena, *blueprint, 1)?));
+        }
         let mut process = Self {
             arena: Arena::default(),
             ranges: Vec::new(),
-            notification,
+            notification: 0,
             client: plan.client,
-            tcb,
-            own,
+            objects,
             own_radix: plan.own_radix,
-            root,
-            vspace,
             start_frames: 0,
             entry: image.entry,
             next: fixed::FIRST_DYNAMIC as usize,
         };
-        process.mount(mount::OWN, own, plan.own_radix)?;
-        let all = CapRights::all();
-        process.copy_at(fixed::TCB as usize, tcb, all)?;
-        process
-            .slot(fixed::CNODE as usize)
-            .mint_guarded(&at(root), all, ROOT_GUARD)
-            .during("giving a CNode")?;
-        process.copy_at(fixed::VSPACE as usize, vspace, all)?;
-        process.endpoint_at(fixed::SUPERVISOR as usize, common.supervisor)?;
-        if let Some(endpoint) = plan.serves {
-            process.copy_at(fixed::SERVED as usize, endpoint, CapRights::read_only())?;
-        }
-        process.copy_at(fixed::REPLY as usize, reply, all)?;
-        process.copy_at(fixed::NOTIFICATION as usize, notification, CapRights::read_write())?;
-        process.move_at(fixed::UNTYPED as usize, untyped)?;
-        process.copy_at(fixed::SCHED_CONTEXT as usize, sched_context, all)?;
-
+        process.notification = process.object(Role::Notification)?;
+        slot::ASID_POOL
+            .cap()
+            .asid_pool_assign(in_slot(process.object(Role::VSpace)?))
+            .during("giving an address space its number")?;
+        process.give_own(common, plan)?;
         process.load(resources, arena, image)?;
         process.map_memory(resources, arena, plan)?;
-        process.make_thread(resources, arena, common, plan, sched_context)?;
+        process.make_thread(resources, arena, common, plan)?;
         Ok(process)
+    }
+
+    /// Slot of one of its objects.
+    pub fn object(&self, role: Role) -> Result<usize, Failure> {
+        let found = self.objects.iter().find(|(its, _)| *its == role);
+        found.map(|(_, slot)| *slot).during("a part lacks an object")
+    }
+
+    /// Capabilities at fixed addresses.
+    fn give_own(&mut self, common: &Common, plan: &Plan) -> Result<(), Failure> {
+        let (own, root) = (self.object(Role::Own)?, self.object(Role::Root)?);
+        self.mount(mount::OWN, own, plan.own_radix)?;
+        let all = CapRights::all();
+        self.copy_at(fixed::TCB as usize, self.object(Role::Tcb)?, all)?;
+        self.slot(fixed::CNODE as usize).mint_guarded(&at(root), all, ROOT_GUARD).during("giving a CNode")?;
+        self.copy_at(fixed::VSPACE as usize, self.object(Role::VSpace)?, all)?;
+        self.endpoint_at(fixed::SUPERVISOR as usize, common.supervisor)?;
+        if let Some(endpoint) = plan.serves {
+            self.copy_at(fixed::SERVED as usize, endpoint, CapRights::read_only())?;
+        }
+        self.copy_at(fixed::REPLY as usize, self.object(Role::Reply)?, all)?;
+        self.copy_at(fixed::NOTIFICATION as usize, self.notification, CapRights::read_write())?;
+        self.move_at(fixed::UNTYPED as usize, self.object(Role::Untyped)?)?;
+        self.copy_at(fixed::SCHED_CONTEXT as usize, self.object(Role::SchedContext)?, all)
     }
 
     /// Loads the image into fresh pages. Code is read-only; the ABI has no way to forbid execution of data.

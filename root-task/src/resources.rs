@@ -3,8 +3,9 @@
 
 use alloc::vec::Vec;
 
-use root_task::layout::PAGE;
-use root_task::pieces::{Piece, Pieces, Split};
+use root_task::layout::{LARGE, PAGE};
+use root_task::need::Need;
+use root_task::pieces::{Piece, Pieces, SMALLEST, Split, chunks};
 use root_task::slots::Slots;
 use sel4::init_thread::slot;
 use sel4::{
@@ -19,6 +20,10 @@ use crate::raw;
 const SCRATCH: usize = 0x10_0000_0000;
 /// Where it maps large pages for a moment.
 const LARGE_SCRATCH: usize = 0x10_4000_0000;
+/// Log2 of the bytes of the largest piece that anything is made of.
+const LARGEST_PIECE: u8 = 30;
+/// Log2 of the bytes of a large page.
+const LARGE_BITS: u8 = LARGE.ilog2() as u8;
 
 /// The slot of the root task's CNode with this index.
 pub fn at(index: usize) -> AbsoluteCPtr {
@@ -85,8 +90,8 @@ impl Resources {
                 resources.ram.add(piece);
             }
         }
-        let own = resources.take_ram(own_bits)?;
-        resources.own.pieces.push(own);
+        let own = resources.ram.take(own_bits, &mut Splitter(&mut resources.slots))?;
+        resources.own.pieces.push(own.ok_or(resources.short_of(0, 1 << own_bits))?);
         Ok(resources)
     }
 
@@ -95,25 +100,29 @@ impl Resources {
         self.slots.take().during("no slots are left")
     }
 
-    /// Takes RAM of 2^`bits` bytes.
-    pub fn take_ram(&mut self, bits: u8) -> Result<Piece, Failure> {
-        self.ram.take(bits, &mut Splitter(&mut self.slots))?.during("not enough memory")
+    /// Takes memory for what a part is made of; `None` if there isn't enough.
+    pub fn arena(&mut self, need: &Need) -> Result<Option<Arena>, Failure> {
+        self.take_ram(chunks(need.bytes(), LARGEST_PIECE, SMALLEST), need.largest())
     }
 
-    /// Takes RAM for an arena of at least `bytes`, in pieces of powers of two.
-    pub fn arena(&mut self, bytes: u64) -> Result<Arena, Failure> {
-        const STEP: u64 = 32 << 10;
-        let mut arena = Arena::default();
-        for bits in root_task::pieces::chunks(bytes.next_multiple_of(STEP), 30, 12) {
-            match self.take_ram(bits) {
-                Ok(piece) => arena.pieces.push(piece),
-                Err(failure) => {
-                    arena.pieces.into_iter().for_each(|piece| self.ram.add(piece));
-                    return Err(failure);
-                }
-            }
-        }
-        Ok(arena)
+    /// Takes memory for a guest's RAM; `None` if there isn't enough.
+    pub fn guest_ram(&mut self, bytes: u64) -> Result<Option<Arena>, Failure> {
+        self.take_ram(chunks(bytes, LARGEST_PIECE, LARGE_BITS), LARGE_BITS)
+    }
+
+    fn take_ram(&mut self, wanted: Vec<u8>, down_to: u8) -> Result<Option<Arena>, Failure> {
+        let taken = self.ram.take_all(wanted, down_to, &mut Splitter(&mut self.slots))?;
+        Ok(taken.map(|pieces| Arena { pieces, used: Vec::new() }))
+    }
+
+    /// Gives back memory from which nothing was made.
+    pub fn give_back(&mut self, arena: Arena) {
+        arena.pieces.into_iter().for_each(|piece| self.ram.add(piece));
+    }
+
+    /// What to say when so many bytes of RAM and beside it aren't there.
+    pub fn short_of(&self, ram: u64, beside: u64) -> Failure {
+        Failure::Memory { ram, beside, free: self.ram.bytes(), large: self.ram.bytes_in(LARGE_BITS) }
     }
 
     /// Takes the 2^`bits` bytes of device memory at `address`.
@@ -280,7 +289,7 @@ impl Resources {
             at(slot).delete().during("clearing a slot")?;
             self.slots.give_back(slot);
         }
-        arena.pieces.into_iter().for_each(|piece| self.ram.add(piece));
+        self.give_back(Arena { pieces: arena.pieces, used: Vec::new() });
         Ok(())
     }
 }

@@ -319,7 +319,7 @@ impl fmt::Display for Refusal {
         f.write_str(match self {
             Self::NoIommu => "no IOMMU: the device's DMA could not be confined",
             Self::NoInterruptRemapping => {
-                "no interrupt remapping: the device could forge interrupts; `pci.unsafe-interrupts` accepts that"
+                "no interrupt remapping: the device could forge interrupts. Turn it on in the firmware's settings"
             }
             Self::NotCovered => "no DMA remapping unit covers the device: it could reach all memory",
             Self::BarUnassigned(bar) => return write!(f, "firmware left BAR {bar} unassigned"),

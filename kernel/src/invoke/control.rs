@@ -78,8 +78,9 @@ pub fn irq_handler(k: &mut Kernel, i: &Invocation, number: u8) -> SysResult<usiz
             insert_derived(slot, source.cap(), source);
         }
         label::IRQ_CLEAR_IRQ_HANDLER => delete::delete(k, k.irqs.slot(number))?,
+        // Quarantine is for whoever made the handler, not for those to whom it gave copies.
         label::IRQ_HANDLER_BLOCK | label::IRQ_HANDLER_UNBLOCK => match k.irqs.source(number) {
-            Source::Message { irte: Some(index) } => {
+            Source::Message { irte: Some(index) } if i.slot.is_original() => {
                 arch::block_message(index, i.label == label::IRQ_HANDLER_BLOCK)
             }
             _ => return Err(SysError::IllegalOperation),

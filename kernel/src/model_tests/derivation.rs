@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Random sequences of operations on capabilities, against a model that keeps explicit parents, with the tree's invariants checked after
-//! each step; and the scheduler's rules.
+//! Derivation, deletion, retype and lookup, against a model that keeps explicit parents.
 
 use std::collections::HashMap;
 use std::vec::Vec;
@@ -8,98 +7,17 @@ use std::vec::Vec;
 use sel4_abi::message::CapRights;
 use sel4_abi::object::ObjectType;
 
-use crate::arch::{ARENA_START, NOW, PENDING, clear_memory};
-use crate::cap::{Cap, Slot, Untyped};
+use super::Random;
+use super::world::{SLOTS, UNTYPED_BITS, World};
+use crate::arch::{ARENA_START, PENDING};
+use crate::cap::Cap;
 use crate::cdt::{self, SlotRef};
 use crate::cspace;
 use crate::delete;
 use crate::error::SysError;
 use crate::kernel::Kernel;
 use crate::object::cnode::CNode;
-use crate::object::sched_context::SchedContext;
-use crate::object::tcb::{Tcb, ThreadState};
-use crate::object::untyped::{Retype, retype};
-use crate::ptr::Ptr;
 use crate::transfer::{derive, insert_derived};
-
-/// xorshift64*: the same sequence on every machine.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-    fn below(&mut self, n: u64) -> u64 {
-        (self.next() >> 33) % n
-    }
-}
-
-const RADIX: u8 = 8;
-const SLOTS: u64 = 1 << RADIX;
-const UNTYPED_BITS: u8 = 20;
-
-/// A kernel with a CNode outside of any untyped memory, whose slot 0 holds untyped memory.
-struct World {
-    k: Kernel,
-    root: CNode,
-}
-
-impl World {
-    fn new() -> Self {
-        PENDING.with(|p| p.set(false));
-        clear_memory(ARENA_START, 4 << 20);
-        // SAFETY: the arena is clear, and this part of it is the CNode's.
-        let slots: Ptr<Slot> = unsafe { Ptr::from_paddr(ARENA_START) };
-        let root = CNode { slots, radix: RADIX, guard_bits: 64 - RADIX, guard: 0 };
-        let u = Untyped {
-            paddr: ARENA_START + (1 << UNTYPED_BITS),
-            size_bits: UNTYPED_BITS,
-            device: false,
-            watermark: 0,
-            cleared: 0,
-        };
-        cdt::insert_root(root.slot(0), Cap::Untyped(u));
-        Self { k: Kernel::new(), root }
-    }
-
-    fn slot(&self, i: u64) -> SlotRef {
-        self.root.slot(i)
-    }
-
-    fn retype(
-        &mut self,
-        from: u64,
-        ty: ObjectType,
-        size_bits: u64,
-        to: u64,
-        count: u64,
-    ) -> Result<(), SysError> {
-        let slot = self.slot(from);
-        let Cap::Untyped(u) = slot.cap() else { panic!("slot {from} holds no untyped memory") };
-        let args =
-            Retype { object: ty as u64, size_bits, node_index: 0, node_depth: 0, node_offset: to, count };
-        retype(&mut self.k, slot, u, Cap::CNode(self.root), &args)
-    }
-
-    /// Every capability in the tree's order, with the links checked.
-    fn order(&self) -> Vec<SlotRef> {
-        let mut all = Vec::new();
-        let mut at = Some(self.slot(0));
-        let mut before = None;
-        while let Some(s) = at {
-            assert_eq!(s.prev(), before, "the backward link of a slot");
-            assert!(!s.is_empty(), "an empty slot is in the tree");
-            all.push(s);
-            before = Some(s);
-            at = s.next();
-            assert!(all.len() < 100_000, "the tree's order is a circle");
-        }
-        all
-    }
-}
 
 fn drain(
     k: &mut Kernel,
@@ -300,78 +218,6 @@ fn addresses_resolve_through_levels_and_guards() {
     let depth = cspace::target_slot(root, 0x0200, 64, true).err();
     assert_eq!(depth, Some(SysError::Lookup(true, F::DepthMismatch { bits_left: 8, bits_found: 0 })));
     assert_eq!(cspace::target_slot(root, 1, 0, false).err(), Some(SysError::Range(1, 64)));
-}
-
-struct Threads {
-    w: World,
-}
-
-impl Threads {
-    fn new() -> Self {
-        NOW.with(|n| n.set(1));
-        Self { w: World::new() }
-    }
-
-    fn thread(&mut self, n: u64, priority: u8, budget: u64, period: u64) -> Ptr<Tcb> {
-        self.w.retype(0, ObjectType::Tcb, 0, 2 * n, 1).expect("there is room");
-        self.w.retype(0, ObjectType::SchedContext, 7, 2 * n + 1, 1).expect("there is room");
-        let (Cap::Thread(t), Cap::SchedContext { object: sc, .. }) =
-            (self.w.slot(2 * n).cap(), self.w.slot(2 * n + 1).cap())
-        else {
-            panic!("a thread and a scheduling context were made")
-        };
-        set_up(t, sc, priority, budget, period);
-        self.w.k.sched.wake(t);
-        t
-    }
-
-    /// Lets `ticks` pass, then the timer fire; gives who runs.
-    fn pass(&mut self, ticks: u64) -> Option<Ptr<Tcb>> {
-        NOW.with(|n| n.set(n.get() + ticks));
-        self.w.k.sched.timer_fired();
-        self.w.k.sched.schedule();
-        self.w.k.sched.current
-    }
-}
-
-fn set_up(t: Ptr<Tcb>, sc: Ptr<SchedContext>, priority: u8, budget: u64, period: u64) {
-    t.priority.set(priority);
-    t.state.set(ThreadState::Running);
-    sc.budget.set(budget);
-    sc.period.set(period);
-    sc.remaining.set(budget);
-    sc.refilled_at.set(NOW.with(core::cell::Cell::get));
-    sc.tcb.set(Some(t));
-    t.sc.set(Some(sc));
-}
-
-#[test]
-fn equal_threads_take_turns_and_higher_ones_go_first() {
-    let mut s = Threads::new();
-    let (a, b) = (s.thread(1, 5, 1000, 1000), s.thread(2, 5, 1000, 1000));
-    assert_eq!(s.pass(0), Some(a));
-    assert_eq!(s.pass(500), Some(a), "half a slice is left");
-    assert_eq!(s.pass(500), Some(b));
-    assert_eq!(s.pass(1000), Some(a));
-    let high = s.thread(3, 6, 1000, 1000);
-    assert_eq!(s.pass(10), Some(high));
-    assert_eq!(s.pass(5000), Some(high), "nobody of its priority takes the turn");
-    high.state.set(ThreadState::Inactive);
-    assert_eq!(s.pass(1), Some(a), "the interrupted one goes on");
-}
-
-#[test]
-fn a_thread_without_budget_waits_for_its_period() {
-    let mut s = Threads::new();
-    let (rt, other) = (s.thread(1, 9, 100, 1000), s.thread(2, 1, 1000, 1000));
-    assert_eq!(s.pass(0), Some(rt));
-    assert_eq!(s.pass(100), Some(other));
-    assert!(rt.postponed.get());
-    assert_eq!(s.pass(500), Some(other));
-    assert_eq!(s.pass(400), Some(rt), "its period has come");
-    assert_eq!(rt.sc.get().map(|sc| sc.consumed.get()), Some(100));
-    delete::suspend(&mut s.w.k, rt);
-    assert_eq!(s.pass(2000), Some(other));
 }
 
 #[test]
