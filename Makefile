@@ -16,9 +16,9 @@ ISO ?= postern.iso
 
 # rustup's cargo where there is one; cargo itself finds out what builds for the machine.
 export PATH := $(HOME)/.cargo/bin:$(PATH)
-CARGO ?= cargo
-# Libraries of what runs on the machine only: their executables can't be built for the host, their tests can.
-PART_LIBRARIES = $(addprefix --package ,sel4 sel4-root-task component root-task pci-server iommu-server timer-server console-server guest-runtime http)
+# The first cargo that works: a rustup without a toolchain has one that doesn't. Looked for after `setup` has run.
+CARGO ?= $(shell PATH="$(HOME)/.cargo/bin:$$PATH"; for cargo in cargo /usr/bin/cargo; do \
+	$$cargo --version >/dev/null 2>&1 && command -v $$cargo && break; done)
 POSTERN = $(CARGO) run --quiet --release --package postern-cli --bin postern --
 
 .PHONY: run test bench iso check fmt clippy fuzz setup host-test booted-test

@@ -70,7 +70,8 @@ struct Run {
     /// Port of this host that leads to the guest's port 80.
     #[arg(long, default_value_t = qemu::DEFAULT_PORT)]
     port: u16,
-    /// Fetch / once as soon as a guest listens; the exit status says whether it was served.
+    /// Fetch / once as soon as a guest listens, if the machine leads a port to it; the exit status says whether it was
+    /// served.
     #[arg(long)]
     fetch: bool,
     /// Wait for gdb on port 1234 before the first instruction.
@@ -136,7 +137,7 @@ fn start(options: &Run) -> Result<ExitCode, String> {
     // Said before anything is built: a build takes minutes.
     let file = options.build.description.with_extension("qemu");
     let forwards = std::fs::read_to_string(&file).is_ok_and(|text| text.contains("${PORT}"));
-    if (options.fetch || forwards) && fetch::port_in_use(options.port) {
+    if forwards && fetch::port_in_use(options.port) {
         return Err(format!("port {} is in use: choose another with PORT= or --port", options.port));
     }
     let (source, image) = make(&options.build)?;
@@ -156,7 +157,8 @@ fn start(options: &Run) -> Result<ExitCode, String> {
         &run::Options {
             timeout: options.timeout.map(Duration::from_secs),
             log_folder: options.log_dir.clone(),
-            fetch: options.fetch.then_some(options.port),
+            // A machine that leads no port to its guests has no page to fetch.
+            fetch: (options.fetch && forwards).then_some(options.port),
         },
     )?;
     if outcome.failed {

@@ -7,7 +7,7 @@
 mod invocations;
 mod start;
 
-use component::sel4::{MessageInfo, cap, cap_type};
+use component::sel4::cap;
 use component::{Answer, Message, Server, cpu};
 use invocations::Invocations;
 use iommu_server::domains::Domains;
@@ -66,8 +66,7 @@ impl Iommu {
             if let Some(vm) = self.domains.owner(fault.requester).filter(|vm| told & 1 << (vm % 64) == 0) {
                 told |= 1 << (vm % 64);
                 if let Some(notification) = self.part.client_notification(client::of_vm(vm)) {
-                    // Not `signal`: the VM may have ended, and a blocking send to what is no more is a fault.
-                    notification.cast::<cap_type::Endpoint>().nb_send(MessageInfo::new(0, 0, 0, 0));
+                    notification.signal();
                 }
             }
         }

@@ -44,13 +44,14 @@ impl RawCap {
     pub const fn paddr(self) -> u64 {
         (self.head >> 21) << 4
     }
-    /// For a frame of ordinary memory: its physical address and the log2 of its bytes. Shorter than [`RawCap::decode`], for the
-    /// paths that look at a thread's IPC buffer.
+    /// For a frame of ordinary memory with at least `rights`: its physical address and the log2 of its bytes. Shorter than
+    /// [`RawCap::decode`], for the paths that look at a thread's IPC buffer.
     #[inline]
-    pub const fn memory_frame(self) -> Option<(u64, u32)> {
-        // Tag, size and the device bit: the layout of `Cap::Frame` in `encode`.
-        let (frame, device) = (self.tag() == tag::FRAME, self.head & 4 << 5 != 0);
-        if frame && !device { Some((self.paddr(), 12 + 9 * ((self.head >> 5) as u32 & 3))) } else { None }
+    pub const fn memory_frame(self, rights: CapRights) -> Option<(u64, u32)> {
+        // The layout of `Cap::Frame` in `encode`: two bits of size, one that says device, four of rights.
+        let (device, rights) = (4 << 5, rights.0 << (5 + 3));
+        let fits = self.head & (31 | device | rights) == tag::FRAME as u64 | rights;
+        if fits { Some((self.paddr(), 12 + 9 * ((self.head >> 5) as u32 & 3))) } else { None }
     }
     /// For a top-level table of the kind `tag`: what names it. For the paths that leave the kernel.
     #[inline]
@@ -634,7 +635,9 @@ mod tests {
                 Cap::Frame(f) if !f.device => Some((f.paddr, f.size.bits() as u32)),
                 _ => None,
             };
-            assert_eq!(c.encode().memory_frame(), frame);
+            assert_eq!(c.encode().memory_frame(CapRights::NONE), frame);
+            let writable = matches!(c, Cap::Frame(f) if f.rights.write());
+            assert_eq!(c.encode().memory_frame(CapRights::WRITE), frame.filter(|_| writable));
             assert_eq!(c.encode().root(tag::PML4), if let Cap::Pml4(r) = c { Some(r) } else { None });
             assert_eq!(c.encode().root(tag::EPT_PML4), if let Cap::EptPml4(r) = c { Some(r) } else { None });
         }

@@ -233,10 +233,12 @@ fn end_sched_context(k: &mut Kernel, sc: Ptr<SchedContext>) {
     if let Some(n) = sc.notification.take() {
         n.sc.set(None);
     }
+    forget_callers(sc);
+}
+
+/// The callers who lent the scheduling context don't get it back with their replies.
+pub fn forget_callers(sc: Ptr<SchedContext>) {
     if let Some(r) = sc.reply.take() {
         r.sc.set(None);
-    }
-    if let Some(t) = sc.yield_from.take() {
-        t.yield_to.set(None);
     }
 }

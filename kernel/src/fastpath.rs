@@ -10,7 +10,7 @@ use crate::cspace;
 use crate::fault::Fault;
 use crate::kernel::Kernel;
 use crate::object::endpoint::EndpointState;
-use crate::object::notification::NotificationState;
+use crate::object::notification::{Notification, NotificationState};
 use crate::object::tcb::{Tcb, ThreadState};
 use crate::ptr::Ptr;
 
@@ -33,6 +33,12 @@ fn move_message(from: &Tcb, to: &Tcb, badge: u64) {
     }
     to.context.rdi.set(badge);
     to.context.rsi.set(info & SEEN);
+}
+
+/// A bound notification has a message, or may want its scheduling context back.
+#[inline]
+fn comes_first(n: &Notification) -> bool {
+    n.state() == NotificationState::Active || n.sc.get().is_some()
 }
 
 /// `Call`.
@@ -97,7 +103,7 @@ pub fn reply_recv(k: &mut Kernel, tcb: Ptr<Tcb>) -> bool {
     }
     let ep = raw.endpoint();
     if ep.state() == EndpointState::Send
-        || tcb.bound_notification.get().is_some_and(|n| n.state() == NotificationState::Active)
+        || tcb.bound_notification.get().is_some_and(|n| comes_first(&n))
         || !k.sched.may_switch_to(dest)
     {
         return false;

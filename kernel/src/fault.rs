@@ -119,12 +119,12 @@ pub fn apply_reply(tcb: &Tcb, fault: Fault, label: u64, words: &mut dyn Iterator
 /// Raises a fault of the current thread: its handler gets the message, or, where there is none, the thread stops.
 pub fn raise(k: &mut Kernel, tcb: Ptr<Tcb>, fault: Fault) {
     tcb.context.rewind();
-    tcb.fault.set(fault);
     let handler = tcb.slots[slot::FAULT_HANDLER].cap();
     if let Cap::Endpoint { object, badge, rights } = handler
         && rights.write()
         && (rights.grant() || rights.grant_reply())
     {
+        tcb.fault.set(fault);
         let grant = CapRights::intersection(rights, CapRights(12));
         ipc::send(k, tcb, object, badge, ipc::SendMode { blocking: true, call: true, donate: false }, grant);
         return;

@@ -44,7 +44,7 @@ pub fn extra_caps(tcb: &Tcb) -> Result<ExtraCaps, (u64, LookupFailure)> {
     let mut caps = [None; 3];
     let count = MessageInfo(tcb.context.rsi.get()).extra_caps();
     if count > 0
-        && let Some(buffer) = Buffer::of(tcb)
+        && let Some(buffer) = Buffer::to_read(tcb)
     {
         for (i, cap) in caps.iter_mut().enumerate().take(count) {
             let address = buffer.cap(i);
@@ -100,7 +100,7 @@ impl Invocation {
 pub fn invoke(k: &mut Kernel, tcb: Ptr<Tcb>, slot: SlotRef, caps: ExtraCaps) -> SysResult<usize> {
     let info = MessageInfo(tcb.context.rsi.get());
     let mut length = info.length();
-    if length > 4 && Buffer::of(&tcb).is_none() {
+    if length > 4 && Buffer::to_read(&tcb).is_none() {
         length = 4;
     }
     let i = Invocation { tcb, slot, label: info.label(), length, caps };

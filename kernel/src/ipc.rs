@@ -51,7 +51,7 @@ pub fn send(k: &mut Kernel, tcb: Ptr<Tcb>, ep: Ptr<Endpoint>, badge: u64, mode: 
         match reply {
             Some(r) if rights.grant() || rights.grant_reply() => await_reply(k, tcb, dest, r, mode.donate),
             _ => {
-                tcb.state.set(ThreadState::Inactive);
+                give_up(tcb);
                 k.sched.request();
             }
         }
@@ -60,6 +60,12 @@ pub fn send(k: &mut Kernel, tcb: Ptr<Tcb>, ep: Ptr<Endpoint>, badge: u64, mode: 
     }
     dest.state.set(ThreadState::Running);
     k.sched.wake(dest);
+}
+
+/// Stops a caller, or a thread that faulted, whom nobody can answer.
+fn give_up(caller: Ptr<Tcb>) {
+    caller.fault.set(fault::Fault::None);
+    caller.state.set(ThreadState::Inactive);
 }
 
 /// Blocks `caller` until `reply` is used; lends its scheduling context to a callee without one.
@@ -106,6 +112,9 @@ pub fn receive(k: &mut Kernel, tcb: Ptr<Tcb>, ep: Ptr<Endpoint>, blocking: bool,
         complete_signal(k, n, tcb);
         return;
     }
+    if blocking && let Some(n) = tcb.bound_notification.get() {
+        return_notification_sc(k, tcb, n);
+    }
     if ep.state() != EndpointState::Send {
         if blocking {
             tcb.state.set(ThreadState::BlockedOnReceive);
@@ -130,7 +139,7 @@ pub fn receive(k: &mut Kernel, tcb: Ptr<Tcb>, ep: Ptr<Endpoint>, blocking: bool,
                 let donates = sender.fault.get() == fault::Fault::None;
                 await_reply(k, sender, tcb, r, donates);
             }
-            _ => sender.state.set(ThreadState::Inactive),
+            _ => give_up(sender),
         }
     } else {
         sender.state.set(ThreadState::Running);
@@ -311,8 +320,8 @@ fn lend_notification_sc(k: &mut Kernel, n: Ptr<Notification>, tcb: Ptr<Tcb>) {
 }
 
 /// A passive thread that waits again gives the notification's scheduling context back.
-pub fn return_notification_sc(k: &mut Kernel, tcb: Ptr<Tcb>, n: Option<Ptr<Notification>>) {
-    if let (Some(sc), Some(n)) = (tcb.sc.get(), n)
+fn return_notification_sc(k: &mut Kernel, tcb: Ptr<Tcb>, n: Ptr<Notification>) {
+    if let Some(sc) = tcb.sc.get()
         && n.sc.get() == Some(sc)
     {
         k.sched.forget_sc(sc);
@@ -337,7 +346,7 @@ pub fn wait(k: &mut Kernel, tcb: Ptr<Tcb>, n: Ptr<Notification>, blocking: bool)
         tcb.waiting_for.set(Some(n));
         n.queue.insert(tcb);
         n.set_state(NotificationState::Waiting);
-        return_notification_sc(k, tcb, Some(n));
+        return_notification_sc(k, tcb, n);
         k.sched.request();
     } else {
         tcb.context.rdi.set(0);

@@ -6,6 +6,7 @@ use sel4_abi::irq::{MAX_USER_IRQ, VECTOR_BASE};
 use crate::arch;
 use crate::cap::{Cap, Slot};
 use crate::cdt::SlotRef;
+use crate::delete;
 use crate::ipc;
 use crate::kernel::Kernel;
 use crate::ptr::Ptr;
@@ -47,6 +48,12 @@ impl IrqTable {
     /// Where interrupt `irq` comes from.
     pub fn source(&self, irq: u8) -> Source {
         self.sources[usize::from(irq)]
+    }
+    /// True if some interrupt comes from this pin.
+    pub fn has_pin(&self, ioapic: u8, pin: u8) -> bool {
+        let same =
+            |s: &Source| matches!(*s, Source::Pin { ioapic: a, pin: p, .. } if (a, p) == (ioapic, pin));
+        self.sources.iter().any(same)
     }
     /// Issues `irq`.
     pub fn set(&mut self, irq: u8, source: Source) {
@@ -97,8 +104,6 @@ pub fn end_handler(k: &mut Kernel, irq: u8) {
         Source::Message { .. } => {}
     }
     k.irqs.set(irq, Source::Free);
-    let slot = k.irqs.slot(irq);
-    if !slot.is_empty() {
-        crate::cdt::remove(slot);
-    }
+    // It may be the notification's last capability. Such a deletion is one step, so there is nothing to preempt.
+    let _ = delete::delete(k, k.irqs.slot(irq));
 }

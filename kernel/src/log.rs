@@ -67,7 +67,7 @@ pub fn debug_syscall(k: &mut crate::kernel::Kernel, tcb: Ptr<Tcb>, number: i64) 
 fn name_thread(tcb: Ptr<Tcb>, address: u64) {
     let Ok(slot) = crate::cspace::lookup_slot(tcb.cspace(), address) else { return };
     let crate::cap::Cap::Thread(t) = slot.cap() else { return };
-    let Some(buffer) = crate::transfer::Buffer::of(&tcb) else { return };
+    let Some(buffer) = crate::transfer::Buffer::to_read(&tcb) else { return };
     for (i, c) in t.name.iter().enumerate() {
         c.set((buffer.message(i / 8) >> (8 * (i % 8))) as u8);
     }

@@ -180,8 +180,9 @@ impl Scheduler {
         }
     }
 
-    /// The scheduling context has no time left: its thread loses its turn, or waits for the next refill.
+    /// The thread's scheduling context has no time left: it loses its turn, or waits for the next refill.
     fn exhausted(&mut self, tcb: Ptr<Tcb>, sc: Ptr<SchedContext>, now: u64) {
+        debug_assert!(tcb.sc.get() == Some(sc));
         let period = sc.period.get();
         let next = sc.refilled_at.get().saturating_add(period);
         if sc.is_round_robin() || next <= now {
@@ -249,7 +250,8 @@ impl Scheduler {
             && tcb.is_schedulable()
         {
             let mut front = true;
-            if let Some(sc) = self.current_sc
+            // Not `current_sc`: the thread may have lent what it was charged for, and run on another one now.
+            if let Some(sc) = tcb.sc.get()
                 && sc.remaining.get() == 0
             {
                 self.exhausted(tcb, sc, now);
@@ -310,5 +312,34 @@ impl Scheduler {
 impl Default for Scheduler {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+#[cfg(test)]
+impl Scheduler {
+    /// The threads in the ready queues, with the queues' priorities, and those that wait for time, in order; links checked.
+    pub(crate) fn queues(&self) -> (std::vec::Vec<(u8, Ptr<Tcb>)>, std::vec::Vec<Ptr<Tcb>>) {
+        let list = |head: Option<Ptr<Tcb>>| {
+            let mut all: std::vec::Vec<Ptr<Tcb>> = std::vec::Vec::new();
+            let mut at = head;
+            while let Some(t) = at {
+                assert_eq!(t.sched_prev.get(), all.last().copied(), "the backward link in a queue");
+                all.push(t);
+                at = t.sched_next.get();
+                assert!(all.len() < 1000, "a queue is a circle");
+            }
+            all
+        };
+        let mut ready = std::vec::Vec::new();
+        for (p, queue) in self.ready.iter().enumerate() {
+            assert_eq!(self.bitmap[p / 64] >> (p % 64) & 1 != 0, queue.head.is_some(), "the bit of a queue");
+            if queue.head.is_none() {
+                continue;
+            }
+            let threads = list(queue.head);
+            assert_eq!(queue.tail, threads.last().copied(), "the end of a queue");
+            ready.extend(threads.into_iter().map(|t| (p as u8, t)));
+        }
+        (ready, list(self.postponed))
     }
 }

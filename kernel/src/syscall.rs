@@ -3,6 +3,7 @@
 
 use sel4_abi::{LookupFailure, MessageInfo, syscall as number};
 
+use crate::arch::context::KIND_SYSCALL;
 use crate::cap::Cap;
 use crate::cspace;
 use crate::error::SysError;
@@ -15,12 +16,11 @@ use crate::object::reply::Reply;
 use crate::object::tcb::Tcb;
 use crate::ptr::Ptr;
 
-/// What the invoker expects.
-#[derive(Clone, Copy)]
-struct Mode {
-    blocking: bool,
-    call: bool,
-}
+const CALL: SendMode = SendMode { blocking: true, call: true, donate: true };
+const SEND: SendMode = SendMode { blocking: true, call: false, donate: false };
+const NB_SEND: SendMode = SendMode { blocking: false, call: false, donate: false };
+/// The first half of a combined call.
+const SEND_THEN_WAIT: SendMode = SendMode { blocking: false, call: false, donate: true };
 
 /// Executes the system call whose registers are in the current thread's context.
 pub fn handle(k: &mut Kernel) {
@@ -30,39 +30,33 @@ pub fn handle(k: &mut Kernel) {
     match c.rdx.get() as i64 {
         number::CALL if fastpath::call(k, tcb) => {}
         number::REPLY_RECV if fastpath::reply_recv(k, tcb) => {}
-        number::CALL => send_phase(k, tcb, address, Mode { blocking: true, call: true }),
+        number::CALL => send_phase(k, tcb, address, CALL),
         number::REPLY_RECV => {
-            let reply = reply_object(k, tcb);
-            if let Ok(Some((object, grant))) = reply {
+            let reply = reply_object(tcb);
+            if let Ok((object, grant)) = reply {
                 ipc::reply(k, tcb, object, grant);
             }
-            receive_phase(k, tcb, address, true, reply.map(|r| r.map(|(o, _)| o)));
+            receive_phase(k, tcb, address, true, reply.map(|(object, _)| Some(object)));
         }
-        number::RECV => {
-            let reply = reply_object(k, tcb).map(|r| r.map(|(o, _)| o));
-            receive_phase(k, tcb, address, true, reply);
+        number::RECV | number::NB_RECV => {
+            let reply = reply_object(tcb).map(|(object, _)| Some(object));
+            receive_phase(k, tcb, address, c.rdx.get() as i64 == number::RECV, reply);
         }
-        number::NB_RECV => {
-            let reply = reply_object(k, tcb).map(|r| r.map(|(o, _)| o));
-            receive_phase(k, tcb, address, false, reply);
-        }
-        number::SEND => send_phase(k, tcb, address, Mode { blocking: true, call: false }),
-        number::NB_SEND => send_phase(k, tcb, address, Mode { blocking: false, call: false }),
+        number::SEND => send_phase(k, tcb, address, SEND),
+        number::NB_SEND => send_phase(k, tcb, address, NB_SEND),
         number::WAIT => receive_phase(k, tcb, address, true, Ok(None)),
         number::NB_WAIT => receive_phase(k, tcb, address, false, Ok(None)),
         number::NB_SEND_RECV => {
-            let dest = c.r13.get();
-            // The receive phase's reply object is looked up before the send phase can change the space.
-            let reply = reply_object(k, tcb).map(|r| r.map(|(o, _)| o));
-            send_then(k, tcb, dest);
-            if tcb.context.kind.get() == crate::arch::context::KIND_SYSCALL && k.sched.current == Some(tcb) {
+            send_phase(k, tcb, c.r13.get(), SEND_THEN_WAIT);
+            if goes_on(k, tcb) {
+                // Looked up now: the send may have been an invocation that took the reply object away.
+                let reply = reply_object(tcb).map(|(object, _)| Some(object));
                 receive_phase(k, tcb, address, true, reply);
             }
         }
         number::NB_SEND_WAIT => {
-            let dest = c.r12.get();
-            send_then(k, tcb, dest);
-            if tcb.context.kind.get() == crate::arch::context::KIND_SYSCALL && k.sched.current == Some(tcb) {
+            send_phase(k, tcb, c.r12.get(), SEND_THEN_WAIT);
+            if goes_on(k, tcb) {
                 receive_phase(k, tcb, address, true, Ok(None));
             }
         }
@@ -86,12 +80,13 @@ fn unknown(k: &mut Kernel, tcb: Ptr<Tcb>) {
     fault::raise(k, tcb, Fault::UnknownSyscall(n));
 }
 
-/// The non-blocking send of a combined call.
-fn send_then(k: &mut Kernel, tcb: Ptr<Tcb>, dest: u64) {
-    send_phase(k, tcb, dest, Mode { blocking: false, call: false });
+/// After the first half of a combined call: true if the thread makes the second. Its invocation may have been preempted, so that
+/// all of the call is made again; or have stopped the thread, or its object.
+fn goes_on(k: &Kernel, tcb: Ptr<Tcb>) -> bool {
+    k.sched.current == Some(tcb) && tcb.is_runnable() && tcb.context.kind.get() == KIND_SYSCALL
 }
 
-fn send_phase(k: &mut Kernel, tcb: Ptr<Tcb>, address: u64, mode: Mode) {
+fn send_phase(k: &mut Kernel, tcb: Ptr<Tcb>, address: u64, mode: SendMode) {
     let slot = match cspace::lookup_slot(tcb.cspace(), address) {
         Ok(slot) => slot,
         Err(failure) => return cap_fault(k, tcb, address, false, failure, mode.blocking),
@@ -103,14 +98,11 @@ fn send_phase(k: &mut Kernel, tcb: Ptr<Tcb>, address: u64, mode: Mode) {
     let result = match slot.cap() {
         Cap::Endpoint { rights, .. } if !rights.write() => Err(SysError::InvalidCapability(0)),
         Cap::Endpoint { object, badge, rights } => {
-            let send =
-                SendMode { blocking: mode.blocking, call: mode.call, donate: mode.blocking || !mode.call };
-            return ipc::send(k, tcb, object, badge, send, rights);
+            return ipc::send(k, tcb, object, badge, mode, rights);
         }
         Cap::Notification { object, badge, rights } => {
             if rights.write() {
                 ipc::signal(k, object, badge);
-                // A call on a notification has nobody to answer it: the answer is an empty message.
                 Ok(0)
             } else {
                 Err(SysError::InvalidCapability(0))
@@ -118,7 +110,7 @@ fn send_phase(k: &mut Kernel, tcb: Ptr<Tcb>, address: u64, mode: Mode) {
         }
         Cap::Reply { object, grant } => {
             ipc::reply(k, tcb, object, grant);
-            return;
+            Ok(0)
         }
         // An empty slot is no lookup failure: invoking it is an InvalidCapability like any other wrong kind.
         _ => invoke::invoke(k, tcb, slot, extra),
@@ -126,7 +118,8 @@ fn send_phase(k: &mut Kernel, tcb: Ptr<Tcb>, address: u64, mode: Mode) {
     finish(k, tcb, mode.call, result);
 }
 
-/// Writes the result of an invocation to whoever called.
+/// Writes the result of an invocation to whoever called. A call on a notification or a reply object, which nobody can answer, gets
+/// an empty message.
 fn finish(k: &mut Kernel, tcb: Ptr<Tcb>, call: bool, result: Result<usize, SysError>) {
     // The invocation may have deleted or suspended its own thread.
     if k.sched.current != Some(tcb) {
@@ -137,7 +130,7 @@ fn finish(k: &mut Kernel, tcb: Ptr<Tcb>, call: bool, result: Result<usize, SysEr
             tcb.context.rewind();
             k.sched.request();
         }
-        _ if !call || !tcb.is_runnable() => {}
+        _ if !call => {}
         Ok(words) => {
             tcb.context.rdi.set(0);
             tcb.context.rsi.set(MessageInfo::new(0, 0, 0, words as u64).0);
@@ -167,14 +160,14 @@ fn cap_fault(
     }
 }
 
-type ReplyLookup<T> = Result<Option<T>, (u64, LookupFailure)>;
+type ReplyLookup<T> = Result<T, (u64, LookupFailure)>;
 
-/// The reply object named in R12. Only a CSpace error is an error; what is no reply object is one to whom nobody waits.
-fn reply_object(_k: &mut Kernel, tcb: Ptr<Tcb>) -> ReplyLookup<(Ptr<Reply>, bool)> {
+/// The reply object named in R12, and whether it may pass capabilities.
+fn reply_object(tcb: Ptr<Tcb>) -> ReplyLookup<(Ptr<Reply>, bool)> {
     let address = tcb.context.r12.get();
     let slot = cspace::lookup_slot(tcb.cspace(), address).map_err(|f| (address, f))?;
     match slot.cap() {
-        Cap::Reply { object, grant } => Ok(Some((object, grant))),
+        Cap::Reply { object, grant } => Ok((object, grant)),
         _ => Err((address, LookupFailure::MissingCapability { bits_left: 0 })),
     }
 }
@@ -184,7 +177,7 @@ fn receive_phase(
     tcb: Ptr<Tcb>,
     address: u64,
     blocking: bool,
-    reply: ReplyLookup<Ptr<Reply>>,
+    reply: ReplyLookup<Option<Ptr<Reply>>>,
 ) {
     let missing = LookupFailure::MissingCapability { bits_left: 0 };
     let slot = match cspace::lookup_slot(tcb.cspace(), address) {

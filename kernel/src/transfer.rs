@@ -2,7 +2,7 @@
 //! Moving message words and capabilities from one thread to another.
 
 use sel4_abi::MessageInfo;
-use sel4_abi::message::{IpcBuffer, REGISTERS};
+use sel4_abi::message::{CapRights, IpcBuffer, REGISTERS};
 
 use crate::arch;
 use crate::arch::context::MESSAGE;
@@ -22,10 +22,22 @@ use crate::ptr::Ptr;
 pub struct Buffer(*mut IpcBuffer);
 
 impl Buffer {
-    /// The buffer of `tcb`; `None` when it has none, or its frame is gone.
+    /// The buffer of `tcb`; `None` when it has none, its frame is gone, or the thread may not write it.
     #[inline]
     pub fn of(tcb: &Tcb) -> Option<Self> {
-        let (base, bits) = tcb.slots[slot::IPC_BUFFER].raw().memory_frame()?;
+        Self::with(tcb, CapRights::READ_WRITE)
+    }
+
+    /// The buffer of `tcb`, only to be read.
+    #[inline]
+    pub fn to_read(tcb: &Tcb) -> Option<Self> {
+        Self::with(tcb, CapRights::READ)
+    }
+
+    /// The kernel does for a thread only what the thread could do by itself.
+    #[inline(always)]
+    fn with(tcb: &Tcb, rights: CapRights) -> Option<Self> {
+        let (base, bits) = tcb.slots[slot::IPC_BUFFER].raw().memory_frame(rights)?;
         let paddr = base + (tcb.ipc_buffer.get() & ((1 << bits) - 1));
         Some(Self(arch::phys_to_virt(paddr).cast()))
     }
@@ -97,7 +109,7 @@ pub struct MessageReader<'a> {
 impl<'a> MessageReader<'a> {
     /// A reader of `tcb`'s message.
     pub fn new(tcb: &'a Tcb) -> Self {
-        Self { tcb, buffer: Buffer::of(tcb) }
+        Self { tcb, buffer: Buffer::to_read(tcb) }
     }
     /// Word `i`, 0 if it needs a buffer and there is none.
     #[inline]
@@ -145,7 +157,7 @@ fn normal(
         to.context.at(*register).set(from.context.at(*register).get());
     }
     if words > REGISTERS || info.extra_caps() > 0 {
-        let (source, dest) = (Buffer::of(&from), Buffer::of(&to));
+        let (source, dest) = (Buffer::to_read(&from), Buffer::of(&to));
         if words > REGISTERS {
             match (source, dest) {
                 (Some(s), Some(d)) => (REGISTERS..words).for_each(|i| d.set_message(i, s.message(i))),

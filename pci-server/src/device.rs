@@ -6,7 +6,7 @@ use pci::carve::{self, Run};
 use pci::reset::{Reset, Saved};
 use pci::view::{Interrupts, View};
 use pci::{Address, Identity, RequesterId};
-use protocol::pci::{Attached, Bar, Description, FrameRun, GuestSlot, Interrupts as Shown};
+use protocol::pci::{Attached, Bar, Description, FrameRun, GuestSlot, Interrupts as Shown, Name};
 
 /// Runs of frames of a device: five of the BAR with the MSI-X table, one of each other.
 pub const MAX_PARTS: usize = 10;
@@ -62,6 +62,8 @@ pub struct Device {
     pub vm: u16,
     /// Index in the VM.
     pub index: u8,
+    /// The VM's name.
+    pub owner: Name,
     /// Index in the tree.
     pub function: u16,
     /// Where it answers.

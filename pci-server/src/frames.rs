@@ -2,11 +2,9 @@
 //! Frames of BARs, made from device untypeds at the BARs' addresses.
 
 use component::Memory;
+use component::memory::node_of;
 use component::mmio::Region;
-use component::sel4::{
-    AbsoluteCPtr, CPtrWithDepth, Error, ObjectBlueprint, ObjectBlueprintX86, WORD_SIZE, cap,
-};
-use component::slot;
+use component::sel4::{Error, ObjectBlueprint, ObjectBlueprintX86, cap};
 use heapless::Vec;
 use pci::carve::{LARGE, SMALL, Window};
 
@@ -70,7 +68,7 @@ impl Frames {
         let mut made = 0;
         while made < count {
             let now = (count - made).min(RETYPE_MAX);
-            let (node, index) = own(first + made);
+            let (node, index) = node_of(first + made);
             source.untyped.untyped_retype(&ObjectBlueprint::Arch(blueprint), &node, index, now as usize)?;
             (0..now).for_each(|_| source.window.advance(size_bits));
             made += now;
@@ -96,8 +94,19 @@ impl Frames {
         Ok(())
     }
 
-    /// The number of a page that accesses can be forwarded to; made and mapped if it isn't yet.
-    pub fn page(&mut self, address: u64) -> Result<u16, Error> {
+    /// The number of the first of `count` pages that accesses can be forwarded to; the others' numbers follow.
+    pub fn pages(&mut self, address: u64, count: u64) -> Result<u16, Error> {
+        let first = self.page(address)?;
+        for number in 1..count {
+            if u64::from(self.page(address + (number << SMALL))?) != u64::from(first) + number {
+                return Err(Error::RangeError);
+            }
+        }
+        Ok(first)
+    }
+
+    /// The number of a page; made and mapped if it isn't yet.
+    fn page(&mut self, address: u64) -> Result<u16, Error> {
         if let Some(number) = self.pages.iter().position(|(page, _)| *page == address) {
             return Ok(number as u16);
         }
@@ -114,10 +123,4 @@ impl Frames {
     pub fn region(&self, page: u16) -> Option<&Region> {
         self.pages.get(usize::from(page)).map(|(_, region)| region)
     }
-}
-
-/// The part's own CNode, and the slot's index in it.
-fn own(address: u64) -> (AbsoluteCPtr, usize) {
-    let node = CPtrWithDepth::from_bits_with_depth(address >> 16, WORD_SIZE - 16);
-    (AbsoluteCPtr::new(slot::CNODE, node), (address & 0xffff) as usize)
 }

@@ -61,6 +61,9 @@ impl Machine<'_> {
         if !coverage.interrupt_remapping && !unsafe_interrupts {
             return Err(Refusal::NoInterruptRemapping);
         }
+        if self.claims.is_full() {
+            return Err(Refusal::TooManyDevices);
+        }
         let requester = self.topology.requester(index);
         let others = 0..self.topology.functions().len() as u16;
         if others.into_iter().any(|other| other != index && self.topology.requester(other) == requester) {
@@ -81,6 +84,9 @@ impl Machine<'_> {
                 return Err(Refusal::BarShared(bar.index));
             }
             let (page, bytes) = (bar.base & !0xfff, bar.size.max(0x1000));
+            if survey.beyond & 1 << bar.index != 0 {
+                return Err(Refusal::BarUnreachable(bar.index));
+            }
             if !self.windows.iter().any(|window| window.reaches(page, bytes)) {
                 return Err(Refusal::BarUnreachable(bar.index));
             }

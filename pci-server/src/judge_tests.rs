@@ -60,6 +60,7 @@ impl Case {
         let wanted = PciDevice {
             vm: 1,
             index: 0,
+            owner: "web".try_into().unwrap(),
             location: place.parse().unwrap(),
             slot: GuestSlot { bus: 0, devfn: pci::DevFn(8) },
             vectors: None,
@@ -98,6 +99,51 @@ fn each_refusal_has_its_reason() {
     ] {
         assert_eq!(case.judge(place, FULL, false), Err(refusal), "{place}");
     }
+}
+
+/// Registers that a device claims at places that aren't its own.
+#[test]
+fn bars_that_lie_are_refused() {
+    let case = |change: &dyn Fn(&testing::Machine, pci::Address)| {
+        let space = machine();
+        space.remove("00:07.0".parse().unwrap());
+        change(&space, "01:00.0".parse().unwrap());
+        Case::new(space, &["01:00.0"]).judge("/00:04.0/00.0", FULL, false)
+    };
+    let unreachable = Err(Refusal::BarUnreachable(4));
+    let window = |memory, prefetchable| {
+        case(&|space, _| {
+            space.set32("00:04.0".parse().unwrap(), 0x20, memory);
+            space.set32("00:04.0".parse().unwrap(), 0x24, prefetchable);
+        })
+    };
+    assert_eq!(window(0xfe00_fe00, 0x0000_fff0), Ok(()));
+    assert_eq!(window(0x0000_fff0, 0xfe00_fe00), Ok(()));
+    assert_eq!(window(0xfe10_fe10, 0x0000_fff0), unreachable, "what answers there isn't behind this bridge");
+    assert_eq!(window(0x0000_fff0, 0x0000_fff0), unreachable);
+    assert_eq!(case(&|space, nic| space.bar(nic, 0, 0, 0xfe00_2000, 0x1000)), Err(Refusal::BarShared(0)));
+    assert_eq!(case(&|space, nic| space.bar(nic, 0, 0, 0xfe00_0000, 0x1000)), Err(Refusal::BarShared(0)));
+    assert_eq!(case(&|space, nic| space.bar(nic, 0, 0, 0xfe00_4000, 0x1000)), Ok(()));
+}
+
+/// Nothing is given away on a machine of which not everything is known.
+#[test]
+fn a_machine_too_large_to_keep_in_view() {
+    let space = machine();
+    space.remove("00:07.0".parse().unwrap());
+    for bus in 3..16 {
+        space.bridge(&format!("00:{:02x}.0", bus + 8), bus, bus);
+        for device in 0..32 {
+            let function = space.endpoint(&format!("{bus:02x}:{device:02x}.0"), 0x10ec, 0x8139);
+            space.set16(function, 4, 6);
+        }
+    }
+    let case = Case::new(space, &["01:00.0"]);
+    assert!(case.topology.dropped > 0);
+    let far: pci::Address = "0f:1f.0".parse().unwrap();
+    assert!(case.topology.functions().iter().all(|function| function.address != far));
+    assert_eq!(pci::ConfigSpace::read16(&case.space, far, 4), 2, "its bus mastering is off nevertheless");
+    assert_eq!(case.judge("/00:04.0/00.0", FULL, false), Err(Refusal::TooManyDevices));
 }
 
 #[test]
@@ -146,9 +192,9 @@ fn rows_say_everything() {
     };
     use crate::table::Owner;
     assert_eq!(
-        row("01:00.0", Owner::Vm(2)),
+        row("01:00.0", Owner::Vm("web")),
         "0000:01:00.0 /00:04.0/00.0 1af4:1041 class 020000, BAR 4 mem64 prefetchable 16 KiB at 0xfe000000, \
-         MSI-X 4, reset FLR+bus: VM 2"
+         MSI-X 4, reset FLR+bus: vm web"
     );
     assert_eq!(
         row("00:05.0", Owner::Refused(Refusal::BarUnassigned(0))),

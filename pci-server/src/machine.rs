@@ -4,7 +4,7 @@
 use core::fmt;
 
 use component::memory::slot_at;
-use component::sel4::{self, CapRights, MessageInfo, cap, cap_type};
+use component::sel4::{self, CapRights, cap};
 use component::{Part, cpu};
 use pci_server::platform::Platform;
 use protocol::client;
@@ -129,8 +129,7 @@ impl Platform for Real {
 
     fn signal(&mut self, vm: u16) {
         if let Some(notification) = self.part.client_notification(client::of_vm(vm)) {
-            // Not `signal`: the VM may be ending, and a blocking send to what is no more is a fault.
-            notification.cast::<cap_type::Endpoint>().nb_send(MessageInfo::new(0, 0, 0, 0));
+            notification.signal();
         }
     }
 

@@ -131,10 +131,9 @@ impl<P: Platform> Passthrough<P> {
         if device.view.bus_master() {
             config::update_command(self.platform.config(), device.address, command::BUS_MASTER, 0);
         }
-        let (address, vectors) = (device.address, device.vectors);
-        let attached = device.attached();
-        self.platform.log(format_args!("{address}: attached to VM {vm}, {vectors} interrupt vector(s)"));
-        Ok(attached)
+        let Device { address, vectors, owner, .. } = device;
+        self.platform.log(format_args!("{address}: attached to vm {owner}, {vectors} interrupt vector(s)"));
+        Ok(device.attached())
     }
 
     /// Writes the messages into the device, once and for all, each vector masked if the device can do that.
@@ -364,8 +363,8 @@ impl<P: Platform> Passthrough<P> {
             }
             if let Err(error) = self.take_back(found) {
                 quiet = false;
-                let address = self.devices[found].address;
-                self.platform.log(format_args!("{address} of VM {vm} can't be quieted: {error}"));
+                let Device { address, owner, .. } = &self.devices[found];
+                self.platform.log(format_args!("{address} of vm {owner} can't be quieted: {error}"));
             }
         }
         if quiet {

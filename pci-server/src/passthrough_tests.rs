@@ -131,6 +131,7 @@ fn setup() -> Passthrough<Fake> {
         let wanted = PciDevice {
             vm: 3,
             index: index as u8,
+            owner: "web".try_into().unwrap(),
             location,
             slot: GuestSlot { bus: 0, devfn: DevFn(8 + 8 * index as u8) },
             vectors: Some(3),

@@ -28,6 +28,7 @@ pub fn promise<C: ConfigSpace + ?Sized>(
     let mut device = Device {
         vm: wanted.vm,
         index: wanted.index,
+        owner: wanted.owner.clone(),
         function,
         address,
         requester: topology.requester(function).ok_or(Refusal::NoSuchDevice)?,

@@ -137,10 +137,7 @@ fn make_bar(
             continue;
         }
         // A BAR smaller than a page needn't begin with one.
-        part.page = frames.page(address & !0xfff)?;
-        for number in 1..part.run.count {
-            frames.page(address + (number << part.run.size_bits))?;
-        }
+        part.page = frames.pages(address & !0xfff, part.run.count)?;
     }
     Ok(())
 }
@@ -159,7 +156,7 @@ fn log_table(real: &Real, machine: &Machine, verdicts: &Verdicts) {
         let mine = |verdict: &&Verdict| named(machine, verdict) == Some(index);
         let owner = match verdicts.iter().find(mine) {
             Some(Verdict { function: Err(reason), .. }) => Owner::Refused(*reason),
-            Some(verdict) => Owner::Vm(verdict.vm),
+            Some(verdict) => Owner::Vm(wanted(machine.config, verdict).map_or("?", |wanted| &wanted.owner)),
             None => {
                 let judged = machine.judge(index, &survey, coverage(real, topology, index), false);
                 judged.map_or_else(Owner::Refused, |()| Owner::Nobody)

@@ -5,12 +5,12 @@ use heapless::Vec;
 use pci::bar::{self, Bar};
 use pci::config::{self, command};
 use pci::reset::Methods;
-use pci::topology::Topology;
+use pci::topology::{MAX_FUNCTIONS, Topology};
 use pci::view::Interrupts;
 use pci::{Bars, ConfigSpace, Header, Msi, MsiX};
 
-/// BARs of all functions together.
-pub const MAX_CLAIMS: usize = 192;
+/// BARs of all functions together: two of each, for most have one or none.
+pub const MAX_CLAIMS: usize = 2 * MAX_FUNCTIONS;
 
 /// A function's resources.
 #[derive(Debug, Clone)]
@@ -21,6 +21,8 @@ pub struct Survey {
     pub interrupts: Interrupts,
     /// Ways to reset it.
     pub methods: Methods,
+    /// Memory BARs at places that a bridge above doesn't pass on, a bit each: what answers there isn't this function.
+    pub beyond: u8,
     /// It says things that can't be: BARs of no size, an MSI-X table outside its BARs.
     pub bad: bool,
 }
@@ -41,7 +43,13 @@ pub fn survey<C: ConfigSpace + ?Sized>(space: &C, topology: &Topology, index: u1
     let mut methods = Methods::read(space, at);
     methods.bus = topology.bus_reset(index);
     let endpoint = function.header == Header::Endpoint;
-    Some(Survey { bars, interrupts, methods, bad: endpoint && (bars.bad != 0 || msix.is_err()) })
+    let is_beyond = |bar: &&Bar| {
+        bar.is_memory()
+            && bar.is_assigned()
+            && !topology.is_passed(space, index, bar.base, bar.base + (bar.size - 1))
+    };
+    let beyond = bars.iter().filter(is_beyond).fold(0, |set, bar| set | 1 << bar.index);
+    Some(Survey { bars, interrupts, methods, beyond, bad: endpoint && (bars.bad != 0 || msix.is_err()) })
 }
 
 /// Turns bus mastering off everywhere but on bridges.
@@ -65,6 +73,7 @@ pub fn open_bridges<C: ConfigSpace + ?Sized>(space: &C, topology: &Topology, ind
 struct Claim {
     base: u64,
     function: u16,
+    index: u8,
     size_bits: u8,
     memory: bool,
 }
@@ -73,27 +82,36 @@ struct Claim {
 #[derive(Debug, Default)]
 pub struct Claims {
     claims: Vec<Claim, MAX_CLAIMS>,
+    /// There were more: nobody knows who shares.
+    full: bool,
 }
 
 impl Claims {
     /// Reads all functions' BARs.
     pub fn read<C: ConfigSpace + ?Sized>(space: &C, topology: &Topology) -> Self {
         let mut claims = Vec::new();
+        let mut full = topology.dropped > 0;
         for function in 0..topology.functions().len() as u16 {
             let Some(survey) = survey(space, topology, function) else { continue };
             for bar in survey.bars.iter().filter(|bar| bar.is_assigned()) {
                 let size_bits = bar.size.trailing_zeros() as u8;
-                // One that has no room here still can't be given away twice: frames are made once.
-                let _ = claims.push(Claim { base: bar.base, function, size_bits, memory: bar.is_memory() });
+                let (index, memory) = (bar.index, bar.is_memory());
+                let claim = Claim { base: bar.base, function, index, size_bits, memory };
+                full |= claims.push(claim).is_err();
             }
         }
-        Self { claims }
+        Self { claims, full }
     }
 
-    /// Whether another function claims a part of a BAR.
+    /// There is no room for all BARs, or not all functions are known.
+    pub fn is_full(&self) -> bool {
+        self.full
+    }
+
+    /// Whether anything else claims a part of a BAR: another function, or another BAR of this one.
     pub fn shared(&self, function: u16, bar: &Bar) -> bool {
         self.claims.iter().any(|claim| {
-            claim.function != function
+            (claim.function, claim.index) != (function, bar.index)
                 && claim.memory == bar.is_memory()
                 && claim.base < bar.base.saturating_add(bar.size)
                 && bar.base < claim.base.saturating_add(1 << claim.size_bits)

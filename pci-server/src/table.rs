@@ -13,9 +13,9 @@ use crate::survey::Survey;
 
 /// Who has a function, or why nobody can.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Owner {
-    /// A VM.
-    Vm(u16),
+pub enum Owner<'a> {
+    /// The VM of this name.
+    Vm(&'a str),
     /// Nobody, though it could be passed through.
     Nobody,
     /// Nobody, since it can't.
@@ -29,7 +29,7 @@ pub struct Row<'a> {
     /// Its resources.
     pub survey: &'a Survey,
     /// Its owner.
-    pub owner: Owner,
+    pub owner: Owner<'a>,
 }
 
 impl fmt::Display for Row<'_> {
@@ -61,7 +61,7 @@ impl fmt::Display for Row<'_> {
             separator = "+";
         }
         match self.owner {
-            Owner::Vm(vm) => write!(f, ": VM {vm}"),
+            Owner::Vm(vm) => write!(f, ": vm {vm}"),
             Owner::Nobody => f.write_str(": free"),
             Owner::Refused(reason) => write!(f, ": not passed through: {reason}"),
         }

@@ -38,12 +38,12 @@ impl fmt::Display for Failure {
             }
             Self::Memory { ram, beside, free, large } => write!(
                 f,
-                "not enough memory: it takes {} MiB of RAM and {} KiB beside it; {} KiB are free, {} MiB of that in the \
-                 pieces of 2 MiB that RAM is made of",
+                "not enough memory: it takes {} MiB of RAM and {} KiB beside it; {} MiB are free in the pieces of \
+                 2 MiB that RAM is made of, and {} KiB in smaller ones",
                 ram >> 20,
                 beside >> 10,
-                free >> 10,
-                large >> 20
+                large >> 20,
+                (free - large) >> 10
             ),
         }
     }

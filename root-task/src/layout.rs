@@ -43,7 +43,7 @@ pub const INDEX_BITS: usize = 16;
 /// Slots for the frames of one device's BARs: 2 MiB of 4 KiB pages, or 1 GiB of large ones.
 pub const BAR_SLOTS: u16 = 512;
 /// Vectors of a device whose description names no number.
-pub const DEFAULT_VECTORS: u8 = 32;
+pub const DEFAULT_VECTORS: u8 = protocol::pci::DEFAULT_VECTORS as u8;
 /// Slots that a VMM fills itself: VCPU, nested tables, badged notifications.
 pub const VMM_EMPTY_SLOTS: usize = 384;
 /// Slots of a VMM for what isn't counted elsewhere: endpoints and the like.

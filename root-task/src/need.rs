@@ -42,6 +42,11 @@ pub enum Role {
     Dma,
 }
 
+impl Role {
+    /// How many there are.
+    pub const COUNT: usize = Self::Dma as usize + 1;
+}
+
 /// Log2 of the slots of the CNodes that a VM with devices shares with servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shared {
@@ -80,7 +85,7 @@ impl Need {
         if let Some(Shared { bars, irqs, dma }) = shared {
             objects.extend([(Role::Bars, node(bars)), (Role::Irqs, node(irqs)), (Role::Dma, node(dma))]);
         }
-        objects.sort_by_key(|(_, blueprint)| Reverse(blueprint.physical_size_bits()));
+        objects.sort_unstable_by_key(|(_, blueprint)| Reverse(blueprint.physical_size_bits()));
         Self { objects, pages }
     }
 

@@ -98,6 +98,12 @@ impl Pieces {
         Ok(Some(taken))
     }
 
+    /// Whether all of `address..end` is free.
+    pub fn hold(&self, address: u64, end: u64) -> bool {
+        let part = |piece: &Piece| piece.end().min(end).saturating_sub(piece.address.max(address));
+        address < end && self.0.iter().map(part).sum::<u64>() == end - address
+    }
+
     /// Takes a piece of 2^`bits` bytes, from the smallest that is large enough, the lowest of these.
     /// `Ok(None)` if there is none.
     pub fn take<S: Split>(&mut self, bits: u8, by: &mut S) -> Result<Option<Piece>, S::Error> {
@@ -246,6 +252,9 @@ mod tests {
         assert_eq!(pool.take_at(0xfed0_0000, 12, &mut by), Ok(None), "it is taken");
         let ecam = pool.take_at(0xb000_0000, 28, &mut by).unwrap().unwrap();
         assert_eq!((ecam.address, ecam.bits), (0xb000_0000, 28));
+        assert!(pool.hold(0xc000_0000, 0xfed0_0000) && pool.hold(0xfed0_1000, 0xfed0_2000));
+        assert!(!pool.hold(0xafff_f000, 0xb000_0000 + 1) && !pool.hold(0xfecf_f000, 0xfed0_2000));
+        assert!(!pool.hold(0x1000, 0x1000) && !pool.hold(1 << 46, (1 << 47) + 1));
         let mut all = pool.0.clone();
         all.extend([hpet, ecam]);
         assert_disjoint(&all);

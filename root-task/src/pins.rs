@@ -8,6 +8,14 @@ pub fn choose(reachable: u32) -> Option<u8> {
     (16..32).rev().chain((5..16).rev()).find(|pin| reachable & 1 << pin != 0)
 }
 
+/// Comparators whose registers lie in the KiB that a timer block has (IA-PC HPET Specification 1.0a, section 2.3.1).
+const COMPARATORS: u8 = 24;
+
+/// The comparator to take of `count`, at least one: the last, since the first two may have legacy duties.
+pub fn comparator(count: u8) -> u8 {
+    count.clamp(1, COMPARATORS) - 1
+}
+
 /// Which I/O APIC has global interrupt `gsi`, and which of its inputs that is. `bases` are the controllers' first
 /// interrupts, in firmware's order.
 pub fn locate(gsi: u32, bases: &[u32]) -> Option<(usize, u32)> {
@@ -29,6 +37,12 @@ mod tests {
         assert_eq!(choose(0x0000_0104), Some(8));
         assert_eq!(choose(0x0000_001f), None);
         assert_eq!(choose(0), None);
+    }
+
+    #[test]
+    fn a_comparator_has_its_registers_in_the_block() {
+        assert_eq!((comparator(3), comparator(1), comparator(0), comparator(32)), (2, 0, 0, 23));
+        assert!(0x100 + 0x20 * (usize::from(comparator(255)) + 1) <= 1024);
     }
 
     #[test]

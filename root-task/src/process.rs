@@ -10,8 +10,8 @@ use root_task::layout::{INDEX_BITS, IPC_BUFFER, PAGE, RING, RING_PAGES, ROOT_RAD
 use root_task::need::{Need, Role};
 use sel4::init_thread::slot;
 use sel4::{
-    AbsoluteCPtr, CNodeCapData, Cap, CapRights, CapTypeForFrameObject, ObjectBlueprint, ObjectBlueprintX86,
-    UserContext, VmAttributes, abi, cap, cap_type,
+    AbsoluteCPtr, CNodeCapData, Cap, CapRights, CapTypeForFrameObject, ObjectBlueprintX86, UserContext,
+    VmAttributes, cap, cap_type,
 };
 
 use serde::Serialize;
@@ -72,7 +72,7 @@ pub struct Process {
     pub notification: usize,
     client: u64,
     /// Slots of its objects.
-    objects: Vec<(Role, usize)>,
+    objects: [usize; Role::COUNT],
     own_radix: usize,
     start_frames: usize,
     entry: usize,
@@ -118,14 +118,14 @@ impl Process {
         need: &Need,
         arena: &mut Arena,
     ) -> Result<Self, Failure> {
-        let mut objects = Vec::new();
+        let mut objects = [0; Role::COUNT];
         for (role, blueprint) in &need.objects {
-            objects.push((*role, resources.make(arena, *blueprint, 1)?));
+            objects[*role as usize] = resources.make(arena, *blueprint, 1)?;
         }
         let mut process = Self {
             arena: Arena::default(),
             ranges: Vec::new(),
-            notification: 0,
+            notification: objects[Role::Notification as usize],
             client: plan.client,
             objects,
             own_radix: plan.own_radix,
@@ -133,10 +133,9 @@ impl Process {
             entry: image.entry,
             next: fixed::FIRST_DYNAMIC as usize,
         };
-        process.notification = process.object(Role::Notification)?;
         slot::ASID_POOL
             .cap()
-            .asid_pool_assign(in_slot(process.object(Role::VSpace)?))
+            .asid_pool_assign(in_slot(process.object(Role::VSpace)))
             .during("giving an address space its number")?;
         process.give_own(common, plan)?;
         process.load(resources, arena, image)?;
@@ -145,28 +144,27 @@ impl Process {
         Ok(process)
     }
 
-    /// Slot of one of its objects.
-    pub fn object(&self, role: Role) -> Result<usize, Failure> {
-        let found = self.objects.iter().find(|(its, _)| *its == role);
-        found.map(|(_, slot)| *slot).during("a part lacks an object")
+    /// Slot of one of its objects; 0, where nothing is, for one that it hasn't.
+    pub fn object(&self, role: Role) -> usize {
+        self.objects[role as usize]
     }
 
     /// Capabilities at fixed addresses.
     fn give_own(&mut self, common: &Common, plan: &Plan) -> Result<(), Failure> {
-        let (own, root) = (self.object(Role::Own)?, self.object(Role::Root)?);
+        let (own, root) = (self.object(Role::Own), self.object(Role::Root));
         self.mount(mount::OWN, own, plan.own_radix)?;
         let all = CapRights::all();
-        self.copy_at(fixed::TCB as usize, self.object(Role::Tcb)?, all)?;
+        self.copy_at(fixed::TCB as usize, self.object(Role::Tcb), all)?;
         self.slot(fixed::CNODE as usize).mint_guarded(&at(root), all, ROOT_GUARD).during("giving a CNode")?;
-        self.copy_at(fixed::VSPACE as usize, self.object(Role::VSpace)?, all)?;
+        self.copy_at(fixed::VSPACE as usize, self.object(Role::VSpace), all)?;
         self.endpoint_at(fixed::SUPERVISOR as usize, common.supervisor)?;
         if let Some(endpoint) = plan.serves {
             self.copy_at(fixed::SERVED as usize, endpoint, CapRights::read_only())?;
         }
-        self.copy_at(fixed::REPLY as usize, self.object(Role::Reply)?, all)?;
+        self.copy_at(fixed::REPLY as usize, self.object(Role::Reply), all)?;
         self.copy_at(fixed::NOTIFICATION as usize, self.notification, CapRights::read_write())?;
-        self.move_at(fixed::UNTYPED as usize, self.object(Role::Untyped)?)?;
-        self.copy_at(fixed::SCHED_CONTEXT as usize, self.object(Role::SchedContext)?, all)
+        self.move_at(fixed::UNTYPED as usize, self.object(Role::Untyped))?;
+        self.copy_at(fixed::SCHED_CONTEXT as usize, self.object(Role::SchedContext), all)
     }
 
     /// Loads the image into fresh pages. Code is read-only; the ABI has no way to forbid execution of data.
@@ -213,15 +211,15 @@ impl Process {
         arena: &mut Arena,
         common: &Common,
         plan: &Plan,
-        sched_context: usize,
     ) -> Result<(), Failure> {
+        let sched_context = self.object(Role::SchedContext);
         let buffer = resources.make(arena, ObjectBlueprintX86::_4k.into(), 1)?;
         self.map_page(resources, arena, buffer, IPC_BUFFER, CapRights::read_write())?;
-        let tcb: cap::Tcb = in_slot(self.tcb);
+        let tcb: cap::Tcb = in_slot(self.object(Role::Tcb));
         tcb.tcb_configure(
-            in_slot(self.root),
+            in_slot(self.object(Role::Root)),
             ROOT_GUARD,
-            in_slot(self.vspace),
+            in_slot(self.object(Role::VSpace)),
             IPC_BUFFER,
             in_slot::<cap_type::_4k>(buffer),
         )
@@ -259,7 +257,14 @@ impl Process {
         rights: CapRights,
     ) -> Result<(), Failure> {
         let frame = in_slot::<cap_type::_4k>(frame);
-        resources.map(arena, in_slot(self.vspace), frame, address, rights, VmAttributes::DEFAULT)
+        resources.map(
+            arena,
+            in_slot(self.object(Role::VSpace)),
+            frame,
+            address,
+            rights,
+            VmAttributes::DEFAULT,
+        )
     }
 
     /// Maps the frame in the root task's slot `frame` at `address`, with tables from the part's memory.
@@ -272,19 +277,21 @@ impl Process {
         attributes: VmAttributes,
     ) -> Result<(), Failure> {
         let mut arena = core::mem::take(&mut self.arena);
-        let mapped = resources.map(&mut arena, in_slot(self.vspace), frame, address, rights, attributes);
+        let mapped =
+            resources.map(&mut arena, in_slot(self.object(Role::VSpace)), frame, address, rights, attributes);
         self.arena = arena;
         mapped
     }
 
     /// The part's own CNode, as the destination of a retype.
     pub fn node(&self) -> AbsoluteCPtr {
-        in_slot::<cap_type::CNode>(self.own).absolute_cptr_for_self()
+        in_slot::<cap_type::CNode>(self.object(Role::Own)).absolute_cptr_for_self()
     }
 
     /// A slot of the part's own CNode.
     pub fn slot(&self, index: usize) -> AbsoluteCPtr {
-        in_slot::<cap_type::CNode>(self.own).absolute_cptr_from_bits_with_depth(index as u64, self.own_radix)
+        in_slot::<cap_type::CNode>(self.object(Role::Own))
+            .absolute_cptr_from_bits_with_depth(index as u64, self.own_radix)
     }
 
     /// Takes `count` slots of the part's own CNode; the first.
@@ -361,7 +368,7 @@ impl Process {
 
     /// Mounts the CNode of 2^`radix` slots in the root task's slot `node`.
     pub fn mount(&self, mount: u64, node: usize, radix: usize) -> Result<(), Failure> {
-        in_slot::<cap_type::CNode>(self.root)
+        in_slot::<cap_type::CNode>(self.object(Role::Root))
             .absolute_cptr_from_bits_with_depth(mount, ROOT_RADIX)
             .mint_guarded(&at(node), CapRights::all(), CNodeCapData::skip(INDEX_BITS - radix))
             .during("mounting a CNode")
@@ -400,14 +407,14 @@ impl Process {
             rdi: START_PAGE as u64,
             ..Default::default()
         };
-        in_slot::<cap_type::Tcb>(self.tcb)
+        in_slot::<cap_type::Tcb>(self.object(Role::Tcb))
             .tcb_write_all_registers(true, &registers)
             .during("starting a thread")
     }
 
     /// Stops the thread.
     pub fn suspend(&self) -> Result<(), Failure> {
-        in_slot::<cap_type::Tcb>(self.tcb).tcb_suspend().during("stopping a thread")
+        in_slot::<cap_type::Tcb>(self.object(Role::Tcb)).tcb_suspend().during("stopping a thread")
     }
 }
 

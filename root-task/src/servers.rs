@@ -6,7 +6,9 @@ use protocol::config::{ConsoleConfig, RingOwner, TimerConfig};
 use protocol::iommu::{IommuConfig, IommuDevice, IommuVm};
 use protocol::pci::{EcamRange, GuestSlot, PciConfig, PciDevice};
 use protocol::start::{Range, RangeKind, cptr, mount, signal};
-use root_task::layout::{DEVICES, LARGE, LARGE_STACK_PAGES, PAGE, RING_PAGES, STACK_PAGES, WINDOW};
+use root_task::layout::{
+    DEVICES, LARGE, LARGE_STACK_PAGES, PAGE, RING_PAGES, STACK_PAGES, WINDOW, server_need,
+};
 use root_task::memory_map;
 use root_task::pins;
 use sel4::init_thread::slot;
@@ -49,12 +51,12 @@ impl System<'_> {
             serves,
             own_radix,
             stack_pages: if client == client::PCI { LARGE_STACK_PAGES } else { STACK_PAGES },
-            untyped_bits,
             ring,
         };
         let image = process::image(self.part(name)?)?;
-        let arena = self.resources.arena(process::server_bytes(&image, &plan))?;
-        let mut process = Process::new(&mut self.resources, &self.common, &plan, &image, arena)?;
+        let need = server_need(image.pages(), image.tables(), plan.stack_pages, own_radix, untyped_bits);
+        let arena = self.resources.arena(&need)?.ok_or_else(|| self.resources.short_of(0, need.bytes()))?;
+        let mut process = Process::new(&mut self.resources, &self.common, &plan, &image, &need, arena)?;
         let clients = Self::reserve_clients(&mut process)?;
         if client != client::CONSOLE {
             let console = self.server(client::CONSOLE)?.process.notification;
@@ -164,8 +166,7 @@ impl System<'_> {
         let (mut process, clients) = self.build("timer-server", client::TIMER, 240, serves, 7, 12)?;
         let offset = hpet.address as usize % PAGE;
         let frame = self.resources.device_frame(hpet.address - offset as u64, 12)?;
-        // The last comparator: the first two may have legacy duties.
-        let comparator = hpet.comparators - 1;
+        let comparator = pins::comparator(hpet.comparators);
         let reachable = firmware::hpet_pins(&mut self.resources, frame, offset, comparator)?;
         let gsi = pins::choose(reachable).during("the HPET reaches no pin that is free")?;
         let (io_apic, input) =
@@ -240,14 +241,26 @@ impl System<'_> {
         let mut config = self.pci_config()?;
         let mut address = WINDOW;
         for region in self.firmware.ecam.clone() {
-            if !region.start().is_multiple_of(LARGE) || !region.length().is_multiple_of(LARGE) {
-                log!("configuration space at {:#x} is not aligned to 2 MiB: left out", region.start());
+            let (start, end) = (region.start(), region.start().saturating_add(region.length()));
+            let problem = if !start.is_multiple_of(LARGE) || !region.length().is_multiple_of(LARGE) {
+                Some("it is not aligned to 2 MiB")
+            } else if !self.resources.device.hold(start, end) {
+                Some("there is something else, or nothing")
+            } else if config.ecam.is_full() {
+                Some("there are too many regions")
+            } else {
+                None
+            };
+            if let Some(problem) = problem {
+                log!("configuration space at {start:#x} is left out: {problem}");
+                // What may be configuration space must not become a device's registers.
+                self.resources.take_device_range(start, end)?;
                 continue;
             }
             let count = (region.length() / LARGE) as usize;
             let first = process.reserve(count)?;
             for n in 0..count {
-                let at = region.start() + n as u64 * LARGE;
+                let at = start + n as u64 * LARGE;
                 let frame = self.resources.device_frame(at, 21)?;
                 let large = in_slot::<cap_type::LargePage>(frame);
                 let (rights, uncached) = (CapRights::read_write(), VmAttributes::UNCACHEABLE);
@@ -256,7 +269,7 @@ impl System<'_> {
                 self.resources.slots.give_back(frame);
             }
             let range = Range::new(RangeKind::DeviceRegisters, own_cptr(first), count as u64);
-            process.ranges.push(range.mapped(address as u64, LARGE).at(region.start()));
+            process.ranges.push(range.mapped(address as u64, LARGE).at(start));
             let ecam =
                 EcamRange { segment: region.segment, first_bus: region.first_bus, last_bus: region.last_bus };
             config.ecam.push(ecam).ok().during("too many regions of configuration space")?;
@@ -293,6 +306,7 @@ impl System<'_> {
                 let device = PciDevice {
                     vm: number as u16,
                     index: index as u8,
+                    owner: heapless::String::try_from(vm.name).ok().during("a name is too long")?,
                     location: device.path.clone(),
                     slot: GuestSlot { bus: device.slot.bus, devfn: device.slot.function },
                     vectors: device.vectors.map(u16::from),

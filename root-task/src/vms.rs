@@ -5,12 +5,11 @@ use protocol::client;
 use protocol::config::{Boot, FilePlace, VmmConfig, VmmDevice};
 use protocol::start::{Range, RangeKind, cptr, mount, signal};
 use root_task::layout::{
-    self, DEFAULT_VECTORS, LARGE, PAGE, STACK_PAGES, VMM_EMPTY_SLOTS, VmSlots, WINDOW, vm_bytes,
-    vmm_untyped_bits,
+    self, DEFAULT_VECTORS, LARGE, PAGE, STACK_PAGES, VMM_EMPTY_SLOTS, VmSlots, WINDOW, vmm_need,
 };
 use root_task::lifecycle::State;
-use root_task::pieces::chunks;
-use sel4::{AbsoluteCPtr, CapRights, ObjectBlueprint, ObjectBlueprintX86, VmAttributes, cap_type};
+use root_task::need::{self, Need, Role};
+use sel4::{AbsoluteCPtr, CapRights, ObjectBlueprintX86, VmAttributes, cap_type};
 use system_spec::bundle::Kind;
 use system_spec::compiled;
 
@@ -22,9 +21,17 @@ use crate::system::{System, Vm};
 
 /// CPU time of a VM without limits, microseconds: its turn among VMs of its priority.
 const TURN: u64 = 5_000;
-/// Log2 of the largest piece of RAM, bytes, and of the smallest.
-const LARGEST: u8 = 30;
-const SMALLEST: u8 = 21;
+
+// What the tool accepts fits the parts' configurations.
+const _: () = {
+    assert!(compiled::MAX_VMS <= client::MAX_DEVICE_VMS && compiled::MAX_VMS <= client::MAX_VMS);
+    assert!(compiled::MAX_DEVICES <= protocol::config::MAX_DEVICES);
+    assert!(compiled::MAX_ALL_DEVICES <= protocol::pci::MAX_PROMISED);
+    assert!(compiled::MAX_RESERVED <= protocol::pci::MAX_RESERVED);
+    assert!(compiled::MAX_MATCHES <= protocol::pci::MAX_MATCHES);
+    assert!(compiled::MAX_ARGS <= protocol::config::MAX_ARGS);
+    assert!(compiled::MAX_NAME < protocol::start::NAME_BYTES);
+};
 
 /// The capability spaces of a described VM.
 pub fn slots_of(vm: &compiled::Vm, io_levels: u64) -> VmSlots {
@@ -71,6 +78,7 @@ impl System<'_> {
         let place = place_of(file.len() as u64, described.memory)?;
         let image = process::image(self.part("vmm-server")?)?;
         let time = described.time.as_ref().map_or((TURN, TURN), |time| (time.budget, time.period));
+        let config = vmm_config(number as u16, described, &slots, place)?;
         let plan = Plan {
             client: vm_client,
             priority: described.priority,
@@ -78,30 +86,48 @@ impl System<'_> {
             serves: None,
             own_radix: slots.own_radix,
             stack_pages: STACK_PAGES,
-            untyped_bits: vmm_untyped_bits(described.memory),
             ring: self.ring(vm_client),
         };
-        let overhead = self.resources.arena(vm_bytes(image.pages(), described.memory, &slots))?;
-        let overhead_bytes: u64 = overhead.pieces.iter().map(|piece| piece.bytes()).sum();
-        let mut process = Process::new(&mut self.resources, &self.common, &plan, &image, overhead)?;
-        let mut ram = Arena::default();
-        let built = self.furnish(number, &mut process, &mut ram, &slots, file, place);
+        let need = vmm_need(image.pages(), image.tables(), described.memory, &slots);
+        let (beside, ram) = self.memory_for(described.memory, &need)?;
+        let made = Process::new(&mut self.resources, &self.common, &plan, &image, &need, beside);
+        let mut process = match made {
+            Ok(process) => process,
+            Err(failure) => {
+                self.resources.give_back(ram);
+                return Err(failure);
+            }
+        };
+        let built = self
+            .furnish(number, &mut process, &ram, &slots, file, place)
+            .and_then(|()| process.start(&mut self.resources, &self.common, described.name, &config));
         if let Err(failure) = built {
             self.resources.reclaim(process.arena)?;
             self.resources.reclaim(ram)?;
             return Err(failure);
         }
-        let config = vmm_config(number as u16, described, &slots, place)?;
-        process.start(&mut self.resources, &self.common, described.name, &config)?;
         log!(
             "vm {}: started: {} MiB of RAM, {} KiB beside it",
             described.name,
             described.memory >> 20,
-            (overhead_bytes >> 10) + protocol::ring::RING_BYTES as u64 / 1024
+            (need.bytes() + protocol::ring::RING_BYTES as u64) >> 10
         );
         self.vms[number] = Some(Vm { process, ram });
         self.life.start(number);
         self.wait_until_ready(vm_client)
+    }
+
+    /// Takes a VM's memory: what lies beside its RAM, and the RAM. Either both or nothing.
+    fn memory_for(&mut self, memory: u64, need: &Need) -> Result<(Arena, Arena), Failure> {
+        let short = self.resources.short_of(memory, need.bytes());
+        let beside = self.resources.arena(need)?.ok_or(short)?;
+        match self.resources.guest_ram(memory) {
+            Ok(Some(ram)) => Ok((beside, ram)),
+            other => {
+                self.resources.give_back(beside);
+                Err(other.err().unwrap_or(short))
+            }
+        }
     }
 
     /// RAM, devices' CNodes, endpoints and signals.
@@ -109,26 +135,25 @@ impl System<'_> {
         &mut self,
         number: usize,
         process: &mut Process,
-        ram: &mut Arena,
+        ram: &Arena,
         slots: &VmSlots,
         file: &[u8],
         place: FilePlace,
     ) -> Result<(), Failure> {
-        let described = &self.description.vms[number];
         let vm_client = client::of_vm(number as u16);
         let console = self.server(client::CONSOLE)?.process.notification;
         let index = client::index(vm_client).during("too many VMs")?;
         process.console(console, signal::log_lines(index))?;
         process.endpoint(RangeKind::TimerEndpoint, self.endpoints.timer)?;
-        let shared = if described.devices.is_empty() {
-            None
-        } else {
-            process.endpoint(RangeKind::PciEndpoint, self.endpoints.pci)?;
-            Some(self.make_shared(number as u16, process, slots)?)
+        let shared = match slots.shared {
+            None => None,
+            Some(radices) => {
+                process.endpoint(RangeKind::PciEndpoint, self.endpoints.pci)?;
+                Some(self.share(number as u16, process, slots, radices)?)
+            }
         };
         process.empty_slots(VMM_EMPTY_SLOTS)?;
         self.give_nested_root(process)?;
-        self.take_ram_for(described.memory, ram)?;
         self.fill_ram(process, ram, slots, shared.as_ref(), file, place)?;
         let frames = Range::new(RangeKind::GuestRam, own_cptr(slots.nested.first), slots.nested.count as u64);
         process.ranges.push(frames.mapped(WINDOW as u64, LARGE));
@@ -145,33 +170,28 @@ impl System<'_> {
         Ok(())
     }
 
-    /// Makes `bars`, `irqs` and `dma` from the VM's memory, and mounts them where they belong.
-    fn make_shared(
+    /// Mounts `bars`, `irqs` and `dma` where they belong, and fills `dma` with I/O page tables.
+    fn share(
         &mut self,
         number: u16,
         process: &mut Process,
         slots: &VmSlots,
+        radices: need::Shared,
     ) -> Result<Shared, Failure> {
-        let resources = &mut self.resources;
-        let mut node =
-            |arena: &mut Arena, radix| resources.make(arena, ObjectBlueprint::CNode { size_bits: radix }, 1);
-        let arena = &mut process.arena;
-        let bars = node(arena, slots.bars_radix)?;
-        let dma = node(arena, slots.dma_radix)?;
-        let irqs = node(arena, slots.irqs_radix)?;
-        process.mount(mount::VMM_BARS, bars, slots.bars_radix)?;
-        process.mount(mount::VMM_IRQS, irqs, slots.irqs_radix)?;
+        let [bars, irqs, dma] = [Role::Bars, Role::Irqs, Role::Dma].map(|role| process.object(role));
+        process.mount(mount::VMM_BARS, bars, radices.bars)?;
+        process.mount(mount::VMM_IRQS, irqs, radices.irqs)?;
         let pci = &self.server(client::PCI)?.process;
-        pci.mount(mount::pci_bars(number), bars, slots.bars_radix)?;
+        pci.mount(mount::pci_bars(number), bars, radices.bars)?;
         let iommu = &self.server(client::IOMMU)?.process;
-        iommu.mount(mount::iommu_dma(number), dma, slots.dma_radix)?;
-        iommu.mount(mount::iommu_irqs(number), irqs, slots.irqs_radix)?;
+        iommu.mount(mount::iommu_dma(number), dma, radices.dma)?;
+        iommu.mount(mount::iommu_irqs(number), irqs, radices.irqs)?;
         let whole =
             |kind, mount, radix: usize| Range::new(kind, cptr(mount, 0), 1 << radix).at(number.into());
-        process.ranges.push(whole(RangeKind::Bars, mount::VMM_BARS, slots.bars_radix));
-        process.ranges.push(whole(RangeKind::Irqs, mount::VMM_IRQS, slots.irqs_radix));
+        process.ranges.push(whole(RangeKind::Bars, mount::VMM_BARS, radices.bars));
+        process.ranges.push(whole(RangeKind::Irqs, mount::VMM_IRQS, radices.irqs));
 
-        let shared = Shared { dma, dma_radix: slots.dma_radix };
+        let shared = Shared { dma, dma_radix: radices.dma };
         for device in &slots.devices {
             for n in 0..device.tables.count {
                 let table =
@@ -183,19 +203,6 @@ impl System<'_> {
             }
         }
         Ok(shared)
-    }
-
-    /// Takes RAM in pieces as large as there are.
-    fn take_ram_for(&mut self, memory: u64, ram: &mut Arena) -> Result<(), Failure> {
-        let mut wanted = chunks(memory, LARGEST, SMALLEST);
-        while let Some(bits) = wanted.pop() {
-            match self.resources.take_ram(bits) {
-                Ok(piece) => ram.pieces.push(piece),
-                Err(_) if bits > SMALLEST => wanted.extend([bits - 1, bits - 1]),
-                Err(failure) => return Err(failure),
-            }
-        }
-        Ok(())
     }
 
     /// Makes the RAM's frames, gives the copies out, and puts the guest's file at the top.

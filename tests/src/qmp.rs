@@ -4,6 +4,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -57,7 +58,9 @@ impl Monitor {
     /// # Errors
     /// A sentence.
     pub fn memory(&mut self, start: u64, bytes: u64) -> Result<Vec<u8>, String> {
-        let file = std::env::temp_dir().join(format!("postern-{}-memory.bin", std::process::id()));
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let file = std::env::temp_dir().join(format!("postern-{}-{number}.memory", std::process::id()));
         let arguments = json!({ "val": start, "size": bytes, "filename": file.display().to_string() });
         let result = self.execute("pmemsave", arguments);
         let memory = std::fs::read(&file).map_err(|error| format!("{}: {error}", file.display()));

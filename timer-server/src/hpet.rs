@@ -11,6 +11,8 @@ const COUNTER: usize = 0x0f0;
 const TIMERS: usize = 0x100;
 const TIMER_BYTES: usize = 0x20;
 const TIMER_COMPARATOR: usize = 8;
+/// Timers whose registers lie in the block's KiB.
+const MAX_TIMERS: u32 = 24;
 
 /// General configuration: the counter runs.
 const ENABLE: u32 = 1;
@@ -44,7 +46,7 @@ impl Hpet {
     /// Starts the counter, all comparators quiet, and routes this one.
     pub fn start(registers: Region, config: TimerConfig) -> Option<Self> {
         // All accesses are of 32 bits, which every implementation takes.
-        let count = (registers.read::<u32>(CAPABILITIES)? >> 8 & 0x1f) + 1;
+        let count = ((registers.read::<u32>(CAPABILITIES)? >> 8 & 0x1f) + 1).min(MAX_TIMERS);
         let period: u32 = registers.read(CAPABILITIES + 4)?;
         let general: u32 = registers.read(CONFIGURATION)?;
         registers.write(CONFIGURATION, general & !(ENABLE | LEGACY))?;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The part's own memory: objects from its untyped, in its empty slots, and what it maps itself.
 
-use protocol::start::{Range, mount};
+use protocol::start::Range;
 use sel4::{
     AbsoluteCPtr, CPtrWithDepth, Cap, CapRights, CapTypeForFrameObject, CapTypeForFrameObjectOfFixedSize,
     CapTypeForObjectOfFixedSize, Error, ObjectBlueprint, VmAttributes, cap_type,
@@ -32,6 +32,12 @@ pub fn slot_at(address: u64) -> AbsoluteCPtr {
     slot::CNODE.absolute_cptr(sel4::CPtr::from_bits(address))
 }
 
+/// The CNode that capability address `address` leads to, as the destination of a retype, and the slot's index in it.
+pub fn node_of(address: u64) -> (AbsoluteCPtr, usize) {
+    let node = CPtrWithDepth::from_bits_with_depth(address >> INDEX_BITS, sel4::WORD_SIZE - INDEX_BITS);
+    (AbsoluteCPtr::new(slot::CNODE, node), (address & ((1 << INDEX_BITS) - 1)) as usize)
+}
+
 impl Memory {
     pub(crate) fn new(empty: Range) -> Self {
         Self { slots: Slots::new(empty.first, empty.count as usize), next_address: DEVICES }
@@ -49,9 +55,7 @@ impl Memory {
         blueprint: &ObjectBlueprint,
     ) -> Result<u64, Error> {
         let address = self.slots.take().ok_or(Error::NotEnoughMemory)?;
-        let own = CPtrWithDepth::from_bits_with_depth(mount_of(address), sel4::WORD_SIZE - INDEX_BITS);
-        let node = AbsoluteCPtr::new(slot::CNODE, own);
-        let index = (address & ((1 << INDEX_BITS) - 1)) as usize;
+        let (node, index) = node_of(address);
         untyped.untyped_retype(blueprint, &node, index, 1).inspect_err(|_| self.slots.give_back(address))?;
         Ok(address)
     }
@@ -110,9 +114,4 @@ impl Memory {
             Level::Pdpt => self.make::<cap_type::Pdpt>()?.pdpt_map(slot::VSPACE, address, attributes),
         }
     }
-}
-
-const fn mount_of(address: u64) -> u64 {
-    const _: () = assert!(mount::OWN == 0);
-    address >> INDEX_BITS
 }

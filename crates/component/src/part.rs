@@ -98,7 +98,8 @@ impl Part {
         self.find(kind).filter(|range| range.count > 0).map(|range| Cap::from_bits(range.first))
     }
 
-    /// The notification capability by which this part signals `client` (range `ClientNotifications`).
+    /// The notification capability by which this part signals `client` (range `ClientNotifications`). Once the client has
+    /// ended its slot is empty: a signal then is an invocation of nothing, which neither blocks nor faults.
     pub fn client_notification(&self, client: u64) -> Option<sel4::cap::Notification> {
         let range = self.find(RangeKind::ClientNotifications)?;
         let index = protocol::client::index(client)? as u64;

@@ -12,6 +12,7 @@ extern crate std;
 
 pub mod address;
 pub mod bar;
+pub mod bridge;
 pub mod capability;
 pub mod carve;
 pub mod config;

@@ -51,13 +51,21 @@ impl Machine {
         self.add(text, vendor, device, 0)
     }
 
-    /// Adds a bridge.
+    /// Adds a bridge that passes everything below 4 GiB.
     pub fn bridge(&self, text: &str, secondary: u8, subordinate: u8) -> Address {
         let address = self.add(text, 0x1b36, 0x000c, 1);
         self.set8(address, register::BUSES, address.bus);
         self.set8(address, register::BUSES + 1, secondary);
         self.set8(address, register::BUSES + 2, subordinate);
+        self.set32(address, 0x20, 0xfff0_0000);
+        self.set32(address, 0x24, 0x0000_fff0);
         address
+    }
+
+    /// Makes a bridge pass nothing.
+    pub fn closed(&self, bridge: Address) {
+        self.set32(bridge, 0x20, 0x0000_fff0);
+        self.set32(bridge, 0x24, 0x0000_fff0);
     }
 
     /// Takes a function out, as when it doesn't answer any more.

@@ -4,13 +4,14 @@
 use heapless::Vec;
 
 use crate::address::{Address, DevFn, RequesterId};
+use crate::bridge;
 use crate::capability::{self, Express, extended_id};
-use crate::config::{self, ConfigSpace, Header, register};
+use crate::config::{self, ConfigSpace, Header, command, register};
 use crate::matching::Identity;
 use crate::path::{Location, Path};
 
 /// Functions that a machine's tree can hold; what is beyond is counted in [`Topology::dropped`].
-pub const MAX_FUNCTIONS: usize = 128;
+pub const MAX_FUNCTIONS: usize = 256;
 
 /// A function that was found.
 #[derive(Clone, Debug)]
@@ -122,6 +123,10 @@ impl Topology {
         });
         if room.is_none() {
             self.dropped = self.dropped.saturating_add(1);
+            // Nobody will look at it again.
+            if header != Header::Bridge {
+                config::update_command(space, address, 0, command::BUS_MASTER);
+            }
         }
     }
 
@@ -190,6 +195,18 @@ impl Topology {
     pub fn bus_reset(&self, index: u16) -> Option<Address> {
         let parent = self.get(index)?.parent?;
         (self.siblings(index).count() == 1).then(|| self.get(parent).map(|bridge| bridge.address)).flatten()
+    }
+
+    /// Whether accesses to `first..=last` get through all bridges above a function.
+    pub fn is_passed<C: ConfigSpace + ?Sized>(&self, space: &C, index: u16, first: u64, last: u64) -> bool {
+        let mut at = self.get(index).and_then(|function| function.parent);
+        while let Some(bridge) = at.and_then(|parent| self.get(parent)) {
+            if !bridge::passes(space, bridge.address, first, last) {
+                return false;
+            }
+            at = bridge.parent;
+        }
+        true
     }
 
     /// What the requests of a function bear as their source when they reach the remapping unit: a bridge from PCI Express
@@ -386,13 +403,15 @@ mod tests {
     #[test]
     fn a_full_tree_counts_what_it_drops() {
         let machine = Machine::new();
-        for device in 0..32 {
-            for function in 0..8 {
-                let address = machine.endpoint(&format!("00:{device:02x}.{function}"), 1, 1);
-                machine.set8(address, register::HEADER_TYPE, 0x80);
+        for bus in 0..2 {
+            for device in 0..32 {
+                for function in 0..8 {
+                    let address = machine.endpoint(&format!("{bus:02x}:{device:02x}.{function}"), 1, 1);
+                    machine.set8(address, register::HEADER_TYPE, 0x80);
+                }
             }
         }
         let topology = tree(&machine);
-        assert_eq!((topology.functions().len(), topology.dropped), (MAX_FUNCTIONS, 128));
+        assert_eq!((topology.functions().len(), topology.dropped), (MAX_FUNCTIONS, 256));
     }
 }

@@ -93,38 +93,24 @@ pub struct VmmDevice {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::start::{self, Facts, StartPage};
-    use zerocopy::IntoBytes;
+    use crate::testing::{fits_a_start_page, full};
 
     #[test]
     fn largest_configurations_fit_a_start_page() {
-        let facts = Facts {
-            name: "largest",
-            client: crate::client::CONSOLE,
-            tsc_khz: u64::MAX,
-            io_levels: 4,
-            extensions: Default::default(),
-        };
-        let mut words = std::vec![0u64; start::MAX_BYTES / 8];
         let owner = RingOwner { index: 255, name: "n".repeat(32).as_str().try_into().unwrap(), is_vm: true };
-        let mut console = ConsoleConfig::default();
-        while console.rings.push(owner.clone()).is_ok() {}
-        start::write(words.as_mut_bytes(), &facts, &[Default::default(); 16], &console).unwrap();
-        assert_eq!(StartPage::parse(words.as_bytes()).unwrap().config(), Ok(console));
+        fits_a_start_page(ConsoleConfig { rings: full(owner) }, 16);
 
         let device =
             VmmDevice { slot: 0xffff, bars_first: 0xffff, bars_count: 1, irqs_first: 1, irqs_count: 1 };
         let place = FilePlace { gpa: u64::MAX, bytes: u64::MAX };
-        let mut vmm = VmmConfig {
+        let vmm = VmmConfig {
             vm: 30,
             memory: u64::MAX,
             image: place,
             boot: Boot::Pvh,
             args: "a".repeat(MAX_ARGS).as_str().try_into().unwrap(),
-            devices: Vec::new(),
+            devices: full(device),
         };
-        while vmm.devices.push(device).is_ok() {}
-        start::write(words.as_mut_bytes(), &facts, &[Default::default(); 32], &vmm).unwrap();
-        assert_eq!(StartPage::parse(words.as_bytes()).unwrap().config(), Ok(vmm));
+        fits_a_start_page(vmm, 32);
     }
 }

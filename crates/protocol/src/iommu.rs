@@ -12,25 +12,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::client::MAX_DEVICE_VMS;
 use crate::config::MAX_DEVICES;
-use crate::message::{Protocol, Request};
+use crate::message::requests;
 
 /// First user interrupt number of messages.
 pub const FIRST_VECTOR: u8 = 16;
 /// Last user interrupt number of messages.
 pub const LAST_VECTOR: u8 = 107;
 
-macro_rules! requests {
-    ($($request:ident = $operation:literal -> $reply:ty;)*) => {
-        $(impl Request for $request {
-            const PROTOCOL: Protocol = Protocol::IOMMU;
-            const OPERATION: u16 = $operation;
-            type Reply = $reply;
-            type Error = Error;
-        })*
-    };
-}
-
 requests! {
+    IOMMU, Error;
     Attach = 1 -> ();
     Detach = 2 -> ();
     Vectors = 3 -> Granted;
@@ -232,17 +222,7 @@ pub struct IommuDevice {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::{MAX_WORDS, decode, encode};
-    use crate::start::{self, Facts, StartPage};
-    use core::fmt::Debug;
-    use serde::de::DeserializeOwned;
-    use zerocopy::IntoBytes;
-
-    fn fits<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: T) {
-        let mut words = [0; MAX_WORDS];
-        let n = encode(&value, &mut words).expect("fits a message");
-        assert_eq!(decode(&words[..n]), Some(value));
-    }
+    use crate::testing::{fits, fits_a_start_page, full};
 
     #[test]
     fn largest_encodings_fit_a_message() {
@@ -263,21 +243,9 @@ mod tests {
 
     #[test]
     fn the_largest_configuration_fits_a_start_page() {
-        let mut vm = IommuVm { vm: u16::MAX, devices: Vec::new() };
         let device = IommuDevice { domain: u16::MAX, irqs_first: u16::MAX, irqs_count: u16::MAX };
-        while vm.devices.push(device).is_ok() {}
-        let mut config = IommuConfig::default();
-        while config.vms.push(vm.clone()).is_ok() {}
-        let facts = Facts {
-            name: "iommu-server",
-            client: 2,
-            tsc_khz: u64::MAX,
-            io_levels: 4,
-            extensions: Default::default(),
-        };
-        let mut words = std::vec![0u64; start::MAX_BYTES / 8];
+        let vm = IommuVm { vm: u16::MAX, devices: full(device) };
         // Eight ranges, and three for each of eighty devices.
-        start::write(words.as_mut_bytes(), &facts, &[Default::default(); 8 + 240], &config).unwrap();
-        assert_eq!(StartPage::parse(words.as_bytes()).unwrap().config(), Ok(config));
+        fits_a_start_page(IommuConfig { vms: full(vm) }, 8 + 240);
     }
 }

@@ -13,6 +13,8 @@ pub mod pci;
 pub mod ring;
 pub mod start;
 pub mod supervisor;
+#[cfg(test)]
+mod testing;
 pub mod timer;
 
 pub use message::{CallError, Protocol, Refusal, Request};

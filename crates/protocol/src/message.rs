@@ -87,6 +87,19 @@ pub trait Request: Serialize + DeserializeOwned {
     const LABEL: u64 = Self::PROTOCOL.label(Self::OPERATION);
 }
 
+/// Says of requests which protocol they belong to: `PROTOCOL, Error; Request = operation -> Reply; …`.
+macro_rules! requests {
+    ($protocol:ident, $error:ty; $($request:ident = $operation:literal -> $reply:ty;)*) => {
+        $(impl $crate::message::Request for $request {
+            const PROTOCOL: $crate::message::Protocol = $crate::message::Protocol::$protocol;
+            const OPERATION: u16 = $operation;
+            type Reply = $reply;
+            type Error = $error;
+        })*
+    };
+}
+pub(crate) use requests;
+
 /// Why a call gave no reply of its kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CallError<E> {

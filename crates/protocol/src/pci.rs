@@ -20,27 +20,23 @@ pub use pci::view::Effect;
 use pci::{DevFn, Identity, Location, Match};
 use serde::{Deserialize, Serialize};
 
-use crate::message::{Protocol, Request};
+use crate::message::requests;
 
 /// Vectors a device gets at most if the description doesn't say.
 pub const DEFAULT_VECTORS: u16 = 32;
 /// Devices of all VMs together.
 pub const MAX_PROMISED: usize = 12;
+/// The name of a VM.
+pub type Name = heapless::String<{ crate::start::NAME_BYTES }>;
+/// The most entries of `pci.matches`.
+pub const MAX_MATCHES: usize = 32;
+/// The most entries of `pci.reserve`.
+pub const MAX_RESERVED: usize = 32;
 /// Runs of frames one device's BARs can come in.
 pub const MAX_RUNS: usize = 12;
 
-macro_rules! requests {
-    ($($request:ident = $operation:literal -> $reply:ty;)*) => {
-        $(impl Request for $request {
-            const PROTOCOL: Protocol = Protocol::PCI;
-            const OPERATION: u16 = $operation;
-            type Reply = $reply;
-            type Error = Error;
-        })*
-    };
-}
-
 requests! {
+    PCI, Error;
     Describe = 1 -> Description;
     Attach = 2 -> Attached;
     ConfigRead = 3 -> u32;
@@ -312,6 +308,8 @@ pub enum Refusal {
     BadCapabilities,
     /// See the text.
     NoRoom,
+    /// See the text.
+    TooManyDevices,
 }
 
 impl fmt::Display for Refusal {
@@ -324,9 +322,12 @@ impl fmt::Display for Refusal {
             Self::NotCovered => "no DMA remapping unit covers the device: it could reach all memory",
             Self::BarUnassigned(bar) => return write!(f, "firmware left BAR {bar} unassigned"),
             Self::BarUnreachable(bar) => {
-                return write!(f, "BAR {bar} lies outside the memory that is left for devices");
+                return write!(
+                    f,
+                    "BAR {bar} lies outside the memory that is left for devices, or a bridge doesn't pass it on"
+                );
             }
-            Self::BarShared(bar) => return write!(f, "BAR {bar} overlaps another device's BAR"),
+            Self::BarShared(bar) => return write!(f, "BAR {bar} overlaps another BAR"),
             Self::NotMatched => "no entry of `pci.matches` names its identity",
             Self::NotReserved => "it isn't reserved: add its path to `pci.reserve`",
             Self::PathAbsent(element) => return write!(f, "path absent: no bridge at element {} of the path", u16::from(*element) + 1),
@@ -339,6 +340,9 @@ impl fmt::Display for Refusal {
             Self::SharedGroup(vm) => return write!(f, "its isolation group holds a device of VM {vm}"),
             Self::BadCapabilities => "its capability list or BARs make no sense",
             Self::NoRoom => "there is no room left for its BAR frames",
+            Self::TooManyDevices => {
+                "the machine has more PCI functions or BARs than pci-server keeps in view: who shares what isn't known"
+            }
         })
     }
 }
@@ -353,9 +357,9 @@ pub struct PciConfig {
     /// What the ranges of configuration space hold.
     pub ecam: Vec<EcamRange, 4>,
     /// `pci.matches`
-    pub matches: Vec<Match, 32>,
+    pub matches: Vec<Match, MAX_MATCHES>,
     /// `pci.reserve`
-    pub reserve: Vec<Location, 32>,
+    pub reserve: Vec<Location, MAX_RESERVED>,
     /// The devices of all VMs.
     pub devices: Vec<PciDevice, MAX_PROMISED>,
 }
@@ -378,6 +382,8 @@ pub struct PciDevice {
     pub vm: u16,
     /// Index in the VM.
     pub index: u8,
+    /// The VM's name, for the log.
+    pub owner: Name,
     /// Which device.
     pub location: Location,
     /// Where the guest sees it.
@@ -399,23 +405,7 @@ pub struct PciDevice {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::{MAX_WORDS, decode, encode};
-    use crate::start::{self, Facts, StartPage};
-    use core::fmt::Debug;
-    use serde::de::DeserializeOwned;
-    use zerocopy::IntoBytes;
-
-    fn fits<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: T) {
-        let mut words = [0; MAX_WORDS];
-        let n = encode(&value, &mut words).expect("fits a message");
-        assert_eq!(decode(&words[..n]), Some(value));
-    }
-
-    fn full<T: Clone, const N: usize>(value: T) -> Vec<T, N> {
-        let mut vec = Vec::new();
-        while vec.push(value.clone()).is_ok() {}
-        vec
-    }
+    use crate::testing::{fits, fits_a_start_page, full};
 
     #[test]
     fn largest_encodings_fit_a_message() {
@@ -470,6 +460,7 @@ mod tests {
         let device = PciDevice {
             vm: u16::MAX,
             index: u8::MAX,
+            owner: "n".repeat(crate::start::NAME_BYTES).as_str().try_into().unwrap(),
             location: location.clone(),
             slot: GuestSlot { bus: 255, devfn: DevFn(255) },
             vectors: Some(u16::MAX),
@@ -489,16 +480,7 @@ mod tests {
             reserve: full(location),
             devices: full(device),
         };
-        let facts = Facts {
-            name: "pci-server",
-            client: 1,
-            tsc_khz: u64::MAX,
-            io_levels: 4,
-            extensions: Default::default(),
-        };
-        let mut words = std::vec![0u64; start::MAX_BYTES / 8];
-        start::write(words.as_mut_bytes(), &facts, &[Default::default(); 80], &config).unwrap();
-        assert_eq!(StartPage::parse(words.as_bytes()).unwrap().config(), Ok(config));
+        fits_a_start_page(config, 80);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The supervisor's protocol: what parts tell the root task. The same endpoint gets their faults.
 
-use crate::message::{Protocol, Request};
+use crate::message::requests;
 use serde::{Deserialize, Serialize};
 
 /// Most bytes of a reason.
@@ -60,32 +60,12 @@ pub enum SupervisorError {
     NotYours,
 }
 
-impl Request for Ready {
-    const PROTOCOL: Protocol = Protocol::SUPERVISOR;
-    const OPERATION: u16 = 1;
-    type Reply = ();
-    type Error = SupervisorError;
-}
-
-impl Request for Refused {
-    const PROTOCOL: Protocol = Protocol::SUPERVISOR;
-    const OPERATION: u16 = 2;
-    type Reply = ();
-    type Error = SupervisorError;
-}
-
-impl Request for Exited {
-    const PROTOCOL: Protocol = Protocol::SUPERVISOR;
-    const OPERATION: u16 = 3;
-    type Reply = ();
-    type Error = SupervisorError;
-}
-
-impl Request for Quieted {
-    const PROTOCOL: Protocol = Protocol::SUPERVISOR;
-    const OPERATION: u16 = 4;
-    type Reply = ();
-    type Error = SupervisorError;
+requests! {
+    SUPERVISOR, SupervisorError;
+    Ready = 1 -> ();
+    Refused = 2 -> ();
+    Exited = 3 -> ();
+    Quieted = 4 -> ();
 }
 
 /// As much of `text` as fits a reason, cut at a character.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! timer-server's protocol: one deadline per client, told by a signal.
 
-use crate::message::{Protocol, Request};
+use crate::message::requests;
 use serde::{Deserialize, Serialize};
 
 /// Asks for a signal when the time-stamp counter reaches `tsc` (absolute; in the past: at once). Replaces the
@@ -24,18 +24,10 @@ pub enum TimerError {
     NoNotification,
 }
 
-impl Request for SetDeadline {
-    const PROTOCOL: Protocol = Protocol::TIMER;
-    const OPERATION: u16 = 1;
-    type Reply = ();
-    type Error = TimerError;
-}
-
-impl Request for Cancel {
-    const PROTOCOL: Protocol = Protocol::TIMER;
-    const OPERATION: u16 = 2;
-    type Reply = ();
-    type Error = TimerError;
+requests! {
+    TIMER, TimerError;
+    SetDeadline = 1 -> ();
+    Cancel = 2 -> ();
 }
 
 #[cfg(test)]

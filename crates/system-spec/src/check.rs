@@ -6,9 +6,14 @@ use core::fmt;
 
 use crate::bundle::MAX_ENTRY_NAME;
 use crate::compiled::{
-    MAX_ARGS, MAX_MEMORY, MAX_NAME, MAX_PRIORITY, MAX_VECTORS, MEMORY_STEP, MESSAGE_INTERRUPTS, System, Vm,
+    MAX_ALL_DEVICES, MAX_ARGS, MAX_MEMORY, MAX_NAME, MAX_PERIOD, MAX_PRIORITY, MAX_VECTORS, MEMORY_STEP,
+    MESSAGE_INTERRUPTS, MIN_BUDGET, System, Time, Vm,
 };
 use crate::path::GuestSlot;
+
+/// Who else has lines in the log.
+const PARTS: [&str; 7] =
+    ["kernel", "root-task", "pci-server", "iommu-server", "timer-server", "console-server", "vmm-server"];
 
 /// What a finding is about; the host tool turns it into line and column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -47,9 +52,11 @@ pub enum Problem {
     BadName,
     NoVms,
     NameTwice { first: usize },
+    NameOfPart,
     NoImage,
     ImageTooLong { length: usize },
     ArgsTooLong { length: usize },
+    ArgsControl,
     MemoryStep { bytes: u64 },
     MemoryRange { bytes: u64 },
     Priority { priority: u8 },
@@ -64,6 +71,7 @@ pub enum Problem {
     SlotFunction,
     Vectors { vectors: u8 },
     AllVectors { total: u32 },
+    AllDevices { total: usize },
 }
 
 impl fmt::Display for Problem {
@@ -72,9 +80,11 @@ impl fmt::Display for Problem {
             Self::BadName => f.write_str("this is no name"),
             Self::NoVms => f.write_str("the description has no VM"),
             Self::NameTwice { first } => write!(f, "two VMs have this name: it is VM {first}'s already"),
+            Self::NameOfPart => f.write_str("a part of the system has this name"),
             Self::NoImage => f.write_str("the image's path is empty"),
             Self::ImageTooLong { length } => write!(f, "the image's path has {length} bytes"),
             Self::ArgsTooLong { length } => write!(f, "the command line has {length} bytes"),
+            Self::ArgsControl => f.write_str("the command line has a control character"),
             Self::MemoryStep { bytes } => write!(f, "{bytes} bytes of memory is no multiple of 2M"),
             Self::MemoryRange { bytes } => write!(f, "{bytes} bytes of memory is out of range"),
             Self::Priority { priority } => write!(f, "priority {priority} is above the VMs' highest"),
@@ -93,6 +103,7 @@ impl fmt::Display for Problem {
             }
             Self::Vectors { vectors } => write!(f, "{vectors} vectors is out of range"),
             Self::AllVectors { total } => write!(f, "all devices together ask for {total} vectors"),
+            Self::AllDevices { total } => write!(f, "the VMs have {total} devices together"),
         }
     }
 }
@@ -107,13 +118,15 @@ impl Problem {
             }
             Self::NoVms => "add at least one [[vm]]",
             Self::NameTwice { .. } => "give each VM a name of its own",
+            Self::NameOfPart => "choose another: the guest's lines in the log must not pass for the part's",
             Self::NoImage => "write a folder of this workspace (\"images/hello\") or a path to an ELF file",
             Self::ImageTooLong { .. } => "at most 40 bytes",
             Self::ArgsTooLong { .. } => "at most 255 bytes",
+            Self::ArgsControl => "write it in one line, without tabs",
             Self::MemoryStep { .. } => "write a multiple of 2M, for example \"64M\"",
             Self::MemoryRange { .. } => "from 2M to 3G",
             Self::Priority { .. } => "at most 200; the servers lie above",
-            Self::BudgetRange => "the budget is more than 0 and at most the period, the period at most 1s",
+            Self::BudgetRange => "the budget is at least 20us and at most the period, the period at most 1s",
             Self::ReservedTwice => "name each device once",
             Self::NothingMatches => "add the device's identity to pci.matches, for example \"1af4:1041\"",
             Self::NotReserved => "add the same path to pci.reserve",
@@ -124,6 +137,7 @@ impl Problem {
             Self::SlotFunction => "put a device of this VM at function 0 of the same slot",
             Self::Vectors { .. } => "from 1 to 32",
             Self::AllVectors { .. } => "the machine has 92; show the guests fewer",
+            Self::AllDevices { .. } => "at most 12",
         }
     }
 }
@@ -169,11 +183,17 @@ pub fn check(system: &System<'_>, report: &mut dyn FnMut(Finding)) {
     if total > MESSAGE_INTERRUPTS {
         say(Place::Vms, Problem::AllVectors { total });
     }
+    let total = system.vms.iter().map(|vm| vm.devices.len()).sum();
+    if total > MAX_ALL_DEVICES {
+        say(Place::Vms, Problem::AllDevices { total });
+    }
 }
 
 fn check_vm(vm: &Vm<'_>, say: &mut dyn FnMut(Key, Problem)) {
     if !is_name(vm.name) {
         say(Key::Name, Problem::BadName);
+    } else if PARTS.contains(&vm.name) {
+        say(Key::Name, Problem::NameOfPart);
     }
     if vm.image.is_empty() {
         say(Key::Image, Problem::NoImage);
@@ -183,6 +203,9 @@ fn check_vm(vm: &Vm<'_>, say: &mut dyn FnMut(Key, Problem)) {
     if vm.args.len() > MAX_ARGS {
         say(Key::Args, Problem::ArgsTooLong { length: vm.args.len() });
     }
+    if vm.args.chars().any(char::is_control) {
+        say(Key::Args, Problem::ArgsControl);
+    }
     if vm.memory == 0 || vm.memory > MAX_MEMORY {
         say(Key::Memory, Problem::MemoryRange { bytes: vm.memory });
     } else if !vm.memory.is_multiple_of(MEMORY_STEP) {
@@ -191,7 +214,9 @@ fn check_vm(vm: &Vm<'_>, say: &mut dyn FnMut(Key, Problem)) {
     if vm.priority > MAX_PRIORITY {
         say(Key::Priority, Problem::Priority { priority: vm.priority });
     }
-    if vm.time.is_some_and(|time| time.budget == 0 || time.budget > time.period || time.period > 1_000_000) {
+    let fits =
+        |time: &Time| MIN_BUDGET <= time.budget && time.budget <= time.period && time.period <= MAX_PERIOD;
+    if !vm.time.as_ref().is_none_or(fits) {
         say(Key::Budget, Problem::BudgetRange);
     }
 }

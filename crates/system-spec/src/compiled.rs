@@ -12,10 +12,12 @@ use crate::path::{GuestSlot, Identity, Location, Match};
 pub const MAX_VMS: usize = 16;
 /// The most devices of one VM.
 pub const MAX_DEVICES: usize = 8;
+/// The most devices of all VMs together.
+pub const MAX_ALL_DEVICES: usize = 12;
 /// The most entries of `pci.matches`.
 pub const MAX_MATCHES: usize = 32;
 /// The most entries of `pci.reserve`.
-pub const MAX_RESERVED: usize = 64;
+pub const MAX_RESERVED: usize = 32;
 /// The longest name of a system or VM, in bytes.
 pub const MAX_NAME: usize = 31;
 /// The longest command line of a guest, in bytes.
@@ -28,6 +30,10 @@ pub const MAX_MEMORY: u64 = 3 << 30;
 pub const MAX_PRIORITY: u8 = 200;
 /// The priority of a VM that says none.
 pub const DEFAULT_PRIORITY: u8 = 100;
+/// The least budget, in microseconds: the kernel's.
+pub const MIN_BUDGET: u64 = 20;
+/// The longest period, in microseconds.
+pub const MAX_PERIOD: u64 = 1_000_000;
 /// The most interrupt vectors of one device.
 pub const MAX_VECTORS: u8 = 32;
 /// User interrupt numbers for messages on the whole machine (16..=107).

@@ -141,6 +141,9 @@ fn describe(reader: &mut Reader<'_>, top: &Table<'_>, places: &mut Places) -> De
         reader.known_keys(&pci, &language::PCI);
         describe_pci(reader, &pci, &mut description.pci, places);
     }
+    if let Some(servers) = reader.table(top, "server") {
+        describe_servers(reader, &servers);
+    }
     let vms = reader.tables(top, "vm");
     if let Some(span) = vms.first().map(|vm| vm.span.clone()) {
         places.put(Place::Vms, span);
@@ -157,6 +160,17 @@ fn describe(reader: &mut Reader<'_>, top: &Table<'_>, places: &mut Places) -> De
         description.vms.push(vm);
     }
     description
+}
+
+/// What follows a server's failure: the machine halts, which is the only thing built, so nothing has to be kept of it.
+fn describe_servers(reader: &mut Reader<'_>, servers: &Table<'_>) {
+    reader.known_keys(servers, &language::SERVERS);
+    for (name, _) in language::SERVERS.keys {
+        if let Some(server) = reader.table(servers, name) {
+            reader.known_keys(&server, &language::SERVER);
+            reader.choice(&server, &language::SERVER_ON_FAULT);
+        }
+    }
 }
 
 fn describe_pci(reader: &mut Reader<'_>, table: &Table<'_>, pci: &mut compiled::Pci, places: &mut Places) {
@@ -387,8 +401,15 @@ fn location(reader: &mut Reader<'_>, text: &str, span: Range<usize>) -> Option<L
 
 /// Every key of the language with its state, for the tool's help: `(table, key, built)`.
 pub fn keys() -> impl Iterator<Item = (&'static str, &'static str, bool)> {
-    let sections: [&'static Section; 5] =
-        [&language::TOP, &language::SYSTEM, &language::PCI, &language::VM, &language::DEVICE];
+    let sections: [&'static Section; 7] = [
+        &language::TOP,
+        &language::SYSTEM,
+        &language::PCI,
+        &language::SERVERS,
+        &language::SERVER,
+        &language::VM,
+        &language::DEVICE,
+    ];
     sections.into_iter().flat_map(|section| {
         section.keys.iter().map(|(key, status)| (section.name, *key, *status == language::Status::Built))
     })

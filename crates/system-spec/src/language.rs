@@ -18,7 +18,7 @@ use Status::{Built, Later};
 
 pub(crate) const TOP: Section = Section {
     name: "the description",
-    keys: &[("system", Built), ("pci", Built), ("vm", Built), ("server", Later)],
+    keys: &[("system", Built), ("pci", Built), ("vm", Built), ("server", Built)],
 };
 
 pub(crate) const SYSTEM: Section = Section { name: "[system]", keys: &[("name", Built), ("cpus", Later)] };
@@ -62,6 +62,19 @@ pub(crate) const DEVICE: Section = Section {
     keys: &[("path", Built), ("slot", Built), ("vectors", Built), ("bars", Later), ("rom", Later)],
 };
 
+/// The servers that a description can speak of.
+pub(crate) const SERVERS: Section = Section {
+    name: "[server]",
+    keys: &[
+        ("pci-server", Built),
+        ("iommu-server", Built),
+        ("timer-server", Built),
+        ("console-server", Built),
+    ],
+};
+
+pub(crate) const SERVER: Section = Section { name: "[server.NAME]", keys: &[("on-fault", Built)] };
+
 /// A key whose value is one of a few words, of which some are not built yet.
 pub(crate) struct Choice {
     pub key: &'static str,
@@ -90,6 +103,9 @@ pub(crate) const ON_FAULT: Choice =
 
 pub(crate) const ON_EXIT: Choice =
     Choice { key: "on-exit", words: &[("stop", Built), ("restart", Later), ("halt", Later)] };
+
+pub(crate) const SERVER_ON_FAULT: Choice =
+    Choice { key: "on-fault", words: &[("halt", Built), ("restart", Later)] };
 
 /// The word nearest to `word`, if one is near enough to be what was meant.
 pub(crate) fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {

@@ -62,9 +62,11 @@ fn each_rule_has_a_fixture() {
         Problem::BadName,
         Problem::NoVms,
         Problem::NameTwice { first: 0 },
+        Problem::NameOfPart,
         Problem::NoImage,
         Problem::ImageTooLong { length: 41 },
         Problem::ArgsTooLong { length: 300 },
+        Problem::ArgsControl,
         Problem::MemoryStep { bytes: 1 << 20 },
         Problem::MemoryRange { bytes: 4 << 30 },
         Problem::Priority { priority: 201 },
@@ -79,6 +81,7 @@ fn each_rule_has_a_fixture() {
         Problem::SlotFunction,
         Problem::Vectors { vectors: 33 },
         Problem::AllVectors { total: 96 },
+        Problem::AllDevices { total: 13 },
     ];
     for rule in rules {
         assert!(all.contains(&format!("error: {rule}\n")), "no fixture shows: {rule}");

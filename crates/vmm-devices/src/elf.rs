@@ -7,6 +7,8 @@ use core::fmt;
 
 /// Most program headers that are looked at.
 const MAX_HEADERS: u16 = 64;
+/// Most notes of one segment that are looked at.
+const MAX_NOTES: usize = 64;
 const HEADER_BYTES: u64 = 64;
 const PROGRAM_HEADER_BYTES: u16 = 56;
 const MACHINE_X86_64: u16 = 62;
@@ -45,6 +47,8 @@ pub enum ImageError {
         /// Its number, from 0.
         segment: u16,
     },
+    /// The segments together want more memory than there is: some lie over each other.
+    Overlap,
     /// No segment to load.
     Empty,
     /// No PVH entry note.
@@ -76,6 +80,7 @@ impl fmt::Display for ImageError {
                     "segment {segment} of the image would lie over the image file at the top of memory: raise vm.memory"
                 )
             }
+            Self::Overlap => f.write_str("segments of the image lie over each other"),
             Self::Empty => f.write_str("the image has no segment to load"),
             Self::NoEntry => f.write_str("the image has no PVH entry note (owner Xen, type 18)"),
             Self::EntryOutside { entry } => {
@@ -174,11 +179,19 @@ fn program_header(
 pub fn load(memory: &mut impl GuestMemory, file: Place) -> Result<u32, ImageError> {
     let headers = headers(memory, file)?;
     let mut entry = None;
+    let mut wanted = 0u64;
     // Everything is judged before anything is written, since writing may change what is read.
     for number in 0..headers.count {
         let header = program_header(memory, file, &headers, number)?;
         match header.kind {
-            LOAD => check(memory, file, &header, number)?,
+            LOAD => {
+                check(memory, file, &header, number)?;
+                // Others wait for this VM to start, so nothing is written twice.
+                wanted += header.memory_bytes;
+                if wanted > memory.size() {
+                    return Err(ImageError::Overlap);
+                }
+            }
             NOTE if entry.is_none() => entry = note(memory, file, &header),
             _ => {}
         }
@@ -233,7 +246,10 @@ fn check(
 fn note(memory: &impl GuestMemory, file: Place, header: &ProgramHeader) -> Option<u64> {
     let end = header.offset.checked_add(header.file_bytes)?;
     let mut at = header.offset;
-    while at.checked_add(12)? <= end {
+    for _ in 0..MAX_NOTES {
+        if at.checked_add(12)? > end {
+            return None;
+        }
         let mut raw = [0; 12];
         memory.read(file.at(at, 12)?, &mut raw)?;
         let (name, description) = (u64::from(word(&raw, 0)), u64::from(word(&raw, 4)));

@@ -53,6 +53,7 @@ pub fn next_entry(apic: &mut LocalApic, event: u64, can_interrupt: bool) -> Entr
 mod tests {
     use super::*;
     use crate::apic::register as r;
+    use crate::random::Random;
 
     fn apic() -> LocalApic {
         let mut apic = LocalApic::new();
@@ -87,13 +88,8 @@ mod tests {
     /// A processor that interrupts deliveries at random, opens and closes its window at random: each vector arrives once.
     #[test]
     fn random_deliveries_arrive_once() {
-        let mut x = 0x0bad_cafe_dead_0001u64;
-        let mut next = move || {
-            x ^= x << 13;
-            x ^= x >> 7;
-            x ^= x << 17;
-            x
-        };
+        let mut random = Random(0x0bad_cafe_dead_0001);
+        let mut next = || random.next();
         let mut apic = apic();
         let (mut raised, mut taken) = ([0u32; 256], [0u32; 256]);
         let mut waiting = [false; 256];

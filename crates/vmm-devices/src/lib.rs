@@ -20,6 +20,8 @@ pub mod ecam;
 pub mod elf;
 pub mod exits;
 pub mod fetch;
+#[cfg(test)]
+mod hostile_tests;
 pub mod inject;
 pub mod layout;
 pub mod memory;
@@ -27,6 +29,8 @@ pub mod msi;
 pub mod msr;
 pub mod nested;
 pub mod ports;
+#[cfg(test)]
+mod random;
 pub mod uart;
 pub mod vmcb;
 pub mod walk;

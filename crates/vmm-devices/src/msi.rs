@@ -126,7 +126,9 @@ impl Messages {
     pub fn read_table(&self, offset: u64, width: u8) -> u64 {
         match width {
             4 => self.read_word(offset).into(),
-            8 => u64::from(self.read_word(offset)) | u64::from(self.read_word(offset + 4)) << 32,
+            8 => {
+                u64::from(self.read_word(offset)) | u64::from(self.read_word(offset.saturating_add(4))) << 32
+            }
             _ => 0,
         }
     }
@@ -148,7 +150,7 @@ impl Messages {
             4 => self.write_word(offset, value as u32),
             8 => {
                 self.write_word(offset, value as u32);
-                self.write_word(offset + 4, (value >> 32) as u32);
+                self.write_word(offset.saturating_add(4), (value >> 32) as u32);
             }
             _ => {}
         }

@@ -103,6 +103,7 @@ fn legacy(memory: &impl GuestMemory, cr3: u64, linear: u64, large: bool) -> Opti
 mod tests {
     use super::*;
     use crate::memory::tests::Ram;
+    use crate::random::Random;
 
     fn put(ram: &mut Ram, at: u64, value: u64) {
         ram.write(at, &value.to_le_bytes()).unwrap();
@@ -170,14 +171,9 @@ mod tests {
     #[test]
     fn random_tables_never_panic() {
         let mut ram = Ram::new(0x8000);
-        let mut x = 0x9e37_79b9_7f4a_7c15u64;
+        let mut random = Random(0x9e37_79b9_7f4a_7c15);
         for _ in 0..2000 {
-            let mut next = || {
-                x ^= x << 13;
-                x ^= x >> 7;
-                x ^= x << 17;
-                x
-            };
+            let mut next = || random.next();
             let (at, value) = (next() % 0x7ff8, next());
             put(&mut ram, at, if value & 2 == 0 { value & 0x7fff | 1 } else { value });
             for paging in [Paging::Off, Paging::Legacy { large: true }, Paging::Pae, Paging::Long] {

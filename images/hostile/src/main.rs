@@ -9,6 +9,7 @@ mod exits;
 mod flood;
 mod sweep_apic;
 mod sweep_config;
+mod sweep_instruction;
 mod sweep_msr;
 mod sweep_port;
 mod vector_state;
@@ -61,6 +62,7 @@ fn command(word: &str, line: &str, checks: &mut Checks) -> bool {
         "port-sweep" => sweep_port::run(checks),
         "config-sweep" => sweep_config::run(checks),
         "apic-sweep" => sweep_apic::run(checks),
+        "instruction-sweep" => sweep_instruction::run(checks),
         "uart-flood" => flood::run(number("bytes", 65536), checks),
         "exits" => exits::run(checks),
         _ => return false,

@@ -18,44 +18,49 @@ use crate::transfer::insert_derived;
 /// Methods of IRQControl.
 ///
 /// # Errors
-/// In the order of the ABI.
+/// In the order of the ABI; last, RevokeFirst for a pin that has a handler already.
 pub fn irq_control(k: &mut Kernel, i: &Invocation) -> SysResult<usize> {
     if i.label != label::IRQ_CONTROL_GET_IOAPIC && i.label != label::IRQ_CONTROL_GET_MSI {
         return Err(SysError::IllegalOperation);
     }
     i.need(7, 1)?;
-    let number = i.arg(6);
-    if number > MAX_USER_IRQ {
-        return Err(SysError::Range(0, MAX_USER_IRQ));
-    }
+    // Read once: a device could change the IPC buffer between a check and a use.
+    let words: [u64; 7] = core::array::from_fn(|n| i.arg(n));
+    let number = words[6];
+    let limit = |value: u64, max: u64| if value > max { Err(SysError::Range(0, max)) } else { Ok(()) };
+    limit(number, MAX_USER_IRQ)?;
     let number = number as u8;
     if k.irqs.source(number) != Source::Free {
         return Err(SysError::RevokeFirst);
     }
-    let dest = cspace::target_slot(i.cap(0)?, i.arg(0), i.arg(1) & 0xff, false)?;
+    let dest = cspace::target_slot(i.cap(0)?, words[0], words[1] & 0xff, false)?;
     if !dest.is_empty() {
         return Err(SysError::DeleteFirst);
     }
-    let limit = |value: u64, max: u64| if value > max { Err(SysError::Range(0, max)) } else { Ok(()) };
     let source = if i.label == label::IRQ_CONTROL_GET_IOAPIC {
+        let [_, _, ioapic, pin, level, polarity, _] = words;
         let count = arch::ioapic_count();
         if count == 0 {
             return Err(SysError::IllegalOperation);
         }
-        limit(i.arg(2), count - 1)?;
-        let ioapic = i.arg(2) as u8;
-        limit(i.arg(3), arch::ioapic_pins(ioapic) - 1)?;
-        limit(i.arg(4), 1)?;
-        limit(i.arg(5), 1)?;
-        let (pin, level) = (i.arg(3) as u8, i.arg(4) == 1);
-        arch::enable_pin(ioapic, pin, level, i.arg(5) == 1, irq::vector(number));
+        limit(ioapic, count - 1)?;
+        let ioapic = ioapic as u8;
+        limit(pin, arch::ioapic_pins(ioapic) - 1)?;
+        limit(level, 1)?;
+        limit(polarity, 1)?;
+        let (pin, level) = (pin as u8, level == 1);
+        if k.irqs.has_pin(ioapic, pin) {
+            return Err(SysError::RevokeFirst);
+        }
+        arch::enable_pin(ioapic, pin, level, polarity == 1, irq::vector(number));
         Source::Pin { ioapic, pin, level }
     } else {
-        limit(i.arg(2), 255)?;
-        limit(i.arg(3), 31)?;
-        limit(i.arg(4), 7)?;
-        let rid = (i.arg(2) << 8 | i.arg(3) << 3 | i.arg(4)) as u16;
-        Source::Message { irte: arch::remap_message(rid, i.arg(5), irq::vector(number))? }
+        let [_, _, bus, device, function, handle, _] = words;
+        limit(bus, 255)?;
+        limit(device, 31)?;
+        limit(function, 7)?;
+        let rid = (bus << 8 | device << 3 | function) as u16;
+        Source::Message { irte: arch::remap_message(rid, handle, irq::vector(number))? }
     };
     k.irqs.set(number, source);
     cdt::insert(dest, Cap::IrqHandler(number), i.slot, true);

@@ -8,7 +8,7 @@ use sel4_abi::sched::{FLAG_SPORADIC, MIN_BUDGET_US};
 use super::Invocation;
 use crate::arch;
 use crate::cap::Cap;
-use crate::delete::unbind_sc;
+use crate::delete::{forget_callers, unbind_sc};
 use crate::error::{SysError, SysResult};
 use crate::kernel::Kernel;
 use crate::object::sched_context::SchedContext;
@@ -71,6 +71,7 @@ pub fn context(k: &mut Kernel, i: &Invocation, sc: Ptr<SchedContext>) -> SysResu
             }
             unbind_sc(k, sc);
             unbind_notification(sc);
+            forget_callers(sc);
         }
         label::SCHED_CONTEXT_UNBIND_OBJECT => {
             i.need(0, 1)?;

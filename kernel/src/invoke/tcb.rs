@@ -44,21 +44,21 @@ pub fn tcb(k: &mut Kernel, i: &Invocation, t: Ptr<Tcb>) -> SysResult<usize> {
             if i.cap(0)? != Cap::Null {
                 return Err(SysError::IllegalOperation);
             }
-            set_slot(k, t, slot::TIMEOUT_HANDLER, i.cap_slot(0)?, i.cap(0)?)?;
+            set_slot(k, i, t, slot::TIMEOUT_HANDLER, i.cap_slot(0)?, i.cap(0)?)?;
         }
         label::TCB_SET_IPC_BUFFER => {
             i.need(1, 1)?;
             let buffer = buffer(i.arg(0), i.cap_slot(0)?)?;
-            set_buffer(k, t, i.arg(0), i.cap_slot(0)?, buffer)?;
+            set_buffer(k, i, t, i.arg(0), i.cap_slot(0)?, buffer)?;
         }
         label::TCB_SET_SPACE => {
             i.need(2, 3)?;
             handler(i.cap(0)?, 1)?;
             let cspace = cspace_root(i.cap_slot(1)?, i.arg(0))?;
             let vspace = vspace_root(i.cap_slot(2)?)?;
-            set_slot(k, t, slot::FAULT_HANDLER, i.cap_slot(0)?, i.cap(0)?)?;
-            set_slot(k, t, slot::CSPACE, i.cap_slot(1)?, cspace)?;
-            set_slot(k, t, slot::VSPACE, i.cap_slot(2)?, vspace)?;
+            set_slot(k, i, t, slot::FAULT_HANDLER, i.cap_slot(0)?, i.cap(0)?)?;
+            set_slot(k, i, t, slot::CSPACE, i.cap_slot(1)?, cspace)?;
+            set_slot(k, i, t, slot::VSPACE, i.cap_slot(2)?, vspace)?;
         }
         label::TCB_SUSPEND => delete::suspend(k, t),
         label::TCB_RESUME => resume(k, t),
@@ -88,7 +88,7 @@ pub fn tcb(k: &mut Kernel, i: &Invocation, t: Ptr<Tcb>) -> SysResult<usize> {
             if r.asid == 0 {
                 return Err(SysError::IllegalOperation);
             }
-            set_slot(k, t, slot::EPT_ROOT, i.cap_slot(0)?, i.cap(0)?)?;
+            set_slot(k, i, t, slot::EPT_ROOT, i.cap_slot(0)?, i.cap(0)?)?;
         }
         _ => return Err(SysError::IllegalOperation),
     }
@@ -123,11 +123,18 @@ fn resume(k: &mut Kernel, t: Ptr<Tcb>) {
 }
 
 /// Replaces the capability in a slot of the thread by `cap`, derived from the one in `source`.
-fn set_slot(k: &mut Kernel, t: Ptr<Tcb>, index: usize, source: SlotRef, cap: Cap) -> SysResult {
+fn set_slot(
+    k: &mut Kernel,
+    i: &Invocation,
+    t: Ptr<Tcb>,
+    index: usize,
+    source: SlotRef,
+    cap: Cap,
+) -> SysResult {
     let slot = t.slot(index);
     delete::delete(k, slot)?;
-    // The deletion may have taken the source with it.
-    if cap != Cap::Null && source.raw().same_object(cap.encode()) {
+    // The deletion may have taken the source with it, or the thread.
+    if cap != Cap::Null && source.raw().same_object(cap.encode()) && i.slot.cap() == Cap::Thread(t) {
         insert_derived(slot, cap, source);
     }
     Ok(())
@@ -160,8 +167,15 @@ fn buffer(address: u64, source: SlotRef) -> SysResult<Cap> {
     }
 }
 
-fn set_buffer(k: &mut Kernel, t: Ptr<Tcb>, address: u64, source: SlotRef, cap: Cap) -> SysResult {
-    set_slot(k, t, slot::IPC_BUFFER, source, cap)?;
+fn set_buffer(
+    k: &mut Kernel,
+    i: &Invocation,
+    t: Ptr<Tcb>,
+    address: u64,
+    source: SlotRef,
+    cap: Cap,
+) -> SysResult {
+    set_slot(k, i, t, slot::IPC_BUFFER, source, cap)?;
     t.ipc_buffer.set(address);
     Ok(())
 }
@@ -180,9 +194,9 @@ fn configure(k: &mut Kernel, i: &Invocation, t: Ptr<Tcb>) -> SysResult {
     let cspace = cspace_root(i.cap_slot(0)?, i.arg(0))?;
     let vspace = vspace_root(i.cap_slot(1)?)?;
     let frame = buffer(i.arg(2), i.cap_slot(2)?)?;
-    set_slot(k, t, slot::CSPACE, i.cap_slot(0)?, cspace)?;
-    set_slot(k, t, slot::VSPACE, i.cap_slot(1)?, vspace)?;
-    set_buffer(k, t, i.arg(2), i.cap_slot(2)?, frame)
+    set_slot(k, i, t, slot::CSPACE, i.cap_slot(0)?, cspace)?;
+    set_slot(k, i, t, slot::VSPACE, i.cap_slot(1)?, vspace)?;
+    set_buffer(k, i, t, i.arg(2), i.cap_slot(2)?, frame)
 }
 
 fn set_sched_params(k: &mut Kernel, i: &Invocation, t: Ptr<Tcb>) -> SysResult {
@@ -207,7 +221,7 @@ fn set_sched_params(k: &mut Kernel, i: &Invocation, t: Ptr<Tcb>) -> SysResult {
         _ => return Err(SysError::InvalidCapability(2)),
     };
     handler(i.cap(2)?, 3)?;
-    set_slot(k, t, slot::FAULT_HANDLER, i.cap_slot(2)?, i.cap(2)?)?;
+    set_slot(k, i, t, slot::FAULT_HANDLER, i.cap_slot(2)?, i.cap(2)?)?;
     t.mcp.set(mcp);
     set_priority(k, t, prio);
     match (sc, t.sc.get()) {
@@ -254,7 +268,7 @@ fn context_words(t: Ptr<Tcb>) -> [u64; CONTEXT_WORDS] {
     for (w, register) in words.iter_mut().zip(&TIMEOUT_REPLY) {
         *w = t.context.at(*register).get();
     }
-    if !t.is_runnable() {
+    if !t.is_runnable() && t.state.get() != ThreadState::Inactive {
         words[0] = t.context.restart_rip();
     }
     arch::save_bases(t);

@@ -40,6 +40,11 @@ impl WaitQueue {
         // SAFETY: a thread leaves the queue before it is deleted.
         unsafe { Ptr::from_addr(self.head.get() & !3) }
     }
+    /// The last thread.
+    #[cfg(test)]
+    pub(crate) fn tail(&self) -> Option<Ptr<Tcb>> {
+        self.tail.get()
+    }
     fn set_head(&self, tcb: Option<Ptr<Tcb>>) {
         self.head.set(tcb.map_or(0, |t| t.addr()) | self.state());
     }

@@ -29,15 +29,13 @@ pub struct SchedContext {
     pub reply: Cell<Option<Ptr<Reply>>>,
     /// The notification that it is bound to.
     pub notification: Cell<Option<Ptr<Notification>>>,
-    /// The thread whose `YieldTo` waits for this one's time to end.
-    pub yield_from: Cell<Option<Ptr<Tcb>>>,
     /// CPU number.
     pub core: Cell<u64>,
     /// `sel4_abi::sched::FLAG_SPORADIC`.
     pub flags: Cell<u64>,
     /// Refills beyond the two that every scheduling context has.
     pub extra_refills: Cell<u64>,
-    reserved: [Cell<u64>; 3],
+    reserved: [Cell<u64>; 4],
 }
 
 const _: () = assert!(core::mem::size_of::<SchedContext>() == sel4_abi::object::SCHED_CONTEXT_CORE_BYTES);

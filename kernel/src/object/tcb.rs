@@ -106,8 +106,6 @@ pub struct Tcb {
     pub sc: Cell<Option<Ptr<SchedContext>>>,
     /// The notification bound to it.
     pub bound_notification: Cell<Option<Ptr<Notification>>>,
-    /// The scheduling context to whose end its `YieldTo` waits.
-    pub yield_to: Cell<Option<Ptr<SchedContext>>>,
     /// Physical address of its virtual CPU, 0 for none.
     pub vcpu: Cell<u64>,
     /// Name for the debug build's output.

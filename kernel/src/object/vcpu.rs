@@ -42,7 +42,7 @@ pub fn enter_from_syscall(_k: &mut Kernel, tcb: Ptr<Tcb>) -> bool {
     let Some((vcpu, backend)) = of(&tcb) else { return false };
     let c = &tcb.context;
     if c.rsi.get() & ENTER_WITH_REGISTERS != 0
-        && let Some(buffer) = Buffer::of(&tcb)
+        && let Some(buffer) = Buffer::to_read(&tcb)
     {
         for (n, register) in backend.registers(&vcpu).iter().enumerate() {
             register.set(buffer.message(MR_REGISTERS + n));

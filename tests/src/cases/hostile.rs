@@ -19,6 +19,7 @@ pub(super) const CASES: &[Case] = &[
     Case::new("hostile::xcr0_is_each_guests_own", xcr0),
     Case::new("hostile::vector_registers_are_each_guests_own", avx),
     Case::new("hostile::sweeps_of_everything_that_exits", sweeps),
+    Case::new("hostile::instructions_of_the_hypervisor_are_not_the_guests", instructions),
     Case::new("hostile::a_flood_of_the_log_is_contained", flood),
     Case::new("hostile::a_log_that_nobody_reads_holds_nobody_up", unread),
     Case::new("hostile::exit_code_and_reset_are_told", ends),
@@ -96,6 +97,15 @@ fn avx() -> Outcome {
 
 fn sweeps() -> Outcome {
     beside_hello("hostile-sweeps", |machine| tests_passed(machine, &["msr", "port", "config", "apic"]))
+}
+
+fn instructions() -> Outcome {
+    beside_hello("hostile-instructions", |machine| {
+        tests_passed(machine, &["hostile"])?;
+        ["clgi", "vmrun", "skinit"]
+            .iter()
+            .try_for_each(|name| machine.expect_anywhere(&format!("[hostile] test {name} ... ok")).map(drop))
+    })
 }
 
 /// Each line that `flood` wrote is in the log or counted as lost, nothing in it steers a terminal, and the other guest's lines are

@@ -40,6 +40,13 @@ fn machine() -> qemu::Machine {
     qemu::Machine { arguments: devices.map(String::from).to_vec(), ..Default::default() }
 }
 
+/// The machine's arguments, with time counted in instructions: what the checks say of time is then no matter of the host's speed.
+fn counted() -> Vec<String> {
+    let mut arguments = machine().arguments();
+    arguments.extend(["-icount".into(), "shift=0,sleep=off".into()]);
+    arguments
+}
+
 fn release() -> Outcome {
     checks(&[])
 }
@@ -50,7 +57,7 @@ fn debug() -> Outcome {
 
 fn checks(features: &[&str]) -> Outcome {
     let image = build::bare(("kernel-tests", "kernel-tests"), features)?;
-    let mut arguments = machine().arguments();
+    let mut arguments = counted();
     arguments.extend(qemu::boot_arguments(&image));
     with(Machine::start(&arguments)?, judge)
 }
@@ -62,7 +69,7 @@ fn multiboot() -> Outcome {
     let iso = folder.join("kernel-tests.iso");
     let written = postern_cli::iso::write_in(&folder.join("tree"), &image, "kernel-tests", &iso);
     let outcome = written.and_then(|()| {
-        let mut arguments = machine().arguments();
+        let mut arguments = counted();
         arguments.extend(["-boot".into(), "d".into(), "-cdrom".into(), iso.display().to_string()]);
         with(Machine::start(&arguments)?, judge)
     });
@@ -86,7 +93,7 @@ fn dma() -> Outcome {
 /// The checks of virtual CPUs.
 fn vcpu() -> Outcome {
     let image = build::bare(("kernel-tests", "vcpu"), &[])?;
-    let mut arguments = machine().arguments();
+    let mut arguments = counted();
     arguments.extend(qemu::boot_arguments(&image));
     with(Machine::start(&arguments)?, |machine| judge_at_least(machine, ENOUGH_OF_VCPUS))
 }

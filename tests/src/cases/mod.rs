@@ -9,6 +9,7 @@ mod gate;
 mod hostile;
 mod http;
 mod kernel;
+mod memory;
 mod refusals;
 mod tool;
 
@@ -20,6 +21,7 @@ pub fn all() -> Vec<Case> {
         edu::CASES,
         device::CASES,
         gate::CASES,
+        memory::CASES,
         http::CASES,
         refusals::CASES,
         hostile::CASES,

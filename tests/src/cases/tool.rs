@@ -8,8 +8,9 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::build;
-use crate::machine::Machine;
+use crate::machine::{LIMIT, Machine};
 use crate::runner::{Case, Outcome, with};
+use crate::transcript::Transcript;
 
 pub(super) const CASES: &[Case] = &[
     Case::new("tool::errors_are_shown_at_once_and_fail", errors),
@@ -17,6 +18,8 @@ pub(super) const CASES: &[Case] = &[
     Case::new("tool::a_port_in_use_is_said_before_building", port_in_use),
     Case::new("tool::make_run_serves_the_page_and_ends_by_itself", make_run),
     Case::new("tool::make_run_fails_if_no_page_is_served", make_run_without_page),
+    Case::new("tool::make_run_ends_with_its_last_guest", make_run_without_network),
+    Case::new("tool::ctrl_c_ends_the_run", ctrl_c),
     Case::new("tool::log_dir_has_a_file_for_each_speaker", log_dir),
     Case::new("iso::hello_boots_from_the_iso", iso),
     Case::new("tool::the_image_is_reproducible", reproducible),
@@ -117,10 +120,46 @@ fn make_run() -> Outcome {
 
 fn make_run_without_page() -> Outcome {
     let port = build::free_port()?;
-    let output = make(&["run", "SYSTEM=systems/hello.toml", &format!("PORT={port}"), "TIMEOUT=20"])?;
-    contains(&output, "[hello] ")?;
+    let system = "SYSTEM=tests/systems/http-elsewhere.toml";
+    let output = make(&["run", system, &format!("PORT={port}"), "TIMEOUT=20"])?;
+    contains(&output, "[web] http: listening")?;
     contains(&output, "the page was not served")?;
     if output.status.success() { Err("`make run` succeeded".into()) } else { Ok(()) }
+}
+
+/// There is nothing to fetch, and the machine turns itself off when its guest has ended.
+fn make_run_without_network() -> Outcome {
+    let output = make(&["run", "SYSTEM=systems/hello.toml", "TIMEOUT=600"])?;
+    code(&output, 0)?;
+    contains(&output, "[hello] hello: second 10 of 10")
+}
+
+fn ctrl_c() -> Outcome {
+    // Builds the tool, so that it can be run without cargo in between, which would take the signal itself.
+    code(&postern(&["--version"])?, 0)?;
+    let program = std::env::current_exe().map_err(|error| error.to_string())?.with_file_name("postern");
+    build::system("systems/web.toml")?;
+    let port = build::free_port()?.to_string();
+    let mut command = Command::new(&program);
+    command.args(["run", "systems/web.toml", "--port", &port]).current_dir(build::workspace()?.root);
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut child = command.spawn().map_err(|error| format!("{}: {error}", program.display()))?;
+    let stdout = Transcript::of(child.stdout.take().ok_or("no output")?);
+    let outcome = stdout.wait(0, LIMIT, |line| line.contains("[web] http: listening")).map_err(str::to_owned);
+    let outcome = outcome.and_then(|_| {
+        run(Command::new("kill").args(["-INT", &child.id().to_string()]))?;
+        stdout.wait_end(LIMIT).map_err(str::to_owned)
+    });
+    if outcome.is_err() {
+        let _ = child.kill();
+    }
+    let status = child.wait().map_err(|error| error.to_string())?;
+    outcome?;
+    // QEMU is gone with it: the port that it held is free.
+    match (status.code(), TcpListener::bind((Ipv4Addr::LOCALHOST, port.parse().unwrap_or(0)))) {
+        (Some(0), Ok(_)) => Ok(()),
+        (code, bound) => Err(format!("it ended with {code:?}; the port: {bound:?}")),
+    }
 }
 
 fn log_dir() -> Outcome {
@@ -161,7 +200,9 @@ fn reproducible() -> Outcome {
     copy(&here.root, &folder, true).map_err(|error| format!("copying: {error}"))?;
     let build = |root: &Path| {
         let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        command.args(["run", "--quiet", "--release", "--package", "postern-cli", "--bin", "postern", "--"]);
+        // The same tool for both: it builds the workspace in which it is started.
+        command.args(["run", "--quiet", "--release", "--manifest-path"]).arg(here.root.join("Cargo.toml"));
+        command.args(["--package", "postern-cli", "--bin", "postern", "--"]);
         command.args(["build", "systems/web.toml", "--output", "build/reproducible"]);
         // Its own target folder as well: paths of generated files must leave no trace either.
         command.current_dir(root).env_remove("CARGO_TARGET_DIR").stdin(Stdio::null());

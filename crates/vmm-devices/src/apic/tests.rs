@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 use super::*;
+use crate::random::Random;
 use std::vec::Vec;
 
 fn enabled() -> LocalApic {
@@ -149,13 +150,8 @@ fn timer_interrupts() {
 /// Random raising, accepting and ending against a plain model: each raise that wasn't merged is delivered once.
 #[test]
 fn no_interrupt_is_lost_or_doubled() {
-    let mut x = 0xdead_beef_1234_5679u64;
-    let mut next = move || {
-        x ^= x << 13;
-        x ^= x >> 7;
-        x ^= x << 17;
-        x
-    };
+    let mut random = Random(0xdead_beef_1234_5679);
+    let mut next = || random.next();
     let mut apic = enabled();
     let mut waiting = [false; 256];
     let mut service: Vec<u8> = Vec::new();

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 use super::*;
+use crate::random::Random;
 use iced_x86::{Code, Decoder, DecoderOptions, Mnemonic, OpKind, Register as Iced};
 
 struct File([u64; 16]);
@@ -140,13 +141,8 @@ fn judge(bytes: &[u8], mode: Mode, bits: u32) {
 
 #[test]
 fn agrees_with_a_full_decoder_on_random_bytes() {
-    let mut x = 0x1234_5678_9abc_def1u64;
-    let mut next = || {
-        x ^= x << 13;
-        x ^= x >> 7;
-        x ^= x << 17;
-        x
-    };
+    let mut random = Random(0x1234_5678_9abc_def1);
+    let mut next = || random.next();
     let opcodes =
         [0x88, 0x89, 0x8a, 0x8b, 0xa0, 0xa1, 0xa2, 0xa3, 0xc6, 0xc7, 0x63, 0x0f, 0x8c, 0x8e, 0x66, 0x67];
     let seconds = [0xb6, 0xb7, 0xbe, 0xbf];

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 use super::*;
 use crate::memory::tests::Ram;
+use crate::random::Random;
 use std::string::ToString;
 use std::vec::Vec;
 
@@ -115,13 +116,8 @@ fn wrong_images_say_what_is_wrong() {
 #[test]
 fn random_damage_never_panics_and_stays_in_bounds() {
     let good = image(0x10_0000, &[(0x10_0000, 100, 100), (0x18_0000, 9, 0x100)]);
-    let mut x = 0x7777_1234_dead_beefu64;
-    let mut next = move || {
-        x ^= x << 13;
-        x ^= x >> 7;
-        x ^= x << 17;
-        x
-    };
+    let mut random = Random(0x7777_1234_dead_beef);
+    let mut next = || random.next();
     let mut ram = Ram::new(RAM);
     for _ in 0..20_000 {
         let mut file = good.clone();
@@ -133,5 +129,23 @@ fn random_damage_never_panics_and_stays_in_bounds() {
         let place = place(&mut ram, &file);
         let _ = load(&mut ram, place);
         assert_eq!(ram.0[0x100..0x110], [0x55; 16], "nothing below 1 MiB is written");
+    }
+}
+
+#[test]
+fn what_would_take_for_ever_is_refused() {
+    // Others wait until this VM has started.
+    let over_each_other = std::vec![(0x10_0000, 0, 0x10_0000); 30];
+    assert_eq!(try_load(&image(0x10_0000, &over_each_other)), Err(ImageError::Overlap));
+    // A note segment of empty notes, the entry's note behind them.
+    let mut file = image(0x10_0000, &[(0x10_0000, 100, 100)]);
+    let (start, entry) = (file.len() as u64, file[64 + 112..64 + 132].to_vec());
+    for (empty, loaded) in [(63, Ok(0x10_0000)), (64, Err(ImageError::NoEntry))] {
+        file.truncate(start as usize);
+        file.extend(std::vec![0; 12 * empty]);
+        file.extend(&entry);
+        file[64 + 8..64 + 16].copy_from_slice(&start.to_le_bytes());
+        file[64 + 32..64 + 40].copy_from_slice(&(12 * empty as u64 + 20).to_le_bytes());
+        assert_eq!(try_load(&file), loaded, "{empty}");
     }
 }

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Random numbers for tests, the same each time (Marsaglia's xorshift).
+
+/// A sequence; its seed must not be 0.
+pub struct Random(pub u64);
+
+impl Random {
+    /// The next number.
+    pub fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    /// A number below `limit`.
+    pub fn below(&mut self, limit: u64) -> u64 {
+        (self.next() >> 11) % limit
+    }
+
+    /// Small, at an end, or anything.
+    pub fn value(&mut self) -> u64 {
+        match self.below(6) {
+            0 => self.below(4),
+            1 => u64::MAX - self.below(4),
+            2 => 1 << self.below(64),
+            3 => self.next() as u32 as u64,
+            4 => self.below(0x1000),
+            _ => self.next(),
+        }
+    }
+}
