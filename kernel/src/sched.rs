@@ -309,6 +309,10 @@ impl Scheduler {
     }
 }
 
+/// The ready threads with the priority of their queue, and the postponed ones.
+#[cfg(test)]
+pub(crate) type Queues = (std::vec::Vec<(u8, Ptr<Tcb>)>, std::vec::Vec<Ptr<Tcb>>);
+
 impl Default for Scheduler {
     fn default() -> Self {
         Self::new()
@@ -318,7 +322,7 @@ impl Default for Scheduler {
 #[cfg(test)]
 impl Scheduler {
     /// The threads in the ready queues, with the queues' priorities, and those that wait for time, in order; links checked.
-    pub(crate) fn queues(&self) -> (std::vec::Vec<(u8, Ptr<Tcb>)>, std::vec::Vec<Ptr<Tcb>>) {
+    pub(crate) fn queues(&self) -> Queues {
         let list = |head: Option<Ptr<Tcb>>| {
             let mut all: std::vec::Vec<Ptr<Tcb>> = std::vec::Vec::new();
             let mut at = head;
