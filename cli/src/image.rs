@@ -28,6 +28,8 @@ pub struct Options {
     pub debug_kernel: bool,
     /// Where to put the image instead of `build/<system>`.
     pub output: Option<PathBuf>,
+    /// A part, and the package whose program takes its place: for tests.
+    pub instead: Option<(&'static str, &'static str)>,
 }
 
 /// A finished boot image.
@@ -106,7 +108,11 @@ fn cargo(workspace: &Workspace, verb: &str) -> Result<(Command, PathBuf), String
 pub fn build(workspace: &Workspace, source: &Source, options: &Options) -> Result<BootImage, String> {
     let system = source.description.system();
     let mut packages = vec![KERNEL, (ROOT_TASK, ROOT_TASK)];
-    packages.extend(PARTS.map(|part| (part, part)));
+    let program = |part| match options.instead {
+        Some((replaced, package)) if replaced == part => (package, package),
+        _ => (part, part),
+    };
+    packages.extend(PARTS.map(program));
     let features: &[&str] = if options.debug_kernel { &["postern-kernel/debug-syscalls"] } else { &[] };
     let programs = build_packages(workspace, &packages, features)?;
     // Guests go by themselves: cargo joins the features of what it builds at once, and which guests there are must not
@@ -123,7 +129,7 @@ pub fn build(workspace: &Workspace, source: &Source, options: &Options) -> Resul
     let mut lines = Vec::new();
     let description = source.description.compile().map_err(|error| format!("the description: {error}"))?;
     writer.add(Kind::Description, system.name, description)?;
-    for ((part, _), file) in packages.iter().zip(&programs).skip(2) {
+    for (part, file) in PARTS.iter().zip(&programs[2..]) {
         let elf = shrunk(file)?;
         lines.push(report::Line::new(part, &elf));
         writer.add(Kind::Part, part, elf.into_bytes())?;

@@ -128,7 +128,11 @@ fn open(description: &std::path::Path) -> Result<(Workspace, Source), String> {
 
 fn make(build: &Build) -> Result<(Source, image::BootImage), String> {
     let (workspace, source) = open(&build.description)?;
-    let options = image::Options { debug_kernel: build.debug_kernel, output: build.output.clone() };
+    let options = image::Options {
+        debug_kernel: build.debug_kernel,
+        output: build.output.clone(),
+        ..Default::default()
+    };
     let image = image::build(&workspace, &source, &options)?;
     Ok((source, image))
 }

@@ -179,6 +179,7 @@ pub fn suspend(k: &mut Kernel, t: Ptr<Tcb>) {
         crate::object::vcpu::leave(t);
     }
     t.state.set(ThreadState::Inactive);
+    t.end_yield();
     k.sched.dequeue(t);
     if k.sched.current == Some(t) {
         k.sched.request();
@@ -221,6 +222,9 @@ pub fn unbind_notification(t: Ptr<Tcb>) {
 /// Takes the scheduling context away from its thread.
 pub fn unbind_sc(k: &mut Kernel, sc: Ptr<SchedContext>) {
     k.sched.forget_sc(sc);
+    if let Some(t) = sc.yield_from.get() {
+        t.end_yield();
+    }
     if let Some(t) = sc.tcb.take() {
         k.sched.dequeue(t);
         t.sc.set(None);

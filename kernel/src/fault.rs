@@ -5,7 +5,7 @@ use sel4_abi::LookupFailure;
 use sel4_abi::fault as label;
 use sel4_abi::message::{CapRights, REGISTERS};
 
-use crate::arch::context::{EXCEPTION_REPLY, SYSCALL_MESSAGE, TIMEOUT_REPLY};
+use crate::arch::context::{EXCEPTION_REPLY, KIND_FULL, SYSCALL_MESSAGE, TIMEOUT_REPLY};
 use crate::cap::Cap;
 use crate::ipc;
 use crate::kernel::Kernel;
@@ -88,7 +88,7 @@ pub fn write_message(tcb: &Tcb, fault: Fault, out: &mut MessageWriter) -> (u64, 
         }
         Fault::Timeout { badge } => {
             out.put(0, badge);
-            out.put(1, 0);
+            out.put(1, tcb.sc.get().map_or(0, |sc| sc.take_consumed_us()));
             (label::TIMEOUT, 2)
         }
         Fault::Vm { address, code } => {
@@ -119,19 +119,39 @@ pub fn apply_reply(tcb: &Tcb, fault: Fault, label: u64, words: &mut dyn Iterator
 /// Raises a fault of the current thread: its handler gets the message, or, where there is none, the thread stops.
 pub fn raise(k: &mut Kernel, tcb: Ptr<Tcb>, fault: Fault) {
     tcb.context.rewind();
-    let handler = tcb.slots[slot::FAULT_HANDLER].cap();
-    if let Cap::Endpoint { object, badge, rights } = handler
-        && rights.write()
-        && (rights.grant() || rights.grant_reply())
-    {
-        tcb.fault.set(fault);
-        let grant = CapRights::intersection(rights, CapRights(12));
-        ipc::send(k, tcb, object, badge, ipc::SendMode { blocking: true, call: true, donate: false }, grant);
+    // A handler without a scheduling context runs on that of the thread that it helps.
+    if send(k, tcb, fault, slot::FAULT_HANDLER, true) {
         return;
     }
     crate::log::unhandled_fault(tcb, fault);
     tcb.state.set(ThreadState::Inactive);
     k.sched.request();
+}
+
+/// Raises a timeout fault. What the thread has left to run on is of no use to its handler, so it isn't lent.
+#[cold]
+#[inline(never)]
+pub fn raise_timeout(k: &mut Kernel, tcb: Ptr<Tcb>) {
+    let Some(sc) = tcb.sc.get() else { return };
+    // It goes on where it is: a system call that it made is done.
+    tcb.context.kind.set(KIND_FULL);
+    k.sched.dequeue(tcb);
+    if !send(k, tcb, Fault::Timeout { badge: sc.badge.get() }, slot::TIMEOUT_HANDLER, false) {
+        k.sched.wake(tcb);
+    }
+    k.sched.request();
+}
+
+/// Sends the fault to the handler in a slot of the thread; false if there is none.
+fn send(k: &mut Kernel, tcb: Ptr<Tcb>, fault: Fault, handler: usize, donate: bool) -> bool {
+    let Cap::Endpoint { object, badge, rights } = tcb.slots[handler].cap() else { return false };
+    if !rights.write() || !(rights.grant() || rights.grant_reply()) {
+        return false;
+    }
+    tcb.fault.set(fault);
+    let grant = CapRights::intersection(rights, CapRights(12));
+    ipc::send(k, tcb, object, badge, ipc::SendMode { blocking: true, call: true, donate }, grant);
+    true
 }
 
 /// Words of a fault's message that travel in registers, for the reader of `transfer`.

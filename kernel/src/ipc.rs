@@ -136,7 +136,7 @@ pub fn receive(k: &mut Kernel, tcb: Ptr<Tcb>, ep: Ptr<Endpoint>, blocking: bool,
     if sender.is_call.get() || sender.fault.get().is_some() {
         match reply {
             Some(r) if sender.can_grant.get() || sender.can_grant_reply.get() => {
-                let donates = sender.fault.get() == fault::Fault::None;
+                let donates = !matches!(sender.fault.get(), fault::Fault::Timeout { .. });
                 await_reply(k, sender, tcb, r, donates);
             }
             _ => give_up(sender),
@@ -166,6 +166,11 @@ pub fn reply(k: &mut Kernel, tcb: Ptr<Tcb>, reply: Ptr<Reply>, grant: bool) {
     } else {
         transfer::message(k, tcb, None, 0, grant, dest);
         dest.state.set(ThreadState::Running);
+    }
+    // A callee has used up what it was lent: the caller is told at once, so that one timeout goes through all of a chain of calls.
+    // But the handler of a timeout may let its thread wait.
+    if dest.wants_timeouts() && !matches!(f, fault::Fault::Timeout { .. }) && k.sched.is_out_of_time(dest) {
+        return fault::raise_timeout(k, dest);
     }
     k.sched.wake(dest);
 }

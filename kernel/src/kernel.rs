@@ -4,6 +4,7 @@
 use crate::asid::AsidTable;
 use crate::cdt::SlotRef;
 use crate::error::{SysError, SysResult};
+use crate::fault;
 use crate::ioport::PortTable;
 use crate::irq::IrqTable;
 use crate::object::notification::Notification;
@@ -58,6 +59,16 @@ impl Kernel {
             }
         }
         Ok(())
+    }
+
+    /// Chooses the thread to run next. Called at the end of every kernel entry.
+    #[inline]
+    pub fn schedule(&mut self) {
+        while self.sched.schedule() {
+            if let Some(tcb) = self.sched.take_timed_out() {
+                fault::raise_timeout(self, tcb);
+            }
+        }
     }
 
     /// The slot that holds the notification told of DMA faults.

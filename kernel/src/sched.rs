@@ -23,6 +23,8 @@ pub struct Scheduler {
     bitmap: [u64; PRIORITIES / 64],
     /// Threads without budget, the earliest refill first.
     postponed: Option<Ptr<Tcb>>,
+    /// Used up its budget, and has somebody who wants to know.
+    timed_out: Option<Ptr<Tcb>>,
     /// The running thread; `None` when idle.
     pub current: Option<Ptr<Tcb>>,
     current_sc: Option<Ptr<SchedContext>>,
@@ -38,6 +40,7 @@ impl Scheduler {
             ready: [Queue { head: None, tail: None }; PRIORITIES],
             bitmap: [0; PRIORITIES / 64],
             postponed: None,
+            timed_out: None,
             current: None,
             current_sc: None,
             charged_until: 0,
@@ -108,18 +111,41 @@ impl Scheduler {
         }
     }
 
-    /// The thread became able to run: it takes the processor at the end of this entry if its priority says so.
-    #[inline]
+    /// The thread's own turn comes before that of others of its priority. It is in the ready queue.
+    pub fn to_front(&mut self, tcb: Ptr<Tcb>) {
+        self.dequeue(tcb);
+        self.push(tcb, true);
+    }
+
+    /// The thread became able to run: it takes the processor at the end of this entry if its priority says so. It is the next one of its
+    /// priority, but stands behind the others where the current thread, which goes on, is one of them.
+    #[inline(always)]
     pub fn wake(&mut self, tcb: Ptr<Tcb>) {
         if Some(tcb) != self.current && tcb.is_schedulable() {
-            self.push(tcb, false);
-            if self.current.is_none_or(|c| c.priority.get() < tcb.priority.get()) {
-                self.resched = true;
+            if let Some(sc) = tcb.sc.get()
+                && sc.is_sporadic()
+            {
+                self.resume_sporadic(sc);
             }
+            let Some(c) = self.current else {
+                self.resched = true;
+                return self.push(tcb, false);
+            };
+            let (running, woken) = (c.priority.get(), tcb.priority.get());
+            self.resched |= running < woken;
+            self.push(tcb, running != woken || !c.is_runnable());
         }
     }
 
-    /// Changes the priority of a thread, wherever it is queued here.
+    #[cold]
+    #[inline(never)]
+    fn resume_sporadic(&self, sc: Ptr<SchedContext>) {
+        if Some(sc) != self.current_sc {
+            sc.resume(arch::now());
+        }
+    }
+
+    /// Changes the priority of a thread, wherever it is queued here. Among those of its new priority it is the next one.
     pub fn set_priority(&mut self, tcb: Ptr<Tcb>, priority: u8) {
         let queued = tcb.queued.get();
         if queued {
@@ -127,7 +153,7 @@ impl Scheduler {
         }
         tcb.priority.set(priority);
         if queued {
-            self.push(tcb, false);
+            self.push(tcb, true);
         }
         self.resched = true;
     }
@@ -140,13 +166,13 @@ impl Scheduler {
     }
 
     /// True when `tcb`, which is blocked, would be chosen if it became able to run and the current thread stopped: nothing that
-    /// waits has a higher priority, or an equal one and was there first.
+    /// waits has a higher priority.
     #[inline]
     pub fn may_switch_to(&self, tcb: Ptr<Tcb>) -> bool {
+        debug_assert!(!tcb.postponed.get(), "who waits for time isn't blocked");
         !self.resched
-            && !tcb.postponed.get()
-            && tcb.sc.get().is_some_and(|sc| sc.remaining.get() != 0)
-            && self.highest().is_none_or(|p| p < usize::from(tcb.priority.get()))
+            && tcb.sc.get().is_some_and(|sc| sc.remaining.get() != 0 && !sc.is_sporadic())
+            && self.highest().is_none_or(|p| p <= usize::from(tcb.priority.get()))
     }
 
     /// Makes `tcb` the current thread, after [`Scheduler::may_switch_to`]; the one that was has stopped.
@@ -181,18 +207,22 @@ impl Scheduler {
     }
 
     /// The thread's scheduling context has no time left: it loses its turn, or waits for the next refill.
+    #[inline]
     fn exhausted(&mut self, tcb: Ptr<Tcb>, sc: Ptr<SchedContext>, now: u64) {
         debug_assert!(tcb.sc.get() == Some(sc));
-        let period = sc.period.get();
-        let next = sc.refilled_at.get().saturating_add(period);
-        if sc.is_round_robin() || next <= now {
-            sc.remaining.set(sc.budget.get());
-            sc.refilled_at.set(now);
-            return;
+        if !sc.refill(now) {
+            self.postpone(tcb, sc.refilled_at.get());
         }
-        sc.refilled_at.set(next);
-        sc.remaining.set(sc.budget.get());
-        self.postpone(tcb, next);
+    }
+
+    /// The same for the thread that was running: it may be a timeout.
+    #[cold]
+    #[inline(never)]
+    fn end_of_turn(&mut self, tcb: Ptr<Tcb>, sc: Ptr<SchedContext>, now: u64) {
+        if tcb.wants_timeouts() && !sc.is_round_robin() {
+            self.timed_out = Some(tcb);
+        }
+        self.exhausted(tcb, sc, now);
     }
 
     fn postpone(&mut self, tcb: Ptr<Tcb>, until: u64) {
@@ -214,6 +244,14 @@ impl Scheduler {
         tcb.postponed.set(true);
     }
 
+    /// True if the thread's scheduling context has no time left, and none is due.
+    #[cold]
+    #[inline(never)]
+    pub fn is_out_of_time(&mut self, tcb: Ptr<Tcb>) -> bool {
+        let now = self.charge();
+        tcb.sc.get().is_some_and(|sc| sc.remaining.get() == 0 && !sc.refill(now))
+    }
+
     /// Gives up the rest of the current refill.
     pub fn yield_now(&mut self) {
         let now = self.charge();
@@ -233,13 +271,30 @@ impl Scheduler {
         self.resched = true;
     }
 
-    /// Chooses the thread to run next and arms the timer. Called once at the end of every kernel entry.
+    /// Chooses the thread to run next and arms the timer. Called by [`Kernel::schedule`](crate::kernel::Kernel::schedule), again if it says `true`: then
+    /// a thread has used up its budget and its timeout fault is to be raised ([`Scheduler::take_timed_out`]).
     #[inline]
-    pub fn schedule(&mut self) {
+    pub fn schedule(&mut self) -> bool {
         if !self.resched && self.current.is_some_and(|t| t.is_schedulable()) {
-            return;
+            return false;
         }
         self.choose();
+        self.timed_out.is_some()
+    }
+
+    /// The thread whose timeout fault is to be raised.
+    pub fn take_timed_out(&mut self) -> Option<Ptr<Tcb>> {
+        self.timed_out.take()
+    }
+
+    /// The current thread steps aside for `to`, which is in the ready queue of the same priority, and is the next one after it.
+    pub fn let_go_first(&mut self, to: Ptr<Tcb>) {
+        self.charge();
+        if let Some(tcb) = self.current.take() {
+            self.push(tcb, true);
+        }
+        self.to_front(to);
+        self.resched = true;
     }
 
     fn choose(&mut self) {
@@ -254,7 +309,7 @@ impl Scheduler {
             if let Some(sc) = tcb.sc.get()
                 && sc.remaining.get() == 0
             {
-                self.exhausted(tcb, sc, now);
+                self.end_of_turn(tcb, sc, now);
                 front = false;
             }
             if tcb.is_schedulable() {
@@ -286,6 +341,11 @@ impl Scheduler {
         self.current = next;
         self.current_sc = next.and_then(|t| t.sc.get());
         self.arm(now);
+        if let Some(tcb) = next
+            && tcb.yield_to.get().is_some()
+        {
+            tcb.end_yield();
+        }
     }
 
     /// The timer may fire too early, never too late: an early one costs an interrupt, a re-armed one a device write on every switch.

@@ -46,6 +46,14 @@ pub fn workspace() -> Result<Workspace, String> {
 /// # Errors
 /// A sentence that says which step failed.
 pub fn system(name: &str) -> Result<System, String> {
+    system_with(name, None)
+}
+
+/// [`system`] with another package's program in the place of a part, `(part, package)`.
+///
+/// # Errors
+/// As [`system`].
+pub fn system_with(name: &str, instead: Option<(&'static str, &'static str)>) -> Result<System, String> {
     let workspace = workspace()?;
     let file = if name.ends_with(".toml") {
         workspace.root.join(name)
@@ -55,8 +63,11 @@ pub fn system(name: &str) -> Result<System, String> {
     let source = Source::read(&workspace, &file)?;
     let stem = file.file_stem().unwrap_or_default();
     // Apart from what a person has built under the same name.
-    let options =
-        image::Options { output: Some(workspace.root.join("build/tests").join(stem)), ..Default::default() };
+    let options = image::Options {
+        output: Some(workspace.root.join("build/tests").join(stem)),
+        instead,
+        ..Default::default()
+    };
     let _turn = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
     let image = image::build(&workspace, &source, &options)?;
     let port = free_port()?;

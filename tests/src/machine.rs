@@ -16,7 +16,7 @@ use crate::qtest::Qtest;
 use crate::transcript::Transcript;
 
 /// How long a test waits for a line if it says nothing else. Emulation on a busy host is slow.
-pub const LIMIT: Duration = Duration::from_secs(90);
+pub const LIMIT: Duration = Duration::from_secs(240);
 
 /// A machine that runs until it is dropped.
 pub struct Machine {

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The device's units one by one: registers, DMA, messages.
+//! The device's units one by one: registers, DMA, messages. What must come is waited for without end: how long it takes depends on the
+//! machine, and whoever reads the log has the patience that suits it.
 
 use crate::device::{Edu, LONGEST, Transfer, runs};
 use alloc::{format, string::String, vec, vec::Vec};
 use guest_runtime::checks::Checks;
 use guest_runtime::{dma::Buffer, irq, time};
 
-const SECOND: u64 = 1_000_000_000;
+/// Nanoseconds in which a message that must not come would have come.
+const SETTLE: u64 = 10_000_000;
 
 /// Runs all of it.
 pub fn run(edu: &Edu, checks: &mut Checks) {
@@ -26,12 +28,9 @@ pub fn run(edu: &Edu, checks: &mut Checks) {
 fn factorials(edu: &Edu) -> Result<(), String> {
     for (n, expected) in [(0, 1), (1, 1), (5, 120), (12, 479_001_600)] {
         edu.start_factorial(n, false);
-        let deadline = time::now() + 2 * SECOND;
         let found = loop {
-            match edu.factorial() {
-                Some(found) => break found,
-                None if time::now() > deadline => return Err(format!("{n}! takes more than two seconds")),
-                None => {}
+            if let Some(found) = edu.factorial() {
+                break found;
             }
         };
         if found != expected {
@@ -53,12 +52,8 @@ fn dma_out_and_back(edu: &Edu) -> Result<(), String> {
     let sent = pattern(LONGEST);
     from.write(0, &sent);
     to.write(0, &vec![0xa5; 8192]);
-    if !edu.dma(Transfer::FromRam(from.address()), LONGEST) {
-        return Err("the transfer to the device doesn't end".into());
-    }
-    if !edu.dma(Transfer::ToRam(to.address() + MARGIN as u64), LONGEST) {
-        return Err("the transfer from the device doesn't end".into());
-    }
+    edu.dma(Transfer::FromRam(from.address()), LONGEST);
+    edu.dma(Transfer::ToRam(to.address() + MARGIN as u64), LONGEST);
     let mut back = vec![0; 8192];
     to.read(0, &mut back);
     if let Some(index) = (0..LONGEST).find(|index| back[MARGIN + index] != sent[*index]) {
@@ -80,8 +75,7 @@ fn message_by_message(edu: &Edu) -> Result<(), String> {
     let before = runs();
     for message in 1..=MESSAGES {
         edu.raise(1);
-        let deadline = time::now() + SECOND;
-        irq::with_enabled(|| while runs() < before + message && time::now() < deadline {});
+        irq::with_enabled(|| while runs() < before + message {});
         edu.acknowledge();
         if runs() != before + message {
             return Err(format!("{} runs after {message} messages", runs() - before));
@@ -95,15 +89,14 @@ fn pending_while_off(edu: &Edu) -> Result<(), String> {
     let before = runs();
     for round in 1..=10 {
         edu.raise(2);
-        let settle = time::now() + 1_000_000;
+        let settle = time::now() + SETTLE;
         while time::now() < settle {}
         if runs() != before + round - 1 {
             return Err("the handler ran with interrupts off".into());
         }
         irq::with_enabled(|| {
-            let deadline = time::now() + SECOND;
-            while runs() < before + round && time::now() < deadline {}
-            let settle = time::now() + 1_000_000;
+            while runs() < before + round {}
+            let settle = time::now() + SETTLE;
             while time::now() < settle {}
         });
         edu.acknowledge();
@@ -119,9 +112,9 @@ fn from_hlt(edu: &Edu) -> Result<(), String> {
     for _ in 0..10 {
         let before = runs();
         edu.raise(4);
-        let woken = irq::wait_until(time::now() + SECOND, || runs() > before);
+        irq::wait_until(u64::MAX, || runs() > before);
         edu.acknowledge();
-        if !woken || runs() != before + 1 {
+        if runs() != before + 1 {
             return Err(format!("{} runs after one message", runs() - before));
         }
     }
@@ -132,12 +125,11 @@ fn from_hlt(edu: &Edu) -> Result<(), String> {
 fn factorial_message(edu: &Edu) -> Result<(), String> {
     let before = runs();
     edu.start_factorial(7, true);
-    let woken = irq::wait_until(time::now() + 2 * SECOND, || runs() > before);
+    irq::wait_until(u64::MAX, || runs() > before);
     edu.acknowledge();
-    match (woken, edu.factorial()) {
-        (true, Some(5040)) => Ok(()),
-        (true, found) => Err(format!("7! is 5040, not {found:?}")),
-        (false, _) => Err("no message when the factorial was done".into()),
+    match edu.factorial() {
+        Some(5040) => Ok(()),
+        found => Err(format!("7! is 5040, not {found:?}")),
     }
 }
 
@@ -147,9 +139,9 @@ fn dma_message(edu: &Edu) -> Result<(), String> {
     from.write(0, &pattern(64));
     let before = runs();
     edu.start_dma(Transfer::FromRam(from.address()), 64, true);
-    let woken = irq::wait_until(time::now() + 2 * SECOND, || runs() > before);
+    irq::wait_until(u64::MAX, || runs() > before);
     let status = edu.acknowledge();
-    if woken && runs() == before + 1 && Edu::says_dma_done(status) {
+    if runs() == before + 1 && Edu::says_dma_done(status) {
         Ok(())
     } else {
         Err(format!("{} runs after one transfer, interrupt status {status:#x}", runs() - before))
@@ -161,7 +153,7 @@ fn no_bus_mastering(edu: &Edu) -> Result<(), String> {
     let before = runs();
     edu.function().disable_bus_mastering();
     edu.raise(8);
-    let woken = irq::wait_until(time::now() + SECOND / 100, || runs() > before);
+    let woken = irq::wait_until(time::now() + SETTLE, || runs() > before);
     edu.acknowledge();
     edu.function().enable();
     if woken { Err("a message arrived".into()) } else { Ok(()) }

@@ -362,10 +362,7 @@ fn start_thread(
     t.mcp.set(255);
     t.state.set(ThreadState::Running);
     let slice = sel4_abi::sched::BOOT_TIME_SLICE_MS * 1000 * arch::ticks_per_us();
-    sc.budget.set(slice);
-    sc.period.set(slice);
-    sc.remaining.set(slice);
-    sc.refilled_at.set(arch::now());
+    sc.configure(slice, slice, 0, arch::now());
     sc.tcb.set(Some(t));
     t.sc.set(Some(sc));
     k.sched.wake(t);

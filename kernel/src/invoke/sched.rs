@@ -15,7 +15,7 @@ use crate::object::sched_context::SchedContext;
 use crate::ptr::Ptr;
 
 /// `SchedControl_ConfigureFlags`.
-pub fn control(k: &mut Kernel, i: &Invocation, core: u16) -> SysResult<usize> {
+pub fn control(k: &mut Kernel, i: &Invocation) -> SysResult<usize> {
     if i.label != label::SCHED_CONTROL_CONFIGURE_FLAGS {
         return Err(SysError::IllegalOperation);
     }
@@ -38,18 +38,10 @@ pub fn control(k: &mut Kernel, i: &Invocation, core: u16) -> SysResult<usize> {
     if extra > room {
         return Err(SysError::Range(0, room));
     }
-    // Sporadic refills are not built yet.
-    if flags & FLAG_SPORADIC != 0 {
-        return Err(SysError::IllegalOperation);
-    }
     k.sched.forget_sc(sc);
-    sc.budget.set(budget * per_us);
-    sc.period.set(period * per_us);
-    sc.remaining.set(budget * per_us);
-    sc.refilled_at.set(arch::now());
-    sc.extra_refills.set(extra);
+    sc.configure(budget * per_us, period * per_us, extra, arch::now());
     sc.badge.set(badge);
-    sc.core.set(u64::from(core));
+    sc.flags.set(flags & FLAG_SPORADIC);
     if let Some(t) = sc.tcb.get() {
         k.sched.dequeue(t);
         k.sched.wake(t);
@@ -86,24 +78,51 @@ pub fn context(k: &mut Kernel, i: &Invocation, sc: Ptr<SchedContext>) -> SysResu
         }
         label::SCHED_CONTEXT_CONSUMED => {
             k.sched.charge();
-            return Ok(i.reply(&[sc.consumed.replace(0) / arch::ticks_per_us()]));
+            return Ok(i.reply(&[sc.take_consumed_us()]));
         }
-        // YieldTo is not built yet: `docs/abi.md`.
+        label::SCHED_CONTEXT_YIELD_TO => return yield_to(k, i, sc),
         _ => return Err(SysError::IllegalOperation),
     }
     Ok(0)
 }
 
+/// `SchedContext_YieldTo()`: the context's thread goes first, if it can run and is of the caller's priority; the caller gets the time
+/// that the context has used when it runs again, at once otherwise.
+///
+/// # Errors
+/// IllegalOperation: nobody runs on the context, or the caller itself, or somebody of a higher priority than the caller may give.
+fn yield_to(k: &mut Kernel, i: &Invocation, sc: Ptr<SchedContext>) -> SysResult<usize> {
+    let Some(t) = sc.tcb.get() else { return Err(SysError::IllegalOperation) };
+    if t == i.tcb || t.priority.get() > i.tcb.mcp.get() {
+        return Err(SysError::IllegalOperation);
+    }
+    if t.is_schedulable() {
+        if t.priority.get() < i.tcb.priority.get() {
+            k.sched.to_front(t);
+        } else {
+            if let Some(other) = sc.yield_from.get() {
+                other.end_yield();
+            }
+            sc.yield_from.set(Some(i.tcb));
+            i.tcb.yield_to.set(Some(sc));
+            k.sched.let_go_first(t);
+            return Ok(0);
+        }
+    }
+    Ok(i.reply(&[sc.take_consumed_us()]))
+}
+
 fn bind(k: &mut Kernel, sc: Ptr<SchedContext>, cap: Cap) -> SysResult {
     match cap {
         Cap::Thread(t) => {
-            if sc.tcb.get().is_some() || sc.notification.get().is_some() || t.sc.get().is_some() {
+            if sc.tcb.get().is_some() || t.sc.get().is_some() {
                 return Err(SysError::IllegalOperation);
             }
             bind_thread(k, sc, t);
         }
         Cap::Notification { object, .. } => {
-            if sc.tcb.get().is_some() || sc.notification.get().is_some() || object.sc.get().is_some() {
+            // With a thread too: it gives the context back when it waits for the notification.
+            if sc.notification.get().is_some() || object.sc.get().is_some() {
                 return Err(SysError::IllegalOperation);
             }
             object.sc.set(Some(sc));

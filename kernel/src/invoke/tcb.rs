@@ -40,10 +40,6 @@ pub fn tcb(k: &mut Kernel, i: &Invocation, t: Ptr<Tcb>) -> SysResult<usize> {
         label::TCB_SET_TIMEOUT_ENDPOINT => {
             i.need(0, 1)?;
             handler(i.cap(0)?, 1)?;
-            // Timeout faults are not built yet: there is no endpoint to have, only none.
-            if i.cap(0)? != Cap::Null {
-                return Err(SysError::IllegalOperation);
-            }
             set_slot(k, i, t, slot::TIMEOUT_HANDLER, i.cap_slot(0)?, i.cap(0)?)?;
         }
         label::TCB_SET_IPC_BUFFER => {
@@ -205,8 +201,7 @@ fn set_sched_params(k: &mut Kernel, i: &Invocation, t: Ptr<Tcb>) -> SysResult {
     let prio = priority(i.cap(0)?, i.arg(1))?;
     let sc = match i.cap(1)? {
         Cap::SchedContext { object, .. } => {
-            let bound_elsewhere =
-                object.tcb.get().is_some_and(|x| x != t) || object.notification.get().is_some();
+            let bound_elsewhere = object.tcb.get().is_some_and(|x| x != t);
             if t.sc.get().is_some_and(|sc| sc != object) || bound_elsewhere {
                 return Err(SysError::IllegalOperation);
             }

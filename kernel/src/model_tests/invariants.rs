@@ -139,6 +139,10 @@ fn thread(m: &Machine, live: &Live, t: Ptr<Tcb>) {
         assert!(live.has(sc), "a thread's scheduling context is deleted");
         assert_eq!(sc.tcb.get(), Some(t), "a thread's scheduling context is another's");
     }
+    if let Some(sc) = t.yield_to.get() {
+        assert!(live.has(sc), "a scheduling context that is waited for is deleted");
+        assert_eq!((sc.yield_from.get(), state), (Some(t), ThreadState::Running));
+    }
     if let Some(n) = t.bound_notification.get() {
         assert!(live.has(n), "a bound notification is deleted");
         assert_eq!(n.bound.get(), Some(t), "a bound notification is another's");
@@ -229,6 +233,10 @@ fn context(live: &Live, c: Ptr<SchedContext>) {
     if let Some(n) = c.notification.get() {
         assert!(live.has(n), "a scheduling context is a deleted notification's");
         assert_eq!(n.sc.get(), Some(c));
+    }
+    if let Some(t) = c.yield_from.get() {
+        assert!(live.has(t), "a deleted thread waits for a scheduling context");
+        assert_eq!(t.yield_to.get(), Some(c));
     }
     if let Some(r) = c.reply.get() {
         assert!(live.has(r), "the head of a scheduling context's stack is deleted");

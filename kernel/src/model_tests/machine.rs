@@ -171,7 +171,7 @@ impl Machine {
     pub fn run(&mut self, thread: Ptr<Tcb>) {
         let priority = thread.priority.get();
         self.w.k.sched.set_priority(thread, u8::MAX);
-        self.w.k.sched.schedule();
+        self.w.k.schedule();
         assert_eq!(self.w.k.sched.current, Some(thread), "the thread can run");
         self.w.k.sched.set_priority(thread, priority);
     }
@@ -204,7 +204,7 @@ impl Machine {
         tcb.context.rip.set(RIP + SYSCALL_BYTES);
         tcb.context.kind.set(KIND_SYSCALL);
         syscall::handle(&mut self.w.k);
-        self.w.k.sched.schedule();
+        self.w.k.schedule();
     }
 
     /// True when a thread's next instruction is the system call that it has made already: it was preempted, cancelled, or faulted.
@@ -242,8 +242,5 @@ impl Machine {
 
 /// Gives a scheduling context its time.
 pub fn configure(sc: Ptr<SchedContext>) {
-    sc.budget.set(SLICE);
-    sc.period.set(SLICE);
-    sc.remaining.set(SLICE);
-    sc.refilled_at.set(NOW.with(core::cell::Cell::get));
+    sc.configure(SLICE, SLICE, 0, NOW.with(core::cell::Cell::get));
 }

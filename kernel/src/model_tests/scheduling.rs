@@ -38,7 +38,7 @@ impl Threads {
     fn pass(&mut self, ticks: u64) -> Option<Ptr<Tcb>> {
         NOW.with(|n| n.set(n.get() + ticks));
         self.w.k.sched.timer_fired();
-        self.w.k.sched.schedule();
+        self.w.k.schedule();
         self.w.k.sched.current
     }
 }

@@ -259,8 +259,7 @@ fn a_thread_is_not_postponed_for_a_context_that_it_has_lent() {
     let (r, r2) = (m.make(ObjectType::Reply, 0), m.make(ObjectType::Reply, 0));
     let server = passive(&mut m, a, e, r);
     let budget = SLICE / 2;
-    m.sched_context(a.sc).budget.set(budget);
-    m.sched_context(a.sc).remaining.set(budget);
+    m.sched_context(a.sc).configure(budget, SLICE, 0, 1);
     // A caller waits whose context the thread gets in the same system call in which it lends its own, used up to the last tick.
     m.syscall(client, &call(number::CALL, e2, 0, &[]));
     m.run(a.tcb);
@@ -306,11 +305,11 @@ fn a_thread_that_suspends_itself_returns_from_that_call_when_resumed() {
 fn configuring_a_context_takes_a_thread_out_of_its_wait() {
     let mut m = Machine::new();
     let (a, b) = (m.spawn(6), m.spawn(5));
-    m.sched_context(b.sc).period.set(10 * SLICE);
+    m.sched_context(b.sc).configure(SLICE, 10 * SLICE, 0, 1);
     m.run(b.tcb);
     NOW.with(|n| n.set(n.get() + SLICE));
     m.w.k.sched.timer_fired();
-    m.w.k.sched.schedule();
+    m.w.k.schedule();
     assert!(b.tcb.postponed.get());
     let method = label::SCHED_CONTROL_CONFIGURE_FLAGS;
     m.invoke(a, SCHED_CONTROL, method, &[1000, 1000, 0, 0, 0], &[b.sc]).unwrap();

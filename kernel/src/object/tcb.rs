@@ -3,11 +3,14 @@
 
 use core::cell::Cell;
 
+use sel4_abi::MessageInfo;
+use sel4_abi::object::tag;
+
 use super::endpoint::Endpoint;
 use super::notification::Notification;
 use super::reply::Reply;
 use super::sched_context::SchedContext;
-use crate::arch::context::{Context, FpuState};
+use crate::arch::context::{Context, FpuState, MESSAGE};
 use crate::cap::{Cap, Slot};
 use crate::cdt::SlotRef;
 use crate::fault::Fault;
@@ -104,6 +107,8 @@ pub struct Tcb {
     pub reply: Cell<Option<Ptr<Reply>>>,
     /// Its scheduling context.
     pub sc: Cell<Option<Ptr<SchedContext>>>,
+    /// The scheduling context whose thread it lets go first (`YieldTo`), until it runs again.
+    pub yield_to: Cell<Option<Ptr<SchedContext>>>,
     /// The notification bound to it.
     pub bound_notification: Cell<Option<Ptr<Notification>>>,
     /// Physical address of its virtual CPU, 0 for none.
@@ -143,6 +148,23 @@ impl Tcb {
     #[inline]
     pub fn is_schedulable(&self) -> bool {
         self.is_runnable() && !self.postponed.get() && self.sc.get().is_some_and(|sc| sc.is_active())
+    }
+
+    /// True when the end of its budget is a fault. Not for a virtual CPU's thread in its guest: that only waits.
+    pub fn wants_timeouts(&self) -> bool {
+        self.state.get() == ThreadState::Running
+            && self.slots[slot::TIMEOUT_HANDLER].raw().tag() == tag::ENDPOINT
+    }
+
+    /// Its `YieldTo` is over: the answer is how much time the other one's scheduling context has used.
+    #[cold]
+    pub fn end_yield(&self) {
+        if let Some(sc) = self.yield_to.take() {
+            sc.yield_from.set(None);
+            self.context.at(MESSAGE[0]).set(sc.take_consumed_us());
+            self.context.rdi.set(0);
+            self.context.rsi.set(MessageInfo::new(0, 0, 0, 1).0);
+        }
     }
 
     /// The thread that is at physical address `paddr`.

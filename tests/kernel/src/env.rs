@@ -328,6 +328,16 @@ impl Env {
         }
     }
 
+    /// Receives from `endpoint` what comes when there is time again: that nobody can run meanwhile is no failure.
+    pub fn recv_later(&mut self, endpoint: cap::Endpoint, reply: cap::Reply) -> (MessageInfo, Word) {
+        loop {
+            let received = endpoint.recv(reply);
+            if !self.is_event(received.1) {
+                return received;
+            }
+        }
+    }
+
     /// Replies through the environment's reply object.
     pub fn answer<M: FastMessage>(&self, label: Word, length: usize, msg: M) {
         self.reply.send_with_mrs(MessageInfo::new(label, 0, 0, length), msg);

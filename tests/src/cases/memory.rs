@@ -13,7 +13,7 @@ fn sizes() -> Outcome {
         for (vm, mib) in [("first", 66), ("second", 130), ("least", 2), ("large", 512), ("last", 62)] {
             machine.expect_anywhere(&format!("[root-task] vm {vm}: started: {mib} MiB of RAM"))?;
         }
-        // What it wants, and what there is: the same as without the VMs that were started before.
+        // What it wants, and what there is.
         let line = machine.expect_anywhere("[root-task] vm large-too: refused: not enough memory: ")?;
         let numbers: Vec<u64> = (line.split(|c: char| !c.is_ascii_digit()))
             .filter(|number| !number.is_empty())

@@ -11,7 +11,9 @@ mod http;
 mod kernel;
 mod memory;
 mod refusals;
+mod time;
 mod tool;
+mod vmm;
 
 /// All of them, in the order in which they run: what the others stand on comes first.
 #[must_use]
@@ -25,6 +27,8 @@ pub fn all() -> Vec<Case> {
         http::CASES,
         refusals::CASES,
         hostile::CASES,
+        vmm::CASES,
+        time::CASES,
         tool::CASES,
     ]
     .concat()

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -134,10 +134,15 @@ fn make_run_without_network() -> Outcome {
     contains(&output, "[hello] hello: second 10 of 10")
 }
 
-fn ctrl_c() -> Outcome {
-    // Builds the tool, so that it can be run without cargo in between, which would take the signal itself.
+/// The tool's program, freshly built.
+fn built_tool() -> Result<PathBuf, String> {
     code(&postern(&["--version"])?, 0)?;
-    let program = std::env::current_exe().map_err(|error| error.to_string())?.with_file_name("postern");
+    Ok(std::env::current_exe().map_err(|error| error.to_string())?.with_file_name("postern"))
+}
+
+fn ctrl_c() -> Outcome {
+    // Without cargo in between, which would take the signal itself.
+    let program = built_tool()?;
     build::system("systems/web.toml")?;
     let port = build::free_port()?.to_string();
     let mut command = Command::new(&program);
@@ -198,14 +203,15 @@ fn reproducible() -> Outcome {
     let folder =
         std::env::temp_dir().join(format!("postern-{}-elsewhere/with a longer name", std::process::id()));
     copy(&here.root, &folder, true).map_err(|error| format!("copying: {error}"))?;
+    let tool = built_tool()?;
     let build = |root: &Path| {
-        let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        // The same tool for both: it builds the workspace in which it is started.
-        command.args(["run", "--quiet", "--release", "--manifest-path"]).arg(here.root.join("Cargo.toml"));
-        command.args(["--package", "postern-cli", "--bin", "postern", "--"]);
+        let mut command = Command::new(&tool);
         command.args(["build", "systems/web.toml", "--output", "build/reproducible"]);
-        // Its own target folder as well: paths of generated files must leave no trace either.
-        command.current_dir(root).env_remove("CARGO_TARGET_DIR").stdin(Stdio::null());
+        command.current_dir(root).stdin(Stdio::null());
+        if root != here.root {
+            // Its own target folder as well: paths of generated files must leave no trace either.
+            command.env_remove("CARGO_TARGET_DIR");
+        }
         let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
         code(&output, 0)
     };

@@ -267,7 +267,7 @@ pub fn interrupt(k: &mut Kernel, vector: u8) {
 /// Leaves the kernel: to the chosen thread, to its guest, or to wait for an interrupt.
 pub fn leave(k: &mut Kernel) -> ! {
     loop {
-        k.sched.schedule();
+        k.schedule();
         let Some(t) = k.sched.current else {
             // SAFETY: the stack is not needed any more; every interrupt enters the kernel afresh.
             unsafe { idle_loop() }

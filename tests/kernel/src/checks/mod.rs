@@ -18,6 +18,7 @@ mod notification;
 mod passive;
 mod sched;
 mod tcb;
+mod timeout;
 mod transfer;
 mod untyped;
 mod vcpu;
@@ -49,6 +50,7 @@ pub const ALL: &[&[Check]] = &[
     fault::CHECKS,
     sched::CHECKS,
     passive::CHECKS,
+    timeout::CHECKS,
     fpu::CHECKS,
     vspace::CHECKS,
     asid::CHECKS,

@@ -3,6 +3,7 @@
 
 use kernel_tests::env::{HIGH, LOW, MAIN};
 use kernel_tests::{Env, Me, Outcome, Thread, check, check_eq, expect_error, thread};
+use sel4::init_thread::slot;
 use sel4::{CapRights, Error, MessageInfo, cap};
 
 super::checks! {
@@ -14,7 +15,8 @@ super::checks! {
     passive_thread_runs_on_the_notifications_context,
     notification_context_binds_once,
     message_by_send_lends_a_context,
-    sporadic_contexts_and_timeout_endpoints_are_refused,
+    context_may_have_a_thread_and_a_notification,
+    passive_fault_handler_runs_on_the_faulting_threads_context,
 }
 
 /// Answers on args[0] with the reply object args[1] for ever; adds to cell 0 on each request.
@@ -204,17 +206,59 @@ fn message_by_send_lends_a_context(env: &mut Env) -> Outcome {
     Ok(())
 }
 
-/// Sporadic contexts and timeout faults are not built: what asks for them is told so.
-fn sporadic_contexts_and_timeout_endpoints_are_refused(env: &mut Env) -> Outcome {
-    let endpoint: cap::Endpoint = env.make()?;
-    let thread = env.thread(|_| (), [0; 4])?;
-    expect_error(thread.tcb.tcb_set_timeout_endpoint(endpoint), Error::IllegalOperation, &[])?;
-    thread.tcb.tcb_set_timeout_endpoint(sel4::NULL.cast())?;
+fn context_may_have_a_thread_and_a_notification(env: &mut Env) -> Outcome {
     let notification: cap::Notification = env.make()?;
-    let wrong = cap::Endpoint::from_bits(notification.bits());
-    expect_error(thread.tcb.tcb_set_timeout_endpoint(wrong), Error::InvalidCapability, &[1])?;
-    let sporadic = sel4::abi::sched::FLAG_SPORADIC;
-    let result = env.sched_control.sched_control_configure_flags(thread.sc, 1000, 2000, 0, 0, sporadic);
-    expect_error(result, Error::IllegalOperation, &[])?;
-    expect_error(thread.sc.sched_context_yield_to(), Error::IllegalOperation, &[])
+    let waiter = env.spawn(
+        HIGH,
+        |me| {
+            for i in 1..=2 {
+                cap::Notification::from_bits(me.args[0]).wait();
+                thread::put(0, i);
+            }
+        },
+        [notification.bits(), 0, 0, 0],
+    )?;
+    waiter.sc.sched_context_bind(notification)?;
+    expect_error(waiter.sc.sched_context_bind(notification), Error::IllegalOperation, &[])?;
+    expect_error(waiter.sc.sched_context_bind(waiter.tcb), Error::IllegalOperation, &[])?;
+    notification.signal();
+    check_eq!(thread::get(0), 1, "signals seen");
+    // It waited again, and gave its context to the notification thereby.
+    waiter.sc.sched_context_bind(waiter.tcb)?;
+    notification.signal();
+    env.join(&[waiter])?;
+    check_eq!(thread::get(0), 2, "signals seen");
+    Ok(())
+}
+
+/// Answers the fault messages of endpoint args[0] with the reply object args[1]: the thread goes on behind a two-byte instruction.
+fn body_step_over(me: &mut Me) {
+    let (endpoint, reply) = (cap::Endpoint::from_bits(me.args[0]), cap::Reply::from_bits(me.args[1]));
+    let mut received = endpoint.recv_with_mrs(reply);
+    loop {
+        thread::add(0, 1);
+        let words = [received.msg[0] + 2, received.msg[1], received.msg[2]];
+        received = endpoint.reply_recv_with_mrs(MessageInfo::new(0, 0, 0, 3), words, reply);
+    }
+}
+
+fn passive_fault_handler_runs_on_the_faulting_threads_context(env: &mut Env) -> Outcome {
+    let endpoint: cap::Endpoint = env.make()?;
+    let reply: cap::Reply = env.make()?;
+    let handler = env.spawn(HIGH, body_step_over, [endpoint.bits(), reply.bits(), 0, 0])?;
+    handler.sc.sched_context_unbind()?;
+    let faulter = env.thread(
+        |_| {
+            for _ in 0..3 {
+                // SAFETY: UD2 faults, and the handler steps over it.
+                unsafe { core::arch::asm!("ud2") }
+            }
+        },
+        [0; 4],
+    )?;
+    faulter.tcb.tcb_set_sched_params(slot::TCB.cap(), 255, LOW, faulter.sc, endpoint)?;
+    faulter.tcb.tcb_resume()?;
+    env.join(&[faulter])?;
+    check_eq!(thread::get(0), 3, "faults handled");
+    Ok(())
 }

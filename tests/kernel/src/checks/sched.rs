@@ -4,6 +4,7 @@
 use kernel_tests::env::{HIGH, LOW, MAIN, at};
 use kernel_tests::{Env, Me, Outcome, check, check_eq, expect_error, expect_reply, machine, thread};
 use sel4::abi::label;
+use sel4::abi::sched::FLAG_SPORADIC;
 use sel4::init_thread::slot;
 use sel4::{Error, ObjectBlueprint, cap};
 
@@ -22,6 +23,12 @@ super::checks! {
     priority_is_limited_by_the_authority,
     raised_priority_preempts_at_once,
     domain_is_0,
+    resumed_thread_gets_no_new_budget,
+    woken_thread_goes_before_its_equals,
+    thread_whose_priority_is_set_goes_before_its_equals,
+    yield_to_is_checked,
+    yield_to_lets_the_thread_go_first,
+    yield_to_ends_with_the_thread,
 }
 
 /// Counts in cell args[0] for ever.
@@ -214,5 +221,111 @@ fn domain_is_0(env: &mut Env) -> Outcome {
     let tcb: cap::Tcb = env.make()?;
     slot::DOMAIN_SET.cap().domain_set_set(0, tcb)?;
     expect_error(slot::DOMAIN_SET.cap().domain_set_set(1, tcb), Error::InvalidArgument, &[0])?;
+    Ok(())
+}
+
+fn resumed_thread_gets_no_new_budget(env: &mut Env) -> Outcome {
+    for flags in [0, FLAG_SPORADIC] {
+        let thread = env.thread(
+            |_| loop {
+                thread::add(0, 1);
+                sel4::yield_();
+            },
+            [0; 4],
+        )?;
+        // 1 ms in every 10 minutes: each yield gives up all of it.
+        env.sched_control.sched_control_configure_flags(thread.sc, 1000, 600_000_000, 0, 0, flags)?;
+        let before = thread::get(0);
+        env.start(thread, HIGH)?;
+        for _ in 0..5 {
+            thread.tcb.tcb_suspend()?;
+            thread.tcb.tcb_resume()?;
+            sel4::yield_();
+        }
+        check_eq!(thread::get(0), before + 1, "turns");
+    }
+    Ok(())
+}
+
+/// A thread of the initial thread's priority that notes in cell args[0] which turn it has.
+fn body_note_turn(me: &mut Me) {
+    if me.args[1] != 0 {
+        cap::Notification::from_bits(me.args[1]).wait();
+    }
+    thread::add(9, 1);
+    thread::put(me.args[0] as usize, thread::get(9));
+}
+
+fn woken_thread_goes_before_its_equals(env: &mut Env) -> Outcome {
+    let (first, second): (cap::Notification, cap::Notification) = (env.make()?, env.make()?);
+    let waiter = env.spawn(LOW, body_note_turn, [0, first.bits(), 0, 0])?;
+    env.settle()?;
+    let other = env.spawn(LOW, body_note_turn, [1, 0, 0, 0])?;
+    first.signal();
+    env.join(&[waiter, other])?;
+    check_eq!((thread::get(0), thread::get(1)), (1, 2), "turns of the woken one and of the other");
+    // But behind a running equal's others: this thread goes on, and then those who were there.
+    thread::put(9, 0);
+    let waiter = env.spawn(MAIN, body_note_turn, [0, second.bits(), 0, 0])?;
+    env.settle()?;
+    let other = env.spawn(MAIN, body_note_turn, [1, 0, 0, 0])?;
+    second.signal();
+    env.join(&[waiter, other])?;
+    check_eq!((thread::get(0), thread::get(1)), (2, 1), "turns of the woken one and of the other");
+    Ok(())
+}
+
+fn thread_whose_priority_is_set_goes_before_its_equals(env: &mut Env) -> Outcome {
+    let first = env.spawn(LOW, body_note_turn, [0; 4])?;
+    let second = env.spawn(LOW - 1, body_note_turn, [1, 0, 0, 0])?;
+    second.tcb.tcb_set_priority(slot::TCB.cap(), LOW)?;
+    env.join(&[first, second])?;
+    check_eq!((thread::get(0), thread::get(1)), (2, 1), "turns");
+    Ok(())
+}
+
+fn yield_to_is_checked(env: &mut Env) -> Outcome {
+    let unbound = env.sched_context()?;
+    expect_error(unbound.sched_context_yield_to(), Error::IllegalOperation, &[])?;
+    expect_error(slot::SC.cap().sched_context_yield_to(), Error::IllegalOperation, &[])?;
+    let idle = env.thread(|_| (), [0; 4])?;
+    idle.sc.sched_context_bind(idle.tcb)?;
+    check_eq!(idle.sc.sched_context_yield_to(), Ok(0), "the answer for a thread that doesn't run");
+    // Somebody with a low limit may not yield to a higher priority.
+    let yielder = env.thread(
+        |me| {
+            let result = cap::SchedContext::from_bits(me.args[0]).sched_context_yield_to();
+            thread::put(0, if result == Err(Error::IllegalOperation) { 1 } else { 2 });
+        },
+        [slot::SC.cap().bits(), 0, 0, 0],
+    )?;
+    env.start(yielder, LOW)?;
+    yielder.tcb.tcb_set_mc_priority(slot::TCB.cap(), LOW)?;
+    env.join(&[yielder])?;
+    check_eq!(thread::get(0), 1, "the outcome for somebody below");
+    Ok(())
+}
+
+fn yield_to_lets_the_thread_go_first(env: &mut Env) -> Outcome {
+    let first = env.spawn(MAIN, body_note_turn, [0; 4])?;
+    let second = env.spawn(MAIN, body_note_turn, [1, 0, 0, 0])?;
+    second.sc.sched_context_yield_to()?;
+    check_eq!((thread::get(0), thread::get(1)), (0, 1), "turns when the one is done who was let go first");
+    env.join(&[first, second])
+}
+
+fn yield_to_ends_with_the_thread(env: &mut Env) -> Outcome {
+    // One that runs for ever is let go first, for its turn of 10 ms; one that is suspended meanwhile, for less.
+    let endless = env.spawn(LOW, body_count, [0; 4])?;
+    let yielder = env.spawn(
+        LOW,
+        |me| match cap::SchedContext::from_bits(me.args[0]).sched_context_yield_to() {
+            Ok(consumed) => thread::put(1, consumed + 1),
+            Err(_) => thread::put(2, 1),
+        },
+        [endless.sc.bits(), 0, 0, 0],
+    )?;
+    env.join(&[yielder])?;
+    check!(thread::get(1) > 1, "used {} us, failed {}", thread::get(1), thread::get(2));
     Ok(())
 }
