@@ -152,7 +152,8 @@ fn ctrl_c() -> Outcome {
     let stdout = Transcript::of(child.stdout.take().ok_or("no output")?);
     let outcome = stdout.wait(0, LIMIT, |line| line.contains("[web] http: listening")).map_err(str::to_owned);
     let outcome = outcome.and_then(|_| {
-        run(Command::new("kill").args(["-INT", &child.id().to_string()]))?;
+        // The shell's own `kill`: not every machine has a program of that name.
+        run(Command::new("sh").args(["-c", &format!("kill -INT {}", child.id())]))?;
         stdout.wait_end(LIMIT).map_err(str::to_owned)
     });
     if outcome.is_err() {
