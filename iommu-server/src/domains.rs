@@ -330,6 +330,20 @@ impl<K: Kernel> Domains<K> {
         outcome.map_err(code)
     }
 
+    /// Cuts a device off that is attached: its messages are blocked, its domain is emptied; both stay its until it is
+    /// detached. False if the requester has no domain. All of it is tried, whatever fails; the first error is told.
+    pub fn quarantine(&mut self, requester: RequesterId) -> Result<bool, Error> {
+        let Some(device) = self.devices.iter().find(|d| d.attached == Some(requester)) else {
+            return Ok(false);
+        };
+        let Holding { vm, device: number, io_space, .. } = device.holding;
+        let blocked = match device.lines {
+            Some(_) => self.block(Block { vm, device: number, blocked: true }),
+            None => Ok(()),
+        };
+        self.kernel.clear(io_space).map_err(code).and(blocked).map(|()| true)
+    }
+
     /// Blocks or unblocks all interrupts of a device.
     pub fn block(&mut self, request: Block) -> Result<(), Error> {
         let index = self.find(request.vm, request.device)?;

@@ -18,6 +18,7 @@ struct Fake {
     /// Remapping entries that the kernel has taken itself.
     reserved: BTreeSet<u16>,
     uncovered: Option<RequesterId>,
+    blocked: BTreeSet<u64>,
     calls: usize,
     fail_at: Option<usize>,
 }
@@ -93,9 +94,15 @@ impl Kernel for Fake {
         self.entries.insert(slot, (handle, vector, requester.0));
         Ok(())
     }
-    fn block(&mut self, handler: u64, _: bool) -> Result<(), Kern> {
+    fn block(&mut self, handler: u64, blocked: bool) -> Result<(), Kern> {
         assert_eq!(self.slots[&handler], "handler");
-        self.call()
+        self.call()?;
+        if blocked {
+            self.blocked.insert(handler)
+        } else {
+            self.blocked.remove(&handler)
+        };
+        Ok(())
     }
     fn copy(&mut self, to: u64, from: u64) -> Result<(), Kern> {
         self.call()?;
@@ -196,6 +203,30 @@ fn entries_that_the_kernel_has_are_skipped_and_blocks_stay_aligned() {
     assert_eq!(handles, (24..29).map(|h| (h, 0x100)).collect::<std::vec::Vec<_>>());
     assert_eq!(d.block(Block { vm: 0, device: 0, blocked: true }), Ok(()));
     assert_eq!(d.block(Block { vm: 0, device: 1, blocked: true }), Err(Error::NotAttached));
+}
+
+#[test]
+fn a_device_in_quarantine_has_neither_memory_nor_messages_but_can_come_back() {
+    let mut d = domains(256);
+    assert_eq!(d.quarantine(NIC), Ok(false), "it has no domain");
+    assert_eq!(d.attach(attach(0, 0, NIC)), Ok(()));
+    assert_eq!(d.attach(attach(0, 1, RequesterId(0x200))), Ok(()));
+    for device in [0, 1] {
+        assert!(d.grant(Vectors { vm: 0, device, count: 2 }).is_ok());
+    }
+    assert_eq!(d.quarantine(NIC), Ok(true));
+    assert_eq!(d.kernel.context.keys().copied().collect::<std::vec::Vec<_>>(), [0x200]);
+    let first = holding(0, 0).handlers.first;
+    assert_eq!(d.kernel.blocked, BTreeSet::from([first, first + 1]));
+    assert_eq!(d.quarantine(NIC), Ok(true), "once more changes nothing");
+    assert_eq!(d.detach(Detach { vm: 0, device: 0 }), Ok(()));
+    assert_eq!(d.attach(attach(0, 0, NIC)), Ok(()));
+    assert!(d.kernel.context.contains_key(&0x100));
+    // Whatever fails, the domain is emptied.
+    assert!(d.grant(Vectors { vm: 0, device: 0, count: 2 }).is_ok());
+    d.kernel.fail_at = Some(d.kernel.calls + 1);
+    assert!(d.quarantine(NIC).is_err());
+    assert!(!d.kernel.context.contains_key(&0x100));
 }
 
 #[test]

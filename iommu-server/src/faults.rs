@@ -17,30 +17,64 @@ pub const BATCH: usize = 32;
 /// First reason of a fault of interrupt remapping (Intel VT-d, section 5.1.4.1).
 const FIRST_INTERRUPT_REASON: u8 = 0x20;
 
+/// The faults of a requester.
+#[derive(Debug, Clone, Copy, Default)]
+struct Record {
+    /// Since boot: for the log.
+    all: u32,
+    /// Since the device was attached.
+    now: FaultCount,
+}
+
+/// What follows from a fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Verdict {
+    /// Which one of the requester's it is since boot, if the log should have it.
+    pub line: Option<u32>,
+    /// The requester has just reached the limit.
+    pub quarantine: bool,
+}
+
 /// The faults since boot.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Faults {
-    counts: LinearMap<u16, FaultCount, MAX_REQUESTERS>,
+    records: LinearMap<u16, Record, MAX_REQUESTERS>,
     others: u32,
+    limit: u32,
 }
 
 impl Faults {
-    /// Counts a fault; the requester's number of faults if the log should have it.
-    pub fn count(&mut self, fault: Fault) -> Option<u32> {
-        let key = fault.requester.0;
-        if !self.counts.contains_key(&key) && self.counts.insert(key, FaultCount::default()).is_err() {
-            self.others = self.others.saturating_add(1);
-            return worth_a_line(self.others).then_some(self.others);
-        }
-        let entry = self.counts.get_mut(&key)?;
-        entry.count = entry.count.saturating_add(1);
-        entry.last = Some(fault);
-        worth_a_line(entry.count).then_some(entry.count)
+    /// None yet. A requester with `limit` faults since it was attached is to be quarantined.
+    pub fn new(limit: u16) -> Self {
+        Self { records: LinearMap::new(), others: 0, limit: limit.max(1).into() }
     }
 
-    /// The faults of a requester.
+    /// Counts a fault.
+    pub fn count(&mut self, fault: Fault) -> Verdict {
+        let key = fault.requester.0;
+        if !self.records.contains_key(&key) && self.records.insert(key, Record::default()).is_err() {
+            self.others = self.others.saturating_add(1);
+            return Verdict { line: worth_a_line(self.others).then_some(self.others), quarantine: false };
+        }
+        let Some(Record { all, now }) = self.records.get_mut(&key) else { return Verdict::default() };
+        *all = all.saturating_add(1);
+        now.count = now.count.saturating_add(1);
+        now.last = Some(fault);
+        let reached = now.count >= self.limit && !now.quarantined;
+        now.quarantined |= reached;
+        Verdict { line: worth_a_line(*all).then_some(*all), quarantine: reached }
+    }
+
+    /// The faults of a requester since it was attached.
     pub fn of(&self, requester: RequesterId) -> FaultCount {
-        self.counts.get(&requester.0).copied().unwrap_or_default()
+        self.records.get(&requester.0).map(|record| record.now).unwrap_or_default()
+    }
+
+    /// The requester is attached anew.
+    pub fn attached(&mut self, requester: RequesterId) {
+        if let Some(record) = self.records.get_mut(&requester.0) {
+            record.now = FaultCount::default();
+        }
     }
 }
 
@@ -134,18 +168,33 @@ mod tests {
 
     #[test]
     fn a_flood_gives_few_lines() {
-        let mut faults = Faults::default();
-        let lines = (0..100_000).filter(|_| faults.count(fault(1)).is_some()).count();
+        let mut faults = Faults::new(16);
+        let lines = (0..100_000).filter(|_| faults.count(fault(1)).line.is_some()).count();
         assert!((10..25).contains(&lines), "{lines}");
         assert_eq!(faults.of(RequesterId(1)).count, 100_000);
         assert_eq!(faults.of(RequesterId(1)).last, Some(fault(1)));
         assert_eq!(faults.of(RequesterId(2)), FaultCount::default());
-        assert_eq!(faults.count(fault(2)), Some(1), "another device isn't silenced by it");
+        assert_eq!(faults.count(fault(2)).line, Some(1), "another device isn't silenced by it");
+    }
+
+    #[test]
+    fn the_limit_is_reached_once_for_each_attachment() {
+        let mut faults = Faults::new(3);
+        let reached = |faults: &mut Faults, count: usize| -> std::vec::Vec<bool> {
+            (0..count).map(|_| faults.count(fault(1)).quarantine).collect()
+        };
+        assert_eq!(reached(&mut faults, 5), [false, false, true, false, false]);
+        assert!(faults.of(RequesterId(1)).quarantined && !faults.of(RequesterId(2)).quarantined);
+        faults.attached(RequesterId(1));
+        faults.attached(RequesterId(7));
+        assert_eq!(faults.of(RequesterId(1)), FaultCount::default());
+        assert_eq!(reached(&mut faults, 3), [false, false, true]);
+        assert_eq!(faults.count(fault(1)).line, None, "the log counts on");
     }
 
     #[test]
     fn more_requesters_than_are_told_apart() {
-        let mut faults = Faults::default();
+        let mut faults = Faults::new(1);
         for requester in 0..1000 {
             faults.count(fault(requester));
         }

@@ -60,8 +60,12 @@ impl Iommu {
                 reason: record.reason as u8,
                 lost: record.lost,
             };
-            if let Some(number) = self.faults.count(fault) {
+            let verdict = self.faults.count(fault);
+            if let Some(number) = verdict.line {
                 component::log!("{}", Line { fault, number });
+            }
+            if verdict.quarantine {
+                self.quarantine(fault.requester);
             }
             if let Some(vm) = self.domains.owner(fault.requester).filter(|vm| told & 1 << (vm % 64) == 0) {
                 told |= 1 << (vm % 64);
@@ -77,12 +81,26 @@ impl Iommu {
         }
     }
 
+    /// Cuts a device off, and has pci-server take its bus mastering away.
+    fn quarantine(&mut self, requester: RequesterId) {
+        let done = self.domains.quarantine(requester);
+        match done {
+            Ok(false) => return,
+            Ok(true) => component::log!("device {requester}: too many DMA faults: cut off"),
+            Err(error) => component::log!("device {requester}: too many DMA faults, but: {error}"),
+        }
+        if let Some(notification) = self.part.client_notification(client::PCI) {
+            notification.signal();
+        }
+    }
+
     fn dispatch(&mut self, operation: u16, message: &Message) -> Answer {
         let domains = &mut self.domains;
         match operation {
             iommu::Attach::OPERATION => message.answer(|request: iommu::Attach| {
                 let (start, device) = (cpu::tsc(), request.requester);
                 domains.attach(request)?;
+                self.faults.attached(device);
                 component::log!(
                     "device {device}: its VM's RAM mapped for DMA in {} ticks",
                     cpu::tsc() - start

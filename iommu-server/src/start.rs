@@ -45,7 +45,7 @@ pub fn start(mut part: Part) -> Result<Iommu, &'static str> {
         devices
     );
     let (timer, tsc_khz) = (part.cap(RangeKind::TimerEndpoint), part.facts().tsc_khz);
-    Ok(Iommu { domains, faults: Faults::default(), fault_control, timer, tsc_khz, part })
+    Ok(Iommu { domains, faults: Faults::new(config.fault_limit), fault_control, timer, tsc_khz, part })
 }
 
 fn on(on: bool) -> &'static str {

@@ -51,6 +51,8 @@ pub enum State {
     Clean,
     /// Its VM's.
     Attached,
+    /// Its VM's registers; it has caused too many DMA faults, and isn't on the bus any more.
+    Quarantined,
     /// It didn't come back.
     Lost,
 }

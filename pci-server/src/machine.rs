@@ -96,6 +96,10 @@ impl Platform for Real {
         self.ask(&request)
     }
 
+    fn iommu_faults(&mut self, request: iommu::Faults) -> Result<iommu::FaultCount, Error> {
+        self.ask(&request)
+    }
+
     fn show_frame(&mut self, vm: u16, slot: u16, frame: u64) -> Result<(), Error> {
         let to = slot_at(cptr(mount::pci_bars(vm), slot.into()));
         to.copy(&slot_at(frame), CapRights::read_write()).map_err(kernel)

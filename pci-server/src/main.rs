@@ -66,6 +66,9 @@ impl Server for Pci {
         if bits & signal::TIMER != 0 {
             self.passthrough.tick();
         }
+        if bits & signal::DMA_FAULT != 0 {
+            self.passthrough.quarantine();
+        }
         for vm in (0..client::MAX_DEVICE_VMS as u16).filter(|vm| bits & signal::vm_ended(*vm) != 0) {
             self.passthrough.vm_ended(vm);
         }

@@ -62,7 +62,11 @@ impl<P: Platform> Passthrough<P> {
 
     fn find_attached(&self, vm: u16, index: u8) -> Result<usize, Error> {
         let found = self.find(vm, index)?;
-        if matches!(self.devices[found].state, State::Attached) { Ok(found) } else { Err(Error::NotAttached) }
+        match self.devices[found].state {
+            State::Attached => Ok(found),
+            State::Quarantined => Err(Error::Quarantined),
+            _ => Err(Error::NotAttached),
+        }
     }
 
     /// What a device is.
@@ -76,6 +80,7 @@ impl<P: Platform> Passthrough<P> {
         let device = &mut self.devices[found];
         match (device.state, device.reset) {
             (State::Attached, _) => return Ok(device.attached()),
+            (State::Quarantined, _) => return Err(Error::Quarantined),
             (State::Lost, _) => return Err(Error::ResetFailed),
             (State::Resetting { .. }, _) => return Err(Error::Resetting),
             (State::Idle, Some(reset)) => {
@@ -188,15 +193,9 @@ impl<P: Platform> Passthrough<P> {
         self.platform.write_page(page, at, 4, value.into())
     }
 
-    /// Bus mastering off, interrupts off, domain and handlers gone, frames gone. All of it is tried, whatever fails; the
-    /// first error is told.
-    fn take_back(&mut self, found: usize) -> Result<(), Error> {
-        let device = &mut self.devices[found];
-        if !matches!(device.state, State::Attached) {
-            return Ok(());
-        }
-        let (space, at) = (self.platform.config(), device.address);
-        space.write16(at, config::register::COMMAND, command::INTX_DISABLE);
+    /// Messages off. They come as requests of the bus master, but not in every device's hardware.
+    fn silence(space: &impl ConfigSpace, device: &Device) {
+        let at = device.address;
         match device.view.interrupts() {
             Interrupts::None => {}
             Interrupts::Msi(msi) => {
@@ -208,6 +207,41 @@ impl<P: Platform> Passthrough<P> {
                 space.write16(at, msix.control(), control & !MsiX::ENABLE | MsiX::MASK_ALL);
             }
         }
+    }
+
+    /// iommu-server has cut devices off for their DMA faults: takes them off the bus. Their guests keep the registers
+    /// that they have mapped; only a reset gives more back.
+    pub fn quarantine(&mut self) {
+        for device in &mut self.devices {
+            if !matches!(device.state, State::Attached) {
+                continue;
+            }
+            let asked = iommu::Faults { vm: device.vm, device: device.index };
+            let Ok(faults) = self.platform.iommu_faults(asked) else { continue };
+            if !faults.quarantined {
+                continue;
+            }
+            config::update_command(self.platform.config(), device.address, 0, command::BUS_MASTER);
+            Self::silence(self.platform.config(), device);
+            device.state = State::Quarantined;
+            let Device { address, owner, .. } = &*device;
+            self.platform.log(format_args!(
+                "{address} of vm {owner}: quarantined after {} DMA faults: bus mastering and messages are off",
+                faults.count
+            ));
+        }
+    }
+
+    /// Bus mastering off, interrupts off, domain and handlers gone, frames gone. All of it is tried, whatever fails; the
+    /// first error is told.
+    fn take_back(&mut self, found: usize) -> Result<(), Error> {
+        let device = &mut self.devices[found];
+        if !matches!(device.state, State::Attached | State::Quarantined) {
+            return Ok(());
+        }
+        let space = self.platform.config();
+        space.write16(device.address, config::register::COMMAND, command::INTX_DISABLE);
+        Self::silence(space, device);
         let mut outcome = self.platform.iommu_detach(iommu::Detach { vm: device.vm, device: device.index });
         for part in device.parts.iter().filter(|part| part.run.open) {
             for number in 0..part.run.count {

@@ -26,6 +26,8 @@ struct Fake {
     signals: std::vec::Vec<u16>,
     quieted: std::vec::Vec<u16>,
     fail: BTreeSet<&'static str>,
+    /// Cut off by iommu-server.
+    cut_off: BTreeSet<(u16, u8)>,
     remapping: bool,
 }
 
@@ -64,6 +66,11 @@ impl Platform for Fake {
         self.domains.remove(&(request.vm, request.device));
         self.handlers.remove(&(request.vm, request.device));
         Ok(())
+    }
+    fn iommu_faults(&mut self, request: iommu::Faults) -> Result<iommu::FaultCount, Error> {
+        self.check("faults")?;
+        let quarantined = self.cut_off.contains(&(request.vm, request.device));
+        Ok(iommu::FaultCount { count: 16, last: None, quarantined })
     }
     fn show_frame(&mut self, vm: u16, slot: u16, frame: u64) -> Result<(), Error> {
         self.check("show")?;
@@ -237,6 +244,40 @@ fn bus_mastering_follows_the_guest_only_while_attached() {
     assert_eq!(command_of(&p, NIC), command::INTX_DISABLE);
     write(&mut p, 0, 4, 2, 6).unwrap();
     assert_eq!(command_of(&p, NIC), command::INTX_DISABLE);
+}
+
+#[test]
+fn a_device_that_was_cut_off_leaves_the_bus_until_it_is_reset() {
+    let mut p = setup();
+    attach(&mut p, 0).unwrap();
+    attach(&mut p, 1).unwrap();
+    write(&mut p, 0, 4, 2, 6).unwrap();
+    write(&mut p, 1, 4, 2, 6).unwrap();
+    p.platform.cut_off.insert((3, 0));
+    p.platform.fail.insert("faults");
+    p.quarantine();
+    assert_ne!(command_of(&p, NIC) & command::BUS_MASTER, 0, "who doesn't answer condemns nobody");
+    p.platform.fail.clear();
+    p.quarantine();
+    assert_eq!(command_of(&p, NIC) & command::BUS_MASTER, 0);
+    assert_eq!(p.platform.machine.read16(at(NIC), 0x9a) >> 14, 1, "messages masked, and off");
+    assert_ne!(command_of(&p, EDU) & command::BUS_MASTER, 0, "the other one goes on");
+    write(&mut p, 0, 4, 2, 6).unwrap();
+    assert_eq!(command_of(&p, NIC) & command::BUS_MASTER, 0, "the guest can't change that");
+    let read = BarRead { device: 0, bar: 1, offset: 0x800, width: 4 };
+    assert_eq!(p.bar_read(3, read), Err(Error::Quarantined));
+    assert_eq!(p.attach(3, Attach { device: 0 }), Err(Error::Quarantined));
+    p.quarantine();
+    p.platform.cut_off.clear();
+    p.detach(3, Detach { device: 0 }).unwrap();
+    assert!(!p.platform.domains.contains_key(&(3, 0)) && p.platform.shown.values().all(|(_, s)| *s >= 100));
+    attach(&mut p, 0).unwrap();
+    write(&mut p, 0, 4, 2, 6).unwrap();
+    assert_ne!(command_of(&p, NIC) & command::BUS_MASTER, 0);
+    p.platform.cut_off.insert((3, 0));
+    p.quarantine();
+    p.vm_ended(3);
+    assert_eq!((p.platform.quieted.as_slice(), p.platform.domains.len()), ([3].as_slice(), 0));
 }
 
 #[test]

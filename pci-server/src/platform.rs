@@ -28,6 +28,9 @@ pub trait Platform {
     /// Takes domain and handlers back.
     fn iommu_detach(&mut self, request: iommu::Detach) -> Result<(), Error>;
 
+    /// What DMA faults a device has caused since it was attached.
+    fn iommu_faults(&mut self, request: iommu::Faults) -> Result<iommu::FaultCount, Error>;
+
     /// Copies a frame's capability into slot `slot` of a VM's `bars`.
     fn show_frame(&mut self, vm: u16, slot: u16, frame: u64) -> Result<(), Error>;
     /// Takes all copies of a frame's capability away, and with them their mappings.

@@ -200,7 +200,8 @@ impl System<'_> {
         // It can't be copied. All pins' handlers exist by now.
         let index = process.take(slot::IRQ_CONTROL.index())?;
         process.ranges.push(Range::new(RangeKind::IrqControl, own_cptr(index), 1));
-        let mut config = IommuConfig::default();
+        let mut config =
+            IommuConfig { fault_limit: self.description.pci.fault_limit, ..IommuConfig::default() };
         let (mut devices, mut domain) = (0, 0);
         for (number, vm) in self.description.vms.iter().enumerate().filter(|(_, vm)| !vm.devices.is_empty()) {
             let number = number as u16;

@@ -171,6 +171,9 @@ impl<'a> System<'a> {
             let own = [(client::PCI, signal::VMM_CONTROL), (client::IOMMU, signal::VMM_DMA_FAULT)];
             let _ = signals.extend_from_slice(&own);
         }
+        if client == client::PCI {
+            let _ = signals.push((client::IOMMU, signal::DMA_FAULT));
+        }
         let index = client::index(client).during("a client without an index")?;
         for (server, bits) in signals {
             if server != client

@@ -89,7 +89,7 @@ pub struct Block {
     pub blocked: bool,
 }
 
-/// Asks what DMA faults a device has caused since boot. Reply: [`FaultCount`].
+/// Asks what DMA faults a device has caused since it was last attached. Reply: [`FaultCount`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Faults {
     /// Number of the VM.
@@ -105,6 +105,8 @@ pub struct FaultCount {
     pub count: u32,
     /// The last one, if any.
     pub last: Option<Fault>,
+    /// There were too many since the device was attached: its messages are blocked, and its domain is empty.
+    pub quarantined: bool,
 }
 
 /// A DMA fault.
@@ -191,12 +193,14 @@ impl core::error::Error for Error {}
 
 /// The configuration in `iommu-server`'s start page. Capabilities come in ranges: `IoSpaceMaster`, `IrqControl`,
 /// `DmaFaultControl` (none of the three on a kernel without an IOMMU), `EmptySlots` (one for each device's IOSpace, two
-/// more to try things), `ClientNotifications` (VMMs, badged `VMM_DMA_FAULT`), and for each device `DmaTables`,
+/// more to try things), `ClientNotifications` (VMMs, badged `VMM_DMA_FAULT`; pci-server, badged `DMA_FAULT`), and for each device `DmaTables`,
 /// `DmaFrames` (several if guest RAM has holes), `DmaHandlers`.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct IommuConfig {
     /// VMs with devices.
     pub vms: Vec<IommuVm, MAX_DEVICE_VMS>,
+    /// DMA faults after which a device is quarantined, at least 1.
+    pub fault_limit: u16,
 }
 
 /// A VM with devices.
@@ -237,7 +241,7 @@ mod tests {
         fits(Granted::Remapped { first: u16::MAX });
         fits(Granted::Plain { first: u8::MAX });
         let fault = Fault { requester, iova: u64::MAX, write: true, reason: u8::MAX, lost: true };
-        fits(FaultCount { count: u32::MAX, last: Some(fault) });
+        fits(FaultCount { count: u32::MAX, last: Some(fault), quarantined: true });
         fits(Error::Kernel(u8::MAX));
     }
 
@@ -246,6 +250,6 @@ mod tests {
         let device = IommuDevice { domain: u16::MAX, irqs_first: u16::MAX, irqs_count: u16::MAX };
         let vm = IommuVm { vm: u16::MAX, devices: full(device) };
         // Eight ranges, and three for each of eighty devices.
-        fits_a_start_page(IommuConfig { vms: full(vm) }, 8 + 240);
+        fits_a_start_page(IommuConfig { vms: full(vm), fault_limit: u16::MAX }, 8 + 240);
     }
 }

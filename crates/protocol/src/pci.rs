@@ -237,6 +237,8 @@ pub enum Error {
     /// See the text.
     NotAttached,
     /// See the text.
+    Quarantined,
+    /// See the text.
     BadAccess,
     /// See the text.
     NoSuchVector,
@@ -259,6 +261,7 @@ impl fmt::Display for Error {
             Self::ResetFailed => "the device didn't come back after its reset",
             Self::UsedUp => "the device can't be reset and was given out once since boot",
             Self::NotAttached => "the device isn't attached",
+            Self::Quarantined => "the device is quarantined for its DMA faults; a reset gives it back",
             Self::BadAccess => {
                 "the access is unaligned, of a width that can't be, or outside what may be accessed this way"
             }

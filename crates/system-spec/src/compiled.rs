@@ -51,13 +51,24 @@ pub struct System<'a> {
     pub vms: Vec<Vm<'a>, MAX_VMS>,
 }
 
-/// The two lists of PCI devices.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// DMA faults after which a device is quarantined, where the description says nothing else.
+pub const DEFAULT_FAULT_LIMIT: u16 = 16;
+
+/// What is said of all PCI devices.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pci {
     /// Identities that may be given away.
     pub matches: Vec<Match, MAX_MATCHES>,
     /// Places that are taken away from the system and kept for VMs.
     pub reserve: Vec<Location, MAX_RESERVED>,
+    /// DMA faults after which a device is quarantined, at least 1.
+    pub fault_limit: u16,
+}
+
+impl Default for Pci {
+    fn default() -> Self {
+        Self { matches: Vec::new(), reserve: Vec::new(), fault_limit: DEFAULT_FAULT_LIMIT }
+    }
 }
 
 impl Pci {

@@ -201,6 +201,14 @@ fn describe_pci(reader: &mut Reader<'_>, table: &Table<'_>, pci: &mut compiled::
             reader.error(span, format!("more than {} entries", compiled::MAX_RESERVED), "leave some out");
         }
     }
+    if let Some((limit, span)) = reader.integer(table, "fault-limit") {
+        match u16::try_from(limit) {
+            Ok(limit) if limit > 0 => pci.fault_limit = limit,
+            _ => {
+                reader.error(span, "this is no number of DMA faults", "from 1 to 65535; 16 if it isn't said")
+            }
+        }
+    }
     if places.matches_incomplete && pci.matches.is_empty() {
         places.spans.remove(&Place::Reserve(0));
     }

@@ -31,7 +31,7 @@ pub(crate) const PCI: Section = Section {
         ("unsafe-interrupts", Later),
         ("vfs", Later),
         ("rmrr", Later),
-        ("fault-limit", Later),
+        ("fault-limit", Built),
     ],
 };
 

@@ -47,6 +47,23 @@ pub fn read(edu: &Edu, address: u64, checks: &mut Checks) {
     }
 }
 
+/// Has the device write 64 bytes to `address` (0: to the guest's own memory), six times, and sleeps meanwhile.
+pub fn flood(edu: &Edu, address: u64, checks: &mut Checks) {
+    const TRANSFERS: u32 = 6;
+    /// Nanoseconds: longer than a transfer takes.
+    const PAUSE: u64 = 110_000_000;
+    let own = Buffer::new(BYTES);
+    let target = if address == 0 { own.address() } else { address };
+    for _ in 0..TRANSFERS {
+        edu.start_dma(Transfer::ToRam(target), BYTES, false);
+        while edu.dma_is_busy() {
+            time::sleep_until(time::now() + PAUSE);
+        }
+    }
+    println!("edu: {TRANSFERS} transfers to {target:#x} are over");
+    checks.report("flood-is-over", Ok::<(), &str>(()));
+}
+
 /// Starts to write 64 bytes by DMA into a page of canaries, at 1024, and doesn't wait: about 100 ms remain to do something else, or to
 /// be gone.
 pub fn start(edu: &Edu, checks: &mut Checks) {

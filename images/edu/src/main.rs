@@ -60,6 +60,8 @@ fn command(edu: &Edu, word: &str, checks: &mut Checks) -> bool {
         watch();
     } else if let Some(address) = number("dma-to") {
         attack::write(edu, address, checks);
+    } else if let Some(address) = number("flood-to") {
+        attack::flood(edu, address, checks);
     } else if let Some(address) = number("dma-from") {
         attack::read(edu, address, checks);
     } else if let Some(milliseconds) = number("sleep") {

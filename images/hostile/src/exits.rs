@@ -103,3 +103,13 @@ fn configuration_rows(pair: u64) {
         row("exit-ecam-write", pair, || function.config().write32(0, 0));
     }
 }
+
+/// Works without a pause, and prints how many ticks have passed: others' work on the same processor is among them.
+pub fn work(rounds: u64, checks: &mut Checks) {
+    let start = cpu::rdtsc();
+    for round in 0..rounds {
+        core::hint::black_box(round);
+    }
+    println!("hostile: worked for {} ticks", cpu::rdtsc() - start);
+    checks.report("work", Ok::<(), &str>(()));
+}

@@ -5,6 +5,7 @@ use crate::runner::Case;
 
 mod device;
 mod edu;
+mod faults;
 mod gate;
 mod hostile;
 mod http;
@@ -28,6 +29,7 @@ pub fn all() -> Vec<Case> {
         refusals::CASES,
         hostile::CASES,
         vmm::CASES,
+        faults::CASES,
         time::CASES,
         tool::CASES,
     ]
