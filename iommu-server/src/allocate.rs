@@ -50,6 +50,11 @@ impl Numbers {
         }
     }
 
+    /// How many are free.
+    pub fn left(&self) -> u16 {
+        self.count - self.taken.iter().map(|word| word.count_ones() as u16).sum::<u16>()
+    }
+
     fn index(&self, number: u16) -> Option<u16> {
         number.checked_sub(self.first).filter(|at| *at < self.count)
     }
@@ -78,7 +83,9 @@ mod tests {
         assert_eq!(numbers.take(1, 0), Some(17));
         assert_eq!(numbers.take(64, 0), None);
         assert_eq!(numbers.take(32, 0), Some(32));
+        assert_eq!(numbers.left(), 92 - 41);
         numbers.give_back(20, 4);
+        assert_eq!(numbers.left(), 92 - 37);
         assert_eq!(numbers.take(4, 0), Some(20));
         assert_eq!(numbers.take(0, 0), None);
         assert_eq!(numbers.take(u16::MAX, 0), None);

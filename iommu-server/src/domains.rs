@@ -330,6 +330,12 @@ impl<K: Kernel> Domains<K> {
         outcome.map_err(code)
     }
 
+    /// How many domains are in use; remapping entries and interrupt numbers that are free.
+    pub fn census(&self) -> (usize, u16, u16) {
+        let attached = self.devices.iter().filter(|device| device.attached.is_some()).count();
+        (attached, self.entries.left(), self.vectors.left())
+    }
+
     /// Cuts a device off that is attached: its messages are blocked, its domain is emptied; both stay its until it is
     /// detached. False if the requester has no domain. All of it is tried, whatever fails; the first error is told.
     pub fn quarantine(&mut self, requester: RequesterId) -> Result<bool, Error> {

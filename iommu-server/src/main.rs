@@ -107,7 +107,15 @@ impl Iommu {
                 );
                 Ok(())
             }),
-            iommu::Detach::OPERATION => message.answer(|request: iommu::Detach| domains.detach(request)),
+            iommu::Detach::OPERATION => message.answer(|request: iommu::Detach| {
+                domains.detach(request)?;
+                let (attached, entries, numbers) = domains.census();
+                component::log!(
+                    "a device of VM {} is detached: {attached} attached, {entries} remapping entries and {numbers} interrupt numbers free",
+                    request.vm
+                );
+                Ok(())
+            }),
             iommu::Vectors::OPERATION => message.answer(|request: iommu::Vectors| domains.grant(request)),
             iommu::Block::OPERATION => message.answer(|request: iommu::Block| domains.block(request)),
             iommu::Probe::OPERATION => message.answer(|request: iommu::Probe| Ok(domains.probe(request))),

@@ -137,10 +137,12 @@ impl Platform for Real {
         }
     }
 
-    fn quieted(&mut self, vm: u16) {
-        if component::call(component::slot::SUPERVISOR, &Quieted { vm }).is_err() {
+    fn quieted(&mut self, vm: u16) -> bool {
+        let taken = component::call(component::slot::SUPERVISOR, &Quieted { vm }).is_ok();
+        if !taken {
             component::log!("the root task did not take that the devices of VM {vm} are quiet");
         }
+        taken
     }
 
     fn log(&mut self, line: fmt::Arguments) {

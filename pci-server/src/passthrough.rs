@@ -401,8 +401,9 @@ impl<P: Platform> Passthrough<P> {
                 self.platform.log(format_args!("{address} of vm {owner} can't be quieted: {error}"));
             }
         }
-        if quiet {
-            self.platform.quieted(vm);
+        if quiet && self.platform.quieted(vm) {
+            // The old VMM is gone with its endpoint; whoever asks next is its successor.
+            self.ended &= !bit;
         }
     }
 }

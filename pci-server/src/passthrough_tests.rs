@@ -92,8 +92,9 @@ impl Platform for Fake {
     fn signal(&mut self, vm: u16) {
         self.signals.push(vm);
     }
-    fn quieted(&mut self, vm: u16) {
+    fn quieted(&mut self, vm: u16) -> bool {
         self.quieted.push(vm);
+        !self.fail.contains("quieted")
     }
     fn log(&mut self, _: fmt::Arguments) {}
 }
@@ -394,7 +395,7 @@ fn the_end_of_a_vm_leaves_nothing() {
     assert_eq!(p.platform.machine.read16(at(NIC), 0x9a), 0x4003);
     assert_eq!(p.platform.machine.read16(at(EDU), 0x42) & 1, 0);
     assert_eq!(p.platform.quieted, [3]);
-    assert_eq!(p.attach(3, Attach { device: 0 }), Err(Error::Ended));
+    assert!(attach(&mut p, 0).is_ok(), "its successor has the device");
     p.vm_ended(30);
     p.vm_ended(500);
     assert_eq!(p.platform.quieted, [3, 30], "without devices it is quiet at once");
@@ -410,20 +411,27 @@ fn what_can_t_be_quieted_is_never_told_to_be() {
     assert!(p.platform.quieted.is_empty());
     assert_eq!(command_of(&p, NIC), 0x400, "the bus is off all the same");
     assert!(p.platform.shown.is_empty());
+    assert_eq!(p.attach(3, Attach { device: 0 }), Err(Error::Ended));
+    p.platform.fail.clear();
+    p.platform.fail.insert("quieted");
+    p.vm_ended(3);
+    assert_eq!(p.attach(3, Attach { device: 0 }), Err(Error::Ended), "nobody took note of it");
     p.platform.fail.clear();
     p.vm_ended(3);
-    assert_eq!(p.platform.quieted, [3]);
+    assert_eq!(p.platform.quieted, [3, 3]);
+    assert_eq!(p.attach(3, Attach { device: 0 }), Err(Error::Resetting));
 }
 
 #[test]
-fn a_reset_outlives_its_vm_without_a_word() {
+fn a_reset_outlives_its_vm_and_serves_its_successor() {
     let mut p = setup();
     assert_eq!(p.attach(3, Attach { device: 0 }), Err(Error::Resetting));
     p.vm_ended(3);
     assert_eq!(p.platform.quieted, [3]);
     p.platform.now = p.platform.deadline.unwrap();
     p.tick();
-    assert!(p.platform.signals.is_empty());
+    assert_eq!(p.platform.signals, [3]);
+    assert!(p.attach(3, Attach { device: 0 }).is_ok());
 }
 
 #[test]

@@ -42,8 +42,8 @@ pub trait Platform {
 
     /// Tells a VMM to ask again.
     fn signal(&mut self, vm: u16);
-    /// Tells the root task that an ended VM's devices are quiet.
-    fn quieted(&mut self, vm: u16);
+    /// Tells the root task that an ended VM's devices are quiet. True if it has taken note of that, and the VM's memory back.
+    fn quieted(&mut self, vm: u16) -> bool;
     /// A line for the log.
     fn log(&mut self, line: fmt::Arguments);
 }

@@ -33,16 +33,26 @@ pub struct Lifecycle {
     vms: Vec<Vm>,
 }
 
+/// A life shorter than this, in milliseconds, is short.
+pub const SHORT_LIFE_MS: u64 = 100;
+/// Short lives in a row after which a VM isn't started again.
+pub const SHORT_LIVES: u8 = 10;
+
 #[derive(Debug)]
 struct Vm {
     state: State,
     has_devices: bool,
+    short_lives: u8,
 }
 
 impl Lifecycle {
     /// VMs that wait, each with or without devices.
     pub fn new(have_devices: impl Iterator<Item = bool>) -> Self {
-        Self { vms: have_devices.map(|has_devices| Vm { state: State::Waiting, has_devices }).collect() }
+        Self {
+            vms: have_devices
+                .map(|has_devices| Vm { state: State::Waiting, has_devices, short_lives: 0 })
+                .collect(),
+        }
     }
 
     /// Where VM `vm` is, `None` if there is no such VM.
@@ -75,6 +85,23 @@ impl Lifecycle {
     /// pci-server says that the devices of VM `vm` are quiet. False if nobody waits for that.
     pub fn quieted(&mut self, vm: usize) -> bool {
         self.step(vm, State::Quieting, State::Ended)
+    }
+
+    /// VM `vm`, which has ended and lived for so long, is to start again. False if that must not be: starting costs everybody's
+    /// time, and this one has ended [`SHORT_LIVES`] times in a row within [`SHORT_LIFE_MS`].
+    pub fn again(&mut self, vm: usize, lived_ms: u64) -> bool {
+        let Some(entry) = self.vms.get_mut(vm).filter(|vm| vm.state == State::Ended) else { return false };
+        entry.short_lives = if lived_ms < SHORT_LIFE_MS { entry.short_lives + 1 } else { 0 };
+        if entry.short_lives >= SHORT_LIVES {
+            return false;
+        }
+        entry.state = State::Waiting;
+        true
+    }
+
+    /// A VM that waits to be started.
+    pub fn waiting(&self) -> Option<usize> {
+        self.vms.iter().position(|vm| vm.state == State::Waiting)
     }
 
     /// No VM runs or will run.
@@ -119,6 +146,25 @@ mod tests {
         assert_eq!(life.end(0), None);
         assert!(!life.refuse(7) && !life.start(7));
         assert_eq!(life.state(7), None);
+    }
+
+    #[test]
+    fn who_ends_at_once_is_not_started_for_ever() {
+        let mut life = Lifecycle::new([false, true].into_iter());
+        let once = |life: &mut Lifecycle, lived| {
+            assert!(life.start(0) && !life.again(0, lived));
+            life.end(0);
+            life.again(0, lived)
+        };
+        assert!((0..1000).all(|_| once(&mut life, SHORT_LIFE_MS)));
+        assert!((1..SHORT_LIVES).all(|_| once(&mut life, 0)));
+        assert!(once(&mut life, SHORT_LIFE_MS), "one long life, and the count begins anew");
+        assert!((1..SHORT_LIVES).all(|_| once(&mut life, SHORT_LIFE_MS - 1)));
+        assert_eq!(life.waiting(), Some(0));
+        assert!(!once(&mut life, 0));
+        assert_eq!((life.state(0), life.waiting()), (Some(State::Ended), Some(1)));
+        assert!(life.start(1) && life.end(1) == Some(Then::Quiet) && !life.again(1, 500), "not yet");
+        assert!(life.quieted(1) && life.again(1, 500) && !life.all_over());
     }
 
     #[test]

@@ -39,3 +39,10 @@ pub unsafe fn register(address: usize) -> u32 {
     // SAFETY: the caller's promise.
     unsafe { (address as *const u32).read_volatile() }
 }
+
+/// Ticks of the time-stamp counter.
+#[allow(unsafe_code)]
+pub fn tsc() -> u64 {
+    // SAFETY: every processor that the kernel runs on has it, and user level may read it.
+    unsafe { core::arch::x86_64::_rdtsc() }
+}

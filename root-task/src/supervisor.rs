@@ -5,7 +5,7 @@ use protocol::client::{self, ENDPOINT_MARK};
 use protocol::message::{self, Refusal};
 use protocol::supervisor::{Exited, Quieted, Ready, Refused, SupervisorError};
 use protocol::{Protocol, Request};
-use root_task::lifecycle::{State, Then};
+use root_task::lifecycle::{SHORT_LIFE_MS, SHORT_LIVES, State, Then};
 use sel4::{CapRights, Fault, MessageInfo, cap_type};
 use system_spec::compiled::Action;
 
@@ -56,7 +56,13 @@ impl System<'_> {
     /// Serves parts until no VM is left, then turns the machine off.
     pub fn supervise(&mut self) -> ! {
         while !self.life.all_over() {
-            self.serve_one();
+            // Those that are to start again, one after the other: while one starts others may end.
+            match self.life.waiting() {
+                Some(number) => self.start_or_refuse(number),
+                None => {
+                    self.serve_one();
+                }
+            }
         }
         log!("all virtual machines have ended");
         power::off(self)
@@ -136,8 +142,12 @@ impl System<'_> {
             return;
         }
         log!("vm {}: ended: {end}, code {code}", described.name);
-        self.end(number);
         let action = if end.is_failure() { described.on_fault } else { described.on_exit };
+        if let Some(vm) = &mut self.vms[number] {
+            let ticks = crate::raw::tsc().wrapping_sub(vm.started);
+            vm.restart = (action == Action::Restart).then_some(ticks / self.common.tsc_khz.max(1));
+        }
+        self.end(number);
         if action == Action::Halt {
             log!("the description says that the machine halts with vm {}", described.name);
             self.stop_everything();
@@ -160,9 +170,19 @@ impl System<'_> {
 
     fn take_back(&mut self, number: usize) {
         let name = self.description.vms[number].name;
-        match self.reclaim_vm(number) {
-            Ok(()) => log!("vm {name}: its memory is taken back"),
-            Err(failure) => log!("vm {name}: its memory could not be taken back: {failure}"),
+        let restart = self.vms[number].as_ref().and_then(|vm| vm.restart);
+        if let Err(failure) = self.reclaim_vm(number) {
+            log!("vm {name}: its memory could not be taken back: {failure}");
+            return;
+        }
+        let (kib, slots) = (self.resources.ram.bytes() >> 10, self.resources.slots.left());
+        log!("vm {name}: its memory is taken back: {kib} KiB and {slots} slots are free");
+        if let Some(lived_ms) = restart
+            && !self.life.again(number, lived_ms)
+        {
+            log!(
+                "vm {name}: not started again: it has ended {SHORT_LIVES} times in a row within {SHORT_LIFE_MS} ms of its start"
+            );
         }
     }
 

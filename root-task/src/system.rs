@@ -37,6 +37,10 @@ pub struct Vm {
     pub process: Process,
     /// Its RAM.
     pub ram: Arena,
+    /// When it was started, ticks of the time-stamp counter.
+    pub started: u64,
+    /// It has ended after so many milliseconds, and is to start again.
+    pub restart: Option<u64>,
 }
 
 /// The endpoints that servers serve: slots of the root task.

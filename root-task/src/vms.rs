@@ -57,15 +57,18 @@ impl System<'_> {
     /// start.
     pub fn start_vms(&mut self) {
         for number in 0..self.description.vms.len() {
-            if self.life.state(number) != Some(State::Waiting) {
-                continue;
+            if self.life.state(number) == Some(State::Waiting) {
+                self.start_or_refuse(number);
             }
-            let result = self.start_vm(number);
-            if let Err(failure) = result {
-                log!("vm {}: refused: {failure}", self.description.vms[number].name);
-                // A VMM that was started and doesn't come up has been ended already.
-                self.life.refuse(number);
-            }
+        }
+    }
+
+    /// Starts a VM that waits.
+    pub fn start_or_refuse(&mut self, number: usize) {
+        if let Err(failure) = self.start_vm(number) {
+            log!("vm {}: refused: {failure}", self.description.vms[number].name);
+            // A VMM that was started and doesn't come up has been ended already.
+            self.life.refuse(number);
         }
     }
 
@@ -112,7 +115,7 @@ impl System<'_> {
             described.memory >> 20,
             (need.bytes() + protocol::ring::RING_BYTES as u64) >> 10
         );
-        self.vms[number] = Some(Vm { process, ram });
+        self.vms[number] = Some(Vm { process, ram, started: crate::raw::tsc(), restart: None });
         self.life.start(number);
         self.wait_until_ready(vm_client)
     }

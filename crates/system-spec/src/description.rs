@@ -31,6 +31,8 @@ struct Vm {
     memory: u64,
     priority: u8,
     time: Option<compiled::Time>,
+    on_exit: Action,
+    on_fault: Action,
     devices: heapless::Vec<compiled::Device, { compiled::MAX_DEVICES }>,
 }
 
@@ -91,8 +93,8 @@ impl Description {
             memory: vm.memory,
             priority: vm.priority,
             time: vm.time,
-            on_exit: Action::Stop,
-            on_fault: Action::Stop,
+            on_exit: vm.on_exit,
+            on_fault: vm.on_fault,
             console: Console::Log,
             devices: vm.devices.clone(),
         });
@@ -168,7 +170,7 @@ fn describe_servers(reader: &mut Reader<'_>, servers: &Table<'_>) {
     for (name, _) in language::SERVERS.keys {
         if let Some(server) = reader.table(servers, name) {
             reader.known_keys(&server, &language::SERVER);
-            reader.choice(&server, &language::SERVER_ON_FAULT);
+            let _ = reader.choice(&server, &language::SERVER_ON_FAULT);
         }
     }
 }
@@ -226,6 +228,8 @@ fn describe_vm(reader: &mut Reader<'_>, table: &Table<'_>, index: usize, places:
         memory: compiled::MEMORY_STEP,
         priority: DEFAULT_PRIORITY,
         time: None,
+        on_exit: Action::Stop,
+        on_fault: Action::Stop,
         devices: heapless::Vec::new(),
     };
     if let Some((name, span)) = reader.required_text(table, "name", section) {
@@ -266,18 +270,22 @@ fn describe_vm(reader: &mut Reader<'_>, table: &Table<'_>, index: usize, places:
             reader.error(span, "a VM has at least one virtual CPU", "write 1");
         }
     }
-    let choices = [
-        &language::BOOT,
-        &language::ENTRY_FLUSH,
-        &language::CONSOLE,
-        &language::ON_FAULT,
-        &language::ON_EXIT,
-    ];
-    for choice in choices {
-        reader.choice(table, choice);
+    for choice in [&language::BOOT, &language::ENTRY_FLUSH, &language::CONSOLE] {
+        // Of these only one thing is built.
+        let _ = reader.choice(table, choice);
     }
+    vm.on_fault = action(reader.choice(table, &language::ON_FAULT));
+    vm.on_exit = action(reader.choice(table, &language::ON_EXIT));
     vm.devices = devices(reader, table, index, places);
     vm
+}
+
+fn action(word: Option<&str>) -> Action {
+    match word {
+        Some("restart") => Action::Restart,
+        Some("halt") => Action::Halt,
+        _ => Action::Stop,
+    }
 }
 
 /// `budget` and `period`; one without the other is an error.

@@ -99,10 +99,10 @@ pub(crate) const ENTRY_FLUSH: Choice =
 pub(crate) const CONSOLE: Choice = Choice { key: "console", words: &[("log", Built), ("serial", Later)] };
 
 pub(crate) const ON_FAULT: Choice =
-    Choice { key: "on-fault", words: &[("stop", Built), ("restart", Later), ("halt", Later)] };
+    Choice { key: "on-fault", words: &[("stop", Built), ("restart", Built), ("halt", Built)] };
 
 pub(crate) const ON_EXIT: Choice =
-    Choice { key: "on-exit", words: &[("stop", Built), ("restart", Later), ("halt", Later)] };
+    Choice { key: "on-exit", words: &[("stop", Built), ("restart", Built), ("halt", Built)] };
 
 pub(crate) const SERVER_ON_FAULT: Choice =
     Choice { key: "on-fault", words: &[("halt", Built), ("restart", Later)] };

@@ -188,15 +188,15 @@ impl<'a> Reader<'a> {
         self.mistyped(value.span(), key, "a whole number", value.get_ref())
     }
 
-    /// Refuses a word that the choice doesn't have or that isn't built.
-    pub fn choice(&mut self, table: &Table<'_>, choice: &Choice) {
-        let Some((word, span)) = self.text(table, choice.key) else { return };
+    /// The word that was chosen, if it is one that the choice has and that is built; otherwise it is refused.
+    pub fn choice(&mut self, table: &Table<'_>, choice: &Choice) -> Option<&'static str> {
+        let (word, span) = self.text(table, choice.key)?;
         let list = |status| {
             let words = choice.words.iter().filter(|(_, found)| *found == status);
             words.map(|(word, _)| format!("\"{word}\"")).collect::<Vec<_>>().join(" or ")
         };
         match choice.words.iter().find(|(known, _)| *known == word) {
-            Some((_, Status::Built)) => {}
+            Some((known, Status::Built)) => return Some(known),
             Some((_, Status::Later)) => {
                 let help = format!("leave it out, or write {}", list(Status::Built));
                 self.not_yet(span, &format!("{} = \"{word}\"", choice.key), help);
@@ -206,6 +206,7 @@ impl<'a> Reader<'a> {
                 self.error(span, format!("`{}` can't be \"{word}\"", choice.key), help);
             }
         }
+        None
     }
 
     fn mistyped<T>(&mut self, span: Span, key: &str, wanted: &str, found: &DeValue<'_>) -> Option<T> {

@@ -148,6 +148,25 @@ fn dma_message(edu: &Edu) -> Result<(), String> {
     }
 }
 
+/// Out to the device and back, asleep meanwhile, with a message for each.
+pub fn round(edu: &Edu, checks: &mut Checks) {
+    let (mut from, mut to) = (Buffer::new(64), Buffer::new(64));
+    from.write(0, &pattern(64));
+    to.write(0, &[0; 64]);
+    let before = runs();
+    for (number, transfer) in
+        [Transfer::FromRam(from.address()), Transfer::ToRam(to.address())].into_iter().enumerate()
+    {
+        edu.start_dma(transfer, 64, true);
+        irq::wait_until(u64::MAX, || runs() > before + number as u64);
+        edu.acknowledge();
+    }
+    let mut back = [0; 64];
+    to.read(0, &mut back);
+    checks.equal("round-contents", back == pattern(64)[..], true);
+    checks.equal("round-messages", runs() - before, 2);
+}
+
 /// A device that isn't a bus master can't write messages either.
 fn no_bus_mastering(edu: &Edu) -> Result<(), String> {
     let before = runs();

@@ -12,6 +12,7 @@ mod http;
 mod kernel;
 mod memory;
 mod refusals;
+mod restart;
 mod time;
 mod tool;
 mod vmm;
@@ -30,6 +31,7 @@ pub fn all() -> Vec<Case> {
         hostile::CASES,
         vmm::CASES,
         faults::CASES,
+        restart::CASES,
         time::CASES,
         tool::CASES,
     ]
