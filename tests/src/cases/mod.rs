@@ -11,6 +11,7 @@ mod hostile;
 mod http;
 mod kernel;
 mod memory;
+mod nvme;
 mod refusals;
 mod restart;
 mod time;
@@ -23,6 +24,7 @@ pub fn all() -> Vec<Case> {
     [
         kernel::CASES,
         edu::CASES,
+        nvme::CASES,
         device::CASES,
         gate::CASES,
         memory::CASES,

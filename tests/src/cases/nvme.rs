@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! An NVMe controller passed through: its guest reads what the host has laid on the disk and writes blocks, and the host compares the
+//! whole disk afterwards.
+
+use std::fs;
+use std::path::PathBuf;
+
+use crate::build;
+use crate::machine::{LIMIT, Machine};
+use crate::runner::{Case, Outcome, with};
+
+pub(super) const CASES: &[Case] =
+    &[Case::new("nvme::blocks_are_read_and_written_and_the_whole_disk_is_as_it_should_be", contents)];
+
+const BLOCK: usize = 512;
+const BLOCKS: usize = 8192;
+
+/// Blocks in a row with the number from which their bytes are made: first block, blocks, seed.
+type Extent = (usize, usize, u32);
+/// As `images/nvme/src/layout.rs` has it: what the host writes before …
+const FROM_HOST: Extent = (0, 64, 1);
+/// … and the guest, together with the last block and 16 extents of commands at once.
+const FROM_GUEST: [Extent; 4] = [(100, 1, 2), (200, 8, 3), (1024, 256, 4), (BLOCKS - 1, 1, 5)];
+/// What the host fills the rest with.
+const REST: u32 = 99;
+
+/// The bytes of a seed, as the guest makes them.
+fn pattern(seed: u32, bytes: usize) -> Vec<u8> {
+    let start = seed.wrapping_mul(0x85eb_ca6b);
+    let byte = |index: u32| (index.wrapping_mul(0x9e37_79b1).wrapping_add(start) >> 13) as u8;
+    (0..u32::try_from(bytes).unwrap_or(u32::MAX)).map(byte).collect()
+}
+
+fn lay(disk: &mut [u8], (first, blocks, seed): Extent) {
+    disk[first * BLOCK..][..blocks * BLOCK].copy_from_slice(&pattern(seed, blocks * BLOCK));
+}
+
+/// A raw file that is gone with its test.
+struct Disk(PathBuf);
+
+impl Disk {
+    fn new(contents: &[u8]) -> Result<Self, String> {
+        let path = std::env::temp_dir().join(format!("postern-{}-nvme.raw", std::process::id()));
+        fs::write(&path, contents).map_err(|error| format!("{}: {error}", path.display()))?;
+        Ok(Self(path))
+    }
+
+    fn contents(&self) -> Result<Vec<u8>, String> {
+        fs::read(&self.0).map_err(|error| format!("{}: {error}", self.0.display()))
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+fn contents() -> Outcome {
+    let mut expected = pattern(REST, BLOCKS * BLOCK);
+    lay(&mut expected, FROM_HOST);
+    let disk = Disk::new(&expected)?;
+    let system = build::system("nvme")?;
+    let mut arguments = system.arguments();
+    let drive = format!("if=none,id=disk0,format=raw,file={}", disk.0.display());
+    arguments.extend(["-drive".into(), drive]);
+    with(Machine::start(&arguments)?, |machine| {
+        machine.expect("is \"QEMU NVMe Ctrl\", serial number \"postern-0\"")?;
+        machine.expect("[disk] nvme: namespace 1 has 8192 blocks of 512 bytes")?;
+        let summary = machine.expect("[disk] tests: ")?;
+        machine.refute("FAILED")?;
+        for check in ["reads-what-the-host-wrote", "with-a-list-of-pages", "sixteen-at-once", "shutdown"] {
+            machine.expect_anywhere(&format!("[disk] test {check} ... ok"))?;
+        }
+        if summary.contains(" 0 passed") || !summary.contains(" 0 failed") {
+            return Err(summary);
+        }
+        machine.expect("the guest has ended with exit code 0")?;
+        machine.refute("dma fault")?;
+        match machine.wait_end(LIMIT)? {
+            0 => Ok(()),
+            status => Err(format!("QEMU ended with {status}")),
+        }
+    })?;
+
+    FROM_GUEST.into_iter().for_each(|extent| lay(&mut expected, extent));
+    (0..16).for_each(|index| lay(&mut expected, (2048 + 16 * index, 8, 16 + index as u32)));
+    let found = disk.contents()?;
+    if found.len() != expected.len() {
+        return Err(format!("the disk has {} bytes now", found.len()));
+    }
+    match found.chunks(BLOCK).zip(expected.chunks(BLOCK)).position(|(found, expected)| found != expected) {
+        Some(block) => Err(format!("block {block} of the disk holds something else")),
+        None => Ok(()),
+    }
+}
