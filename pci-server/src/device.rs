@@ -3,6 +3,7 @@
 
 use heapless::Vec;
 use pci::carve::{self, Run};
+use pci::life::Life;
 use pci::reset::{Reset, Saved};
 use pci::view::{Interrupts, View};
 use pci::{Address, Identity, RequesterId};
@@ -33,28 +34,15 @@ pub enum Phase {
     Recovering(u8),
 }
 
-/// Where a device is in its life.
+/// A reset that isn't over.
 #[derive(Debug, Clone, Copy)]
-pub enum State {
-    /// Quiet, in whatever state it was left.
-    Idle,
-    /// Being reset, at least until this time.
-    Resetting {
-        /// How.
-        reset: Reset,
-        /// How far it is.
-        phase: Phase,
-        /// Ticks.
-        until: u64,
-    },
-    /// Quiet and reset.
-    Clean,
-    /// Its VM's.
-    Attached,
-    /// Its VM's registers; it has caused too many DMA faults, and isn't on the bus any more.
-    Quarantined,
-    /// It didn't come back.
-    Lost,
+pub struct Resetting {
+    /// How.
+    pub reset: Reset,
+    /// How far it is.
+    pub phase: Phase,
+    /// Not to be touched before this time, ticks.
+    pub until: u64,
 }
 
 /// A device of a VM.
@@ -93,9 +81,11 @@ pub struct Device {
     /// What the guest sees.
     pub view: View,
     /// Where it is in its life.
-    pub state: State,
-    /// It has been given out since boot.
-    pub used: bool,
+    pub life: Life,
+    /// Its reset, as long as that takes.
+    pub resetting: Option<Resetting>,
+    /// Something of a domain, of handlers or frames that it was given may still be there.
+    pub holds: bool,
 }
 
 impl Device {

@@ -3,6 +3,7 @@
 
 use heapless::Vec;
 use pci::config::{self, command};
+use pci::life::{Event, Illegal, State};
 use pci::reset::BUS_RECOVERY_MS;
 use pci::view::{Effect, Interrupts};
 use pci::{ConfigSpace, Message, Msi, MsiX, Width};
@@ -12,7 +13,7 @@ use protocol::pci::{
     MAX_PROMISED, MaskVector,
 };
 
-use crate::device::{Device, Phase, State};
+use crate::device::{Device, Phase, Resetting};
 use crate::platform::Platform;
 
 /// How often a device that isn't back after a reset is waited for again.
@@ -62,9 +63,9 @@ impl<P: Platform> Passthrough<P> {
 
     fn find_attached(&self, vm: u16, index: u8) -> Result<usize, Error> {
         let found = self.find(vm, index)?;
-        match self.devices[found].state {
+        match self.devices[found].life.state() {
             State::Attached => Ok(found),
-            State::Quarantined => Err(Error::Quarantined),
+            State::Faulted | State::Quarantined => Err(Error::Quarantined),
             _ => Err(Error::NotAttached),
         }
     }
@@ -78,24 +79,23 @@ impl<P: Platform> Passthrough<P> {
     pub fn attach(&mut self, vm: u16, request: Attach) -> Result<Attached, Error> {
         let found = self.find(vm, request.device)?;
         let device = &mut self.devices[found];
-        match (device.state, device.reset) {
+        if device.resetting.is_some() {
+            return Err(Error::Resetting);
+        }
+        match (device.life.state(), device.reset) {
             (State::Attached, _) => return Ok(device.attached()),
-            (State::Quarantined, _) => return Err(Error::Quarantined),
-            (State::Lost, _) => return Err(Error::ResetFailed),
-            (State::Resetting { .. }, _) => return Err(Error::Resetting),
-            (State::Idle, Some(reset)) => {
-                let wait = reset.start(self.platform.config(), device.address);
-                let phase = match reset {
-                    pci::reset::Reset::Bus(_) => Phase::Held,
-                    _ => Phase::Recovering(0),
-                };
-                let until = self.platform.now() + self.platform.ticks(wait);
-                device.state = State::Resetting { reset, phase, until };
-                self.arm();
+            (State::Faulted | State::Quarantined, _) => return Err(Error::Quarantined),
+            (State::ResetFailed, _) => return Err(Error::ResetFailed),
+            (State::Quiet, _) => {}
+            // Nobody has used it since boot.
+            (State::Reserved, None) => Self::step(&mut self.platform, device, Event::Calm)?,
+            (State::Found | State::Detached, None) => return Err(Error::UsedUp),
+            (State::Found | State::Reserved | State::Detached, Some(_)) => {
+                // What couldn't be taken back from its last owner has to be first.
+                self.take_back(found)?;
+                self.start_reset(found);
                 return Err(Error::Resetting);
             }
-            (State::Idle, None) if device.used => return Err(Error::UsedUp),
-            (State::Idle, None) | (State::Clean, _) => {}
         }
         let outcome = self.give(found);
         if outcome.is_err() {
@@ -105,12 +105,35 @@ impl<P: Platform> Passthrough<P> {
         outcome
     }
 
+    /// A step that the machine of states allows. One that it doesn't is a mistake of this server, and nothing is done.
+    fn step(platform: &mut P, device: &mut Device, event: Event) -> Result<(), Error> {
+        device.life.step(event).map(drop).map_err(|illegal: Illegal| {
+            platform.log(format_args!("{}: {illegal}", device.address));
+            Error::NotAttached
+        })
+    }
+
+    /// Starts the reset of a device that isn't given, if it has one.
+    fn start_reset(&mut self, found: usize) {
+        let device = &mut self.devices[found];
+        let Some(reset) = device.reset else { return };
+        let wait = reset.start(self.platform.config(), device.address);
+        let phase = match reset {
+            pci::reset::Reset::Bus(_) => Phase::Held,
+            _ => Phase::Recovering(0),
+        };
+        let until = self.platform.now() + self.platform.ticks(wait);
+        device.resetting = Some(Resetting { reset, phase, until });
+        self.arm();
+    }
+
     /// DMA, interrupts and registers, in this order; bus mastering is the guest's to ask for.
     fn give(&mut self, found: usize) -> Result<Attached, Error> {
         let device = &mut self.devices[found];
         let (vm, index) = (device.vm, device.index);
         // From here on there is something to take back.
-        device.state = State::Attached;
+        Self::step(&mut self.platform, device, Event::Attach)?;
+        device.holds = true;
         self.platform.iommu_attach(iommu::Attach { vm, device: index, requester: device.requester })?;
         let set = command::MEMORY | command::INTX_DISABLE;
         config::update_command(
@@ -132,8 +155,7 @@ impl<P: Platform> Passthrough<P> {
                 slot += 1;
             }
         }
-        device.used = true;
-        if device.view.bus_master() {
+        if device.life.state().may_master_the_bus() && device.view.bus_master() {
             config::update_command(self.platform.config(), device.address, command::BUS_MASTER, 0);
         }
         let Device { address, vectors, owner, .. } = device;
@@ -213,7 +235,7 @@ impl<P: Platform> Passthrough<P> {
     /// that they have mapped; only a reset gives more back.
     pub fn quarantine(&mut self) {
         for device in &mut self.devices {
-            if !matches!(device.state, State::Attached) {
+            if device.life.state() != State::Attached {
                 continue;
             }
             let asked = iommu::Faults { vm: device.vm, device: device.index };
@@ -221,9 +243,12 @@ impl<P: Platform> Passthrough<P> {
             if !faults.quarantined {
                 continue;
             }
+            if Self::step(&mut self.platform, device, Event::Fault).is_err() {
+                continue;
+            }
             config::update_command(self.platform.config(), device.address, 0, command::BUS_MASTER);
             Self::silence(self.platform.config(), device);
-            device.state = State::Quarantined;
+            let _ = Self::step(&mut self.platform, device, Event::Quarantine);
             let Device { address, owner, .. } = &*device;
             self.platform.log(format_args!(
                 "{address} of vm {owner}: quarantined after {} DMA faults: bus mastering and messages are off",
@@ -236,7 +261,10 @@ impl<P: Platform> Passthrough<P> {
     /// first error is told.
     fn take_back(&mut self, found: usize) -> Result<(), Error> {
         let device = &mut self.devices[found];
-        if !matches!(device.state, State::Attached | State::Quarantined) {
+        if device.life.state().is_given() {
+            Self::step(&mut self.platform, device, Event::Detach)?;
+        }
+        if !device.holds {
             return Ok(());
         }
         let space = self.platform.config();
@@ -250,16 +278,24 @@ impl<P: Platform> Passthrough<P> {
         }
         device.view.restart();
         // With something left the device isn't anybody's to have, nor its VM's memory.
-        if outcome.is_ok() {
-            device.state = State::Idle;
-        }
+        device.holds = outcome.is_err();
         outcome
     }
 
     /// Takes a device back for its VMM.
     pub fn detach(&mut self, vm: u16, request: Detach) -> Result<(), Error> {
         let found = self.find(vm, request.device)?;
-        self.take_back(found)
+        self.retire(found)
+    }
+
+    /// Takes a device back, and rids it of what its owner has left in it.
+    fn retire(&mut self, found: usize) -> Result<(), Error> {
+        self.take_back(found)?;
+        let device = &self.devices[found];
+        if device.life.state() == State::Detached && device.resetting.is_none() {
+            self.start_reset(found);
+        }
+        Ok(())
     }
 
     /// Reads what the guest sees.
@@ -275,7 +311,8 @@ impl<P: Platform> Passthrough<P> {
         let device = &mut self.devices[found];
         let width = Width::from_bytes(request.width).ok_or(Error::BadAccess)?;
         let effect = device.view.write(request.offset, width, request.value).ok_or(Error::BadAccess)?;
-        if matches!(effect, Effect::Command { .. } | Effect::Reset) && matches!(device.state, State::Attached)
+        if matches!(effect, Effect::Command { .. } | Effect::Reset)
+            && device.life.state().may_master_the_bus()
         {
             let (set, clear) = match effect {
                 Effect::Command { bus_master: true, .. } => (command::BUS_MASTER, 0),
@@ -338,36 +375,48 @@ impl<P: Platform> Passthrough<P> {
     pub fn tick(&mut self) {
         let now = self.platform.now();
         for device in &mut self.devices {
-            let State::Resetting { reset, phase, until } = device.state else { continue };
+            let Some(Resetting { reset, phase, until }) = device.resetting else { continue };
             if now < until {
                 continue;
             }
             let (space, at) = (self.platform.config(), device.address);
             let again = |phase| {
                 let until = now + self.platform.ticks(BUS_RECOVERY_MS);
-                State::Resetting { reset, phase, until }
+                Resetting { reset, phase, until }
             };
-            device.state = match phase {
+            let event = match phase {
                 Phase::Held => {
                     reset.release(space);
-                    again(Phase::Recovering(0))
+                    device.resetting = Some(again(Phase::Recovering(0)));
+                    continue;
                 }
                 Phase::Recovering(times) => {
                     if config::present(space, at) {
                         device.saved.restore(space, at);
                     }
                     match device.saved.is_back(space, at) {
-                        true => State::Clean,
-                        false if times < PATIENCE => again(Phase::Recovering(times + 1)),
-                        false => State::Lost,
+                        true => Event::Calm,
+                        false if times < PATIENCE => {
+                            device.resetting = Some(again(Phase::Recovering(times + 1)));
+                            continue;
+                        }
+                        false => Event::Lose,
                     }
                 }
             };
-            if let State::Lost = device.state {
-                self.platform.log(format_args!("{at} did not come back after its reset"));
+            device.resetting = None;
+            let before = device.life.state();
+            let _ = Self::step(&mut self.platform, device, event);
+            if before == State::Detached && event == Event::Calm {
+                self.platform.log(format_args!("{}: reset, quiet", device.address));
             }
-            let ended = self.ended & 1 << (device.vm & 31) != 0;
-            if !ended && !matches!(device.state, State::Resetting { .. }) {
+            if event == Event::Lose {
+                let Device { address, owner, .. } = &*device;
+                self.platform.log(format_args!(
+                    "{address} of vm {owner} did not come back after its reset: nobody gets it any more"
+                ));
+            }
+            if self.ended & 1 << (device.vm & 31) == 0 {
                 self.platform.signal(device.vm);
             }
         }
@@ -376,10 +425,7 @@ impl<P: Platform> Passthrough<P> {
 
     /// Asks for the earliest deadline.
     fn arm(&mut self) {
-        let waiting = self.devices.iter().filter_map(|device| match device.state {
-            State::Resetting { until, .. } => Some(until),
-            _ => None,
-        });
+        let waiting = self.devices.iter().filter_map(|device| Some(device.resetting?.until));
         if let Some(until) = waiting.min() {
             self.platform.set_deadline(until);
         }
@@ -395,7 +441,7 @@ impl<P: Platform> Passthrough<P> {
             if self.devices[found].vm != vm {
                 continue;
             }
-            if let Err(error) = self.take_back(found) {
+            if let Err(error) = self.retire(found) {
                 quiet = false;
                 let Device { address, owner, .. } = &self.devices[found];
                 self.platform.log(format_args!("{address} of vm {owner} can't be quieted: {error}"));

@@ -434,6 +434,31 @@ fn a_reset_outlives_its_vm_and_serves_its_successor() {
     assert!(p.attach(3, Attach { device: 0 }).is_ok());
 }
 
+/// Attach, use, detach: a hundred times, and each time the device comes to the next one quiet.
+#[test]
+fn a_hundred_rounds_leave_nothing() {
+    let mut p = setup();
+    for round in 0..100 {
+        attach(&mut p, 0).unwrap();
+        write(&mut p, 0, 4, 2, 6).unwrap();
+        assert_ne!(command_of(&p, NIC) & command::BUS_MASTER, 0, "{round}");
+        p.platform.machine.writes.borrow_mut().clear();
+        p.detach(3, Detach { device: 0 }).unwrap();
+        assert_eq!(p.devices[0].life.state(), State::Detached);
+        // What its owner left in it goes at once, not when somebody wants it.
+        let resets =
+            p.platform.machine.writes.borrow().iter().filter(|w| (w.1, w.3) == (0x48, 0x8000)).count();
+        assert_eq!(resets, 1, "{round}");
+        p.platform.now = p.platform.deadline.unwrap();
+        p.tick();
+        assert_eq!(p.devices[0].life.state(), State::Quiet);
+        assert!(
+            p.platform.domains.is_empty() && p.platform.handlers.is_empty() && p.platform.shown.is_empty()
+        );
+    }
+    assert_eq!(p.platform.signals.len(), 101, "the first reset, and one for each round");
+}
+
 #[test]
 fn half_an_attachment_is_none() {
     for step in ["attach", "vectors", "show"] {
@@ -500,6 +525,14 @@ fn hostile_vmms() {
                 7 => drop(random_request(r).map(|request| p.bar_write(vm, request))),
                 8 => drop(random_request(r).map(|request| p.mask(vm, request))),
                 9 => drop(random_request(r).map(|request| p.detach(vm, request))),
+                10 if random.next() & 3 == 0 => {
+                    // Sometimes one is cut off, sometimes one stops answering for a while.
+                    let key = (3, random.next() as u8 & 1);
+                    if !p.platform.cut_off.remove(&key) {
+                        p.platform.cut_off.insert(key);
+                    }
+                    p.quarantine();
+                }
                 10 => drop(p.config_write(3, ConfigWrite { device: 0, offset: 4, width: 1, value: 6 })),
                 _ => {
                     p.platform.now += 60_000;
@@ -510,6 +543,8 @@ fn hostile_vmms() {
                 let space = &p.platform.machine;
                 let masters = space.read16(device.address, 4) & command::BUS_MASTER != 0;
                 assert!(!masters || p.platform.domains.contains_key(&(device.vm, device.index)));
+                assert!(!masters || device.life.state().may_master_the_bus());
+                assert!(device.resetting.is_none() || !masters && !device.life.state().is_given());
             }
         }
         p.vm_ended(3);

@@ -3,12 +3,13 @@
 
 use heapless::Vec;
 use pci::config::{self, command};
+use pci::life::{Event, Life};
 use pci::reset::Saved;
 use pci::topology::Topology;
 use pci::{ConfigSpace, View};
 use protocol::pci::{DEFAULT_VECTORS, PciDevice, Refusal};
 
-use crate::device::{Device, State};
+use crate::device::Device;
 use crate::survey::Survey;
 
 /// Makes the device, quiet and with decoding off; its frames are laid out, not made.
@@ -25,6 +26,8 @@ pub fn promise<C: ConfigSpace + ?Sized>(
     let vectors = survey.interrupts.shown(limit);
     let clear = command::IO | command::MEMORY | command::BUS_MASTER;
     config::update_command(space, address, command::INTX_DISABLE, clear);
+    let mut life = Life::new();
+    life.step(Event::Reserve).map_err(|_| Refusal::NoSuchDevice)?;
     let mut device = Device {
         vm: wanted.vm,
         index: wanted.index,
@@ -42,8 +45,9 @@ pub fn promise<C: ConfigSpace + ?Sized>(
         reset: survey.methods.best(),
         saved: Saved::read(space, address),
         view: View::new(space, address, &place.identity, &survey.bars, survey.interrupts, vectors),
-        state: State::Idle,
-        used: false,
+        life,
+        resetting: None,
+        holds: false,
     };
     if device.lay_out() { Ok(device) } else { Err(Refusal::NoRoom) }
 }

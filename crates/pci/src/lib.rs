@@ -18,6 +18,7 @@ pub mod carve;
 pub mod config;
 mod effect;
 pub mod interrupt;
+pub mod life;
 pub mod matching;
 pub mod path;
 pub mod reset;

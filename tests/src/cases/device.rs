@@ -252,9 +252,10 @@ fn dma_after_the_end() -> Outcome {
         machine.expect("[root-task] vm edu: ended")?;
         // The other VM is there to keep the machine on.
         machine.expect_anywhere("[other] hostile: interrupts off, looping")?;
-        let edu = Edu::at(&mut qtest, A)?;
-        // The signal that quiets the device and its end cross on the way; the last step is the root task's line.
+        // The signal that quiets the device and its end cross on the way.
         machine.expect_anywhere("[root-task] vm edu: its memory is taken back")?;
+        machine.expect_anywhere("[pci-server] 0000:01:00.0: reset, quiet")?;
+        let edu = Edu::at(&mut qtest, A)?;
         if edu.is_bus_master(&mut qtest)? {
             return Err("bus mastering is still on".into());
         }

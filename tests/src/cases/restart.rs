@@ -3,12 +3,22 @@
 
 use crate::build;
 use crate::machine::{LIMIT, Machine};
+use crate::qtest::Function;
 use crate::runner::{Case, Outcome, with};
+use serde_json::json;
 
 pub(super) const CASES: &[Case] = &[
     Case::new("restart::a_hundred_lives_of_a_vm_and_its_device_leave_nothing_behind", hundred),
+    Case::new("restart::a_device_that_does_not_come_back_is_given_to_nobody", power_off),
     Case::new("restart::the_machine_halts_if_the_description_says_so", halt),
 ];
+
+/// The root port of the device, and registers of its PCI Express capability (PCI Express Base 4.0, section 7.5.3.10): Slot Control,
+/// whose bit 10 turns the slot's power off.
+const PORT: u16 = 4 << 3;
+const EXPRESS: u32 = 0x10;
+const SLOT_CONTROL: u64 = 0x18;
+const POWER_OFF: u32 = 1 << 10;
 
 const LIVES: usize = 100;
 
@@ -45,6 +55,34 @@ fn one_life(machine: &mut Machine) -> Result<String, String> {
     let counts = machine.expect_within("[iommu-server] a device of VM 0 is detached: ", LIMIT)?;
     let free = machine.expect_within("[root-task] vm again: its memory is taken back: ", LIMIT)?;
     Ok(format!("{counts}; {free}"))
+}
+
+/// The machine stands still while the slot is turned off, so it doesn't matter where its VM is in its life.
+fn power_off() -> Outcome {
+    let system = build::system("slot-off")?;
+    let (machine, mut qtest) = Machine::start_with_qtest(&system.arguments())?;
+    with(machine, |machine| {
+        machine.expect("[pci-server] 0000:01:00.0: attached to vm again")?;
+        let port = Function(PORT);
+        let control = port.capability(&mut qtest, EXPRESS)? + SLOT_CONTROL;
+        machine.monitor()?.execute("stop", json!({}))?;
+        let value = port.read(&mut qtest, control)?;
+        port.write(&mut qtest, control, (value & 0xffff) | POWER_OFF)?;
+        let gone = Function(0x100).read(&mut qtest, 0)?;
+        machine.monitor()?.execute("cont", json!({}))?;
+        if gone != u32::MAX {
+            return Err(format!("the device still answers: {gone:#x}"));
+        }
+        machine.expect("[pci-server] 0000:01:00.0 of vm again did not come back after its reset: nobody gets it any more")?;
+        machine
+            .expect("[root-task] vm again: refused: device 0: the device didn't come back after its reset")?;
+        // With power again it isn't given either, and the others never notice.
+        port.write(&mut qtest, control, value & 0xffff & !POWER_OFF)?;
+        machine.expect("[root-task] vm again: its memory is taken back")?;
+        machine.expect_anywhere("[beside] hello: second 10 of 10")?;
+        machine.expect("[root-task] all virtual machines have ended")?;
+        Ok(())
+    })
 }
 
 fn halt() -> Outcome {
