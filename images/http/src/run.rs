@@ -2,7 +2,7 @@
 //! Start-up and the loop: frames in, answers, frames out, sleep.
 
 use crate::alarm::Alarm;
-use crate::nic::{Nic, NicError};
+use crate::nic::{Card, NicError, e1000e, virtio};
 use crate::page::{self, Counters, Device, Identity};
 use crate::server::{PORT, Server};
 use crate::settings::Settings;
@@ -24,17 +24,15 @@ pub fn main() -> u32 {
             return UNUSABLE;
         }
     };
-    let mut nic = match Nic::find() {
-        Ok(nic) => nic,
-        Err(why) => {
-            println!("http: {why}");
-            return UNUSABLE;
-        }
+    let served = if let Some(function) = virtio::Nic::find() {
+        virtio::Nic::new(&function).and_then(|mut nic| run(&mut nic, settings))
+    } else if let Some(function) = e1000e::Nic::find() {
+        e1000e::Nic::new(&function).and_then(|mut nic| run(&mut nic, settings))
+    } else {
+        println!("http: there is no network device that this image drives (1af4:1041, 8086:10d3)");
+        return UNUSABLE;
     };
-    let mut interface = new_interface(&mut nic, settings);
-    let identity = identify(&nic, settings);
-    println!("http: listening on http://{}/", identity.address);
-    match serve(&mut nic, &mut interface, &identity, settings) {
+    match served {
         Ok(()) => 0,
         Err(why) => {
             println!("http: stopped: {why}");
@@ -43,11 +41,19 @@ pub fn main() -> u32 {
     }
 }
 
+/// Serves by this card.
+fn run(nic: &mut impl Card, settings: Settings) -> Result<(), NicError> {
+    let mut interface = new_interface(nic, settings);
+    let identity = identify(nic, settings);
+    println!("http: listening on http://{}/", identity.address);
+    serve(nic, &mut interface, &identity, settings)
+}
+
 fn now() -> Instant {
     Instant::from_micros((time::now() / 1000) as i64)
 }
 
-fn new_interface(nic: &mut Nic, settings: Settings) -> Interface {
+fn new_interface(nic: &mut impl Card, settings: Settings) -> Interface {
     let mut config = Config::new(EthernetAddress(nic.mac()).into());
     // Initial sequence numbers hang on it; the time of the start is a poor guess-proofing, but all there is without RDRAND.
     config.random_seed = cpu::random().unwrap_or_else(cpu::rdtsc);
@@ -64,7 +70,7 @@ fn new_interface(nic: &mut Nic, settings: Settings) -> Interface {
 }
 
 /// Asks everything once: reading configuration space costs exits.
-fn identify(nic: &Nic, settings: Settings) -> Identity {
+fn identify(nic: &impl Card, settings: Settings) -> Identity {
     let mut devices = Vec::new();
     pci::for_each(|function| {
         let ids = function.ids();
@@ -83,7 +89,7 @@ fn identify(nic: &Nic, settings: Settings) -> Identity {
 
 /// Serves until the device fails or, if the settings say so, enough pages have been served.
 fn serve(
-    nic: &mut Nic,
+    nic: &mut impl Card,
     interface: &mut Interface,
     identity: &Identity,
     settings: Settings,
@@ -117,14 +123,12 @@ fn serve(
         // What was just written goes out, and what came meanwhile is taken.
         interface.poll(now(), nic, server.sockets());
         nic.flush();
-        if let Some(error) = nic.failure() {
-            return Err(error.into());
-        }
         if irq::count(vectors.config) != config_changes {
             config_changes = irq::count(vectors.config);
-            if nic.needs_reset() {
-                return Err(virtio_drivers::Error::IoError.into());
-            }
+            nic.configuration_changed();
+        }
+        if let Some(error) = nic.failure() {
+            return Err(error);
         }
         if settings.end_after.is_some_and(|last| pages.get() >= last) && server.is_idle() {
             println!("http: {} pages served, that's enough", pages.get());

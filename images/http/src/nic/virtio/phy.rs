@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The card as `smoltcp` sees it: tokens that hand a frame's bytes in or out, without copies.
 
+use super::super::LONGEST_FRAME;
 use super::Nic;
 use super::ring::{BUFFER, HEADER, Ring};
 use smoltcp::phy::{self, Device, DeviceCapabilities, Medium};
 use smoltcp::time::Instant;
 use virtio_drivers::Error;
-
-/// The longest frame: Ethernet header and 1,500 bytes.
-const LONGEST_FRAME: usize = 1514;
 
 impl Nic {
     /// Takes back buffers whose frames have been sent.
