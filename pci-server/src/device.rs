@@ -4,7 +4,7 @@
 use heapless::Vec;
 use pci::carve::{self, Run};
 use pci::life::Life;
-use pci::reset::{Reset, Saved};
+use pci::reset::{Methods, Saved, Sequence};
 use pci::view::{Interrupts, View};
 use pci::{Address, Identity, RequesterId};
 use protocol::pci::{Attached, Bar, Description, FrameRun, GuestSlot, Interrupts as Shown, Name};
@@ -25,22 +25,11 @@ pub struct Part {
     pub page: u16,
 }
 
-/// How far a reset has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
-    /// The bus is held in reset.
-    Held,
-    /// The function recovers; so many times it wasn't back yet.
-    Recovering(u8),
-}
-
 /// A reset that isn't over.
 #[derive(Debug, Clone, Copy)]
 pub struct Resetting {
-    /// How.
-    pub reset: Reset,
     /// How far it is.
-    pub phase: Phase,
+    pub sequence: Sequence,
     /// Not to be touched before this time, ticks.
     pub until: u64,
 }
@@ -74,8 +63,8 @@ pub struct Device {
     pub bars_count: u16,
     /// The frames of its BARs.
     pub parts: Vec<Part, MAX_PARTS>,
-    /// How it is reset; `None`: it is handed out once.
-    pub reset: Option<Reset>,
+    /// How it can be reset; without any it is handed out once.
+    pub methods: Methods,
     /// What a reset loses.
     pub saved: Saved,
     /// What the guest sees.

@@ -4,7 +4,7 @@
 use heapless::Vec;
 use pci::config::{self, command};
 use pci::life::{Event, Illegal, State};
-use pci::reset::BUS_RECOVERY_MS;
+use pci::reset::{Progress, Sequence};
 use pci::view::{Effect, Interrupts};
 use pci::{ConfigSpace, Message, Msi, MsiX, Width};
 use protocol::iommu::{self, Granted};
@@ -13,11 +13,9 @@ use protocol::pci::{
     MAX_PROMISED, MaskVector,
 };
 
-use crate::device::{Device, Phase, Resetting};
+use crate::device::{Device, Resetting};
 use crate::platform::Platform;
 
-/// How often a device that isn't back after a reset is waited for again.
-const PATIENCE: u8 = 10;
 /// Word of an MSI-X table entry that masks it, and its mask bit.
 const ENTRY_CONTROL: u64 = 12;
 
@@ -82,15 +80,15 @@ impl<P: Platform> Passthrough<P> {
         if device.resetting.is_some() {
             return Err(Error::Resetting);
         }
-        match (device.life.state(), device.reset) {
+        match (device.life.state(), device.methods.is_empty()) {
             (State::Attached, _) => return Ok(device.attached()),
             (State::Faulted | State::Quarantined, _) => return Err(Error::Quarantined),
             (State::ResetFailed, _) => return Err(Error::ResetFailed),
             (State::Quiet, _) => {}
             // Nobody has used it since boot.
-            (State::Reserved, None) => Self::step(&mut self.platform, device, Event::Calm)?,
-            (State::Found | State::Detached, None) => return Err(Error::UsedUp),
-            (State::Found | State::Reserved | State::Detached, Some(_)) => {
+            (State::Reserved, true) => Self::step(&mut self.platform, device, Event::Calm)?,
+            (State::Found | State::Detached, true) => return Err(Error::UsedUp),
+            (State::Found | State::Reserved | State::Detached, false) => {
                 // What couldn't be taken back from its last owner has to be first.
                 self.take_back(found)?;
                 self.start_reset(found);
@@ -116,14 +114,10 @@ impl<P: Platform> Passthrough<P> {
     /// Starts the reset of a device that isn't given, if it has one.
     fn start_reset(&mut self, found: usize) {
         let device = &mut self.devices[found];
-        let Some(reset) = device.reset else { return };
-        let wait = reset.start(self.platform.config(), device.address);
-        let phase = match reset {
-            pci::reset::Reset::Bus(_) => Phase::Held,
-            _ => Phase::Recovering(0),
-        };
-        let until = self.platform.now() + self.platform.ticks(wait);
-        device.resetting = Some(Resetting { reset, phase, until });
+        let space = self.platform.config();
+        let begun = Sequence::begin(space, device.address, &device.methods, &device.saved);
+        let Some((sequence, progress)) = begun else { return };
+        self.advance(found, sequence, progress);
         self.arm();
     }
 
@@ -373,54 +367,44 @@ impl<P: Platform> Passthrough<P> {
 
     /// The deadline has come: goes on with resets.
     pub fn tick(&mut self) {
-        let now = self.platform.now();
-        for device in &mut self.devices {
-            let Some(Resetting { reset, phase, until }) = device.resetting else { continue };
-            if now < until {
-                continue;
-            }
-            let (space, at) = (self.platform.config(), device.address);
-            let again = |phase| {
-                let until = now + self.platform.ticks(BUS_RECOVERY_MS);
-                Resetting { reset, phase, until }
-            };
-            let event = match phase {
-                Phase::Held => {
-                    reset.release(space);
-                    device.resetting = Some(again(Phase::Recovering(0)));
-                    continue;
-                }
-                Phase::Recovering(times) => {
-                    if config::present(space, at) {
-                        device.saved.restore(space, at);
-                    }
-                    match device.saved.is_back(space, at) {
-                        true => Event::Calm,
-                        false if times < PATIENCE => {
-                            device.resetting = Some(again(Phase::Recovering(times + 1)));
-                            continue;
-                        }
-                        false => Event::Lose,
-                    }
-                }
-            };
-            device.resetting = None;
-            let before = device.life.state();
-            let _ = Self::step(&mut self.platform, device, event);
-            if before == State::Detached && event == Event::Calm {
-                self.platform.log(format_args!("{}: reset, quiet", device.address));
-            }
-            if event == Event::Lose {
-                let Device { address, owner, .. } = &*device;
-                self.platform.log(format_args!(
-                    "{address} of vm {owner} did not come back after its reset: nobody gets it any more"
-                ));
-            }
-            if self.ended & 1 << (device.vm & 31) == 0 {
-                self.platform.signal(device.vm);
+        for found in 0..self.devices.len() {
+            let device = &self.devices[found];
+            let Some(Resetting { mut sequence, until }) = device.resetting else { continue };
+            if self.platform.now() >= until {
+                let space = self.platform.config();
+                let progress = sequence.go_on(space, device.address, &device.methods, &device.saved);
+                self.advance(found, sequence, progress);
             }
         }
         self.arm();
+    }
+
+    /// What a step of a reset means for its device.
+    fn advance(&mut self, found: usize, sequence: Sequence, progress: Progress) {
+        let device = &mut self.devices[found];
+        let event = match progress {
+            Progress::Wait(milliseconds) => {
+                let until = self.platform.now() + self.platform.ticks(milliseconds);
+                device.resetting = Some(Resetting { sequence, until });
+                return;
+            }
+            Progress::Done => Event::Calm,
+            Progress::Failed => Event::Lose,
+        };
+        device.resetting = None;
+        let before = device.life.state();
+        let _ = Self::step(&mut self.platform, device, event);
+        let Device { address, owner, .. } = &*device;
+        if event == Event::Lose {
+            self.platform.log(format_args!(
+                "{address} of vm {owner} did not come back after its reset: nobody gets it any more"
+            ));
+        } else if before == State::Detached {
+            self.platform.log(format_args!("{address}: reset, quiet"));
+        }
+        if self.ended & 1 << (device.vm & 31) == 0 {
+            self.platform.signal(device.vm);
+        }
     }
 
     /// Asks for the earliest deadline.

@@ -42,7 +42,7 @@ pub fn promise<C: ConfigSpace + ?Sized>(
         bars_first: wanted.bars_first,
         bars_count: wanted.bars_count,
         parts: Vec::new(),
-        reset: survey.methods.best(),
+        methods: survey.methods,
         saved: Saved::read(space, address),
         view: View::new(space, address, &place.identity, &survey.bars, survey.interrupts, vectors),
         life,

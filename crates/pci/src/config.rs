@@ -144,9 +144,11 @@ pub enum Header {
     Other(u8),
 }
 
-/// Whether a function answers at all.
+/// Whether a function answers: neither with all ones, as nobody does, nor with vendor 1, which says that it isn't ready (PCI Express Base 4.0,
+/// section 2.3.2).
 pub fn present<C: ConfigSpace + ?Sized>(space: &C, at: Address) -> bool {
-    !matches!(space.read16(at, register::VENDOR), 0xffff | 0)
+    let ids = space.read32(at, register::VENDOR);
+    !matches!(ids as u16, 0xffff | 0) && ids != 0xffff_0001
 }
 
 /// The kind of header, and whether the device has several functions (section 6.2.1).

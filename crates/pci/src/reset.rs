@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Ways to reset a function: which it has, how each is started and how long it takes.
 
+mod sequence;
+
+pub use sequence::{Progress, Sequence};
+
 use crate::address::Address;
 use crate::capability::{self, id};
 use crate::config::{BRIDGE_BUS_RESET, ConfigSpace, command, register};
@@ -12,8 +16,8 @@ pub struct Methods {
     pub express: Option<u16>,
     /// Function-level reset of the Advanced Features capability: its offset (PCI Advanced Capabilities ECN).
     pub advanced: Option<u16>,
-    /// D3hot and back: offset of the power management capability (PCI Power Management 1.2, section 5.4). Not used: what
-    /// it resets is the device's to say.
+    /// D3hot and back: offset of the power management capability (PCI Power Management 1.2, section 5.4), if it doesn't say that it
+    /// keeps its state.
     pub power: Option<u16>,
     /// Reset of the bus that the function has to itself: the bridge above it.
     pub bus: Option<Address>,
@@ -32,14 +36,24 @@ impl Methods {
         }
     }
 
-    /// The method to take: the function's own before the bus.
-    pub const fn best(&self) -> Option<Reset> {
-        match (self.express, self.advanced, self.bus) {
-            (Some(offset), _, _) => Some(Reset::Express(offset)),
-            (None, Some(offset), _) => Some(Reset::Advanced(offset)),
-            (None, None, Some(bridge)) => Some(Reset::Bus(bridge)),
-            (None, None, None) => None,
+    /// The methods in the order in which they are tried, the function's own before the bus: the one after `method`, or the first.
+    pub fn after(&self, method: Option<Reset>) -> Option<Reset> {
+        let all = [
+            self.express.map(Reset::Express),
+            self.advanced.map(Reset::Advanced),
+            self.power.map(Reset::Power),
+            self.bus.map(Reset::Bus),
+        ];
+        let mut there = all.into_iter().flatten();
+        if let Some(method) = method {
+            there.by_ref().find(|found| *found == method)?;
         }
+        there.next()
+    }
+
+    /// Whether there is any.
+    pub fn is_empty(&self) -> bool {
+        self.after(None).is_none()
     }
 }
 
@@ -50,12 +64,16 @@ pub enum Reset {
     Express(u16),
     /// Function-level, by the Advanced Features capability at this offset.
     Advanced(u16),
+    /// To D3hot and back, by the power management capability at this offset.
+    Power(u16),
     /// By this bridge.
     Bus(Address),
 }
 
 /// Milliseconds until a function may be accessed after a function-level reset.
 pub const FUNCTION_LEVEL_MS: u64 = 100;
+/// Milliseconds that a change between D0 and D3hot takes (PCI Power Management 1.2, section 5.6.1).
+pub const POWER_MS: u64 = 10;
 /// Milliseconds a bus is held in reset (Trst, PCI Local Bus 3.0, section 4.3.2).
 pub const BUS_HOLD_MS: u64 = 1;
 /// Milliseconds until a function may be accessed after a bus reset (PCI Express Base 4.0, section 6.6.1).
@@ -96,6 +114,26 @@ impl Saved {
         }
     }
 
+    /// Whether requests of the function are under way (Device Status, Transactions Pending).
+    pub fn has_pending<C: ConfigSpace + ?Sized>(&self, space: &C, at: Address) -> bool {
+        const TRANSACTIONS_PENDING: u16 = 1 << 5;
+        // A function that isn't there has all bits set.
+        self.device_control.is_some_and(|(control, _)| {
+            crate::config::present(space, at) && space.read16(at, control + 2) & TRANSACTIONS_PENDING != 0
+        })
+    }
+
+    /// Whether anything is still there that a reset clears: the command register, whose INTx disable bit was set before, or an address.
+    pub fn survived<C: ConfigSpace + ?Sized>(&self, space: &C, at: Address) -> bool {
+        const ADDRESS: u32 = !0xf;
+        let mut bars = self.bars.into_iter().enumerate();
+        space.read16(at, register::COMMAND) & command::INTX_DISABLE != 0
+            || bars.any(|(i, bar)| {
+                bar & ADDRESS != 0
+                    && space.read32(at, register::BAR + 4 * i as u16) & ADDRESS == bar & ADDRESS
+            })
+    }
+
     /// Whether the function is there again and holds what was put back.
     pub fn is_back<C: ConfigSpace + ?Sized>(&self, space: &C, at: Address) -> bool {
         crate::config::present(space, at)
@@ -108,35 +146,54 @@ impl Saved {
 }
 
 impl Reset {
-    /// Quiets the function and starts its reset; returns the milliseconds to wait before [`Reset::finish`].
-    pub fn start<C: ConfigSpace + ?Sized>(self, space: &C, at: Address) -> u64 {
-        // Neither DMA nor interrupts from here on.
-        space.write16(at, register::COMMAND, command::INTX_DISABLE);
+    /// Starts the reset of a quiet function: milliseconds to wait, and whether [`Reset::release`] follows.
+    fn start<C: ConfigSpace + ?Sized>(self, space: &C, at: Address) -> (u64, bool) {
         match self {
             Self::Express(offset) => {
                 let control = space.read16(at, offset + 8);
                 space.write16(at, offset + 8, control | 1 << 15);
-                FUNCTION_LEVEL_MS
+                (FUNCTION_LEVEL_MS, false)
             }
             Self::Advanced(offset) => {
                 space.write8(at, offset + 4, 1);
-                FUNCTION_LEVEL_MS
+                (FUNCTION_LEVEL_MS, false)
+            }
+            Self::Power(offset) => {
+                const D3HOT: u16 = 3;
+                set_power_state(space, at, offset, D3HOT);
+                (POWER_MS, true)
             }
             Self::Bus(bridge) => {
                 let control = space.read16(bridge, register::BRIDGE_CONTROL);
                 space.write16(bridge, register::BRIDGE_CONTROL, control | BRIDGE_BUS_RESET);
-                BUS_HOLD_MS
+                (BUS_HOLD_MS, true)
             }
         }
     }
 
-    /// After the first wait: `Some` milliseconds to wait once more before the function may be touched.
-    pub fn release<C: ConfigSpace + ?Sized>(self, space: &C) -> Option<u64> {
-        let Self::Bus(bridge) = self else { return None };
-        let control = space.read16(bridge, register::BRIDGE_CONTROL);
-        space.write16(bridge, register::BRIDGE_CONTROL, control & !BRIDGE_BUS_RESET);
-        Some(BUS_RECOVERY_MS)
+    /// Ends the first half of the reset; milliseconds to wait.
+    fn release<C: ConfigSpace + ?Sized>(self, space: &C, at: Address) -> u64 {
+        match self {
+            Self::Express(_) | Self::Advanced(_) => 0,
+            Self::Power(offset) => {
+                set_power_state(space, at, offset, 0);
+                POWER_MS
+            }
+            Self::Bus(bridge) => {
+                let control = space.read16(bridge, register::BRIDGE_CONTROL);
+                space.write16(bridge, register::BRIDGE_CONTROL, control & !BRIDGE_BUS_RESET);
+                BUS_RECOVERY_MS
+            }
+        }
     }
+}
+
+/// Writes the power state, and neither acknowledges nor allows a power management event.
+fn set_power_state<C: ConfigSpace + ?Sized>(space: &C, at: Address, capability: u16, state: u16) {
+    const STATE: u16 = 3;
+    const EVENTS: u16 = 1 << 15 | 1 << 8;
+    let control = space.read16(at, capability + 4);
+    space.write16(at, capability + 4, control & !(STATE | EVENTS) | state);
 }
 
 #[cfg(test)]
@@ -158,14 +215,20 @@ mod tests {
         assert_eq!(methods, Methods { express: Some(0x40), advanced: Some(0x80), power: None, bus: None });
         let bridge = crate::testing::at("00:04.0");
         methods.bus = Some(bridge);
-        assert_eq!(methods.best(), Some(Reset::Express(0x40)));
-        assert_eq!(Methods { express: None, ..methods }.best(), Some(Reset::Advanced(0x80)));
-        assert_eq!(Methods { bus: Some(bridge), ..Default::default() }.best(), Some(Reset::Bus(bridge)));
-        assert_eq!(Methods { power: Some(1), ..Default::default() }.best(), None, "power alone is no reset");
+        methods.power = Some(0x90);
+        let mut order = std::vec::Vec::new();
+        while let Some(method) = methods.after(order.last().copied()) {
+            order.push(method);
+        }
+        let all = [Reset::Express(0x40), Reset::Advanced(0x80), Reset::Power(0x90), Reset::Bus(bridge)];
+        assert_eq!(order, all);
+        assert_eq!(Methods { express: None, power: None, ..methods }.after(Some(all[1])), Some(all[3]));
+        assert_eq!(methods.after(Some(Reset::Express(0x44))), None, "what it doesn't have nothing follows");
+        assert!(Methods::default().is_empty() && !methods.is_empty());
     }
 
     #[test]
-    fn express_reset_quiets_first_and_everything_comes_back() {
+    fn everything_comes_back() {
         let machine = Machine::new();
         let at = machine.endpoint("01:00.0", 0x1af4, 0x1041);
         machine.capabilities(at, &[(0x40, id::EXPRESS)]);
@@ -175,11 +238,7 @@ mod tests {
         machine.bar(at, 4, 0xc, 0x1_2340_0000, 0x4000);
         machine.set16(at, register::COMMAND, 6);
         let saved = Saved::read(&machine, at);
-        assert_eq!(Reset::Express(0x40).start(&machine, at), 100);
-        let writes = machine.writes.borrow().clone();
-        assert_eq!((writes[0].1, writes[0].3), (register::COMMAND, 0x400));
-        assert_eq!((writes[1].1, writes[1].3), (0x48, 0xa810));
-        assert_eq!(Reset::Express(0x40).release(&machine), None);
+        assert!(saved.survived(&machine, at));
         for offset in [0x10, 0x20, 0x24] {
             machine.set32(at, offset, 0);
         }
@@ -192,18 +251,5 @@ mod tests {
         assert_eq!(machine.read16(at, register::COMMAND), command::INTX_DISABLE);
         machine.remove(at);
         assert!(!saved.is_back(&machine, at));
-    }
-
-    #[test]
-    fn bus_reset_is_held_and_released() {
-        let machine = Machine::new();
-        let bridge = machine.bridge("00:04.0", 1, 1);
-        machine.writable32(bridge, 0x3c, 0xffff_0000);
-        machine.set16(bridge, register::BRIDGE_CONTROL, 2);
-        let at = machine.endpoint("01:00.0", 0x1234, 0x11e8);
-        assert_eq!(Reset::Bus(bridge).start(&machine, at), 1);
-        assert_eq!(machine.read16(bridge, register::BRIDGE_CONTROL), 0x42);
-        assert_eq!(Reset::Bus(bridge).release(&machine), Some(100));
-        assert_eq!(machine.read16(bridge, register::BRIDGE_CONTROL), 2);
     }
 }

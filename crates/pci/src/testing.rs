@@ -21,6 +21,8 @@ pub struct Machine {
     functions: RefCell<BTreeMap<Address, Function>>,
     /// Every write, in order.
     pub writes: RefCell<Vec<(Address, u16, Width, u32)>>,
+    /// Where a bit that is written resets a function.
+    triggers: RefCell<Vec<(Address, u16, u32, Address)>>,
 }
 
 /// Parses an address.
@@ -71,6 +73,11 @@ impl Machine {
     /// Takes a function out, as when it doesn't answer any more.
     pub fn remove(&self, address: Address) {
         self.functions.borrow_mut().remove(&address);
+    }
+
+    /// A write of any of `bits` at `offset` of `register` clears `function`'s command register and addresses.
+    pub fn resets(&self, register: Address, offset: u16, bits: u32, function: Address) {
+        self.triggers.borrow_mut().push((register, offset, bits, function));
     }
 
     /// Links capabilities at the offsets given, in that order.
@@ -138,6 +145,15 @@ impl ConfigSpace for Machine {
     fn write(&self, at: Address, offset: u16, width: Width, value: u32) {
         assert_eq!(offset % width.bytes(), 0);
         self.writes.borrow_mut().push((at, offset, width, value));
+        for &(trigger, place, bits, victim) in self.triggers.borrow().iter() {
+            let mut functions = self.functions.borrow_mut();
+            let Some(victim) = functions.get_mut(&victim) else { continue };
+            if (trigger, place) == (at, offset) && value & bits != 0 {
+                for index in (4..6).chain(0x10..0x28) {
+                    victim.bytes[index] &= !victim.writable[index];
+                }
+            }
+        }
         let mut functions = self.functions.borrow_mut();
         let Some(function) = functions.get_mut(&at) else { return };
         for (i, byte) in value.to_le_bytes().into_iter().take(width.bytes() as usize).enumerate() {
