@@ -318,12 +318,17 @@ impl Device {
     pub fn read_bar(&self, bar: usize, offset: u64, width: u8) -> u64 {
         match self.trapped(bar, offset) {
             Trapped::Table(at) => self.messages.read_table(at, width),
-            Trapped::Pending(at) => self.messages.read_pending(at, width),
-            Trapped::Registers => {
-                let read = BarRead { device: self.number, bar: self.bars[bar].index, offset, width };
-                self.call(&read).unwrap_or(u64::MAX)
+            // What is masked at the device waits there, the rest here.
+            Trapped::Pending(at) => {
+                self.messages.read_pending(at, width) | self.read_register(bar, offset, width).unwrap_or(0)
             }
+            Trapped::Registers => self.read_register(bar, offset, width).unwrap_or(u64::MAX),
         }
+    }
+
+    fn read_register(&self, bar: usize, offset: u64, width: u8) -> Option<u64> {
+        let bar = self.bars[bar].index;
+        self.call(&BarRead { device: self.number, bar, offset, width }).ok()
     }
 
     /// Writes what isn't mapped of a BAR. `true`: the message table has changed.

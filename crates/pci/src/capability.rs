@@ -26,6 +26,8 @@ pub mod id {
 pub mod extended_id {
     /// Access control services.
     pub const ACS: u16 = 0x000d;
+    /// Device serial number.
+    pub const SERIAL_NUMBER: u16 = 0x0003;
 }
 
 /// A capability: its ID, and the offset of its first byte.

@@ -22,6 +22,7 @@ pub mod life;
 pub mod matching;
 pub mod path;
 pub mod reset;
+mod shown;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod topology;

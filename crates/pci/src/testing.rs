@@ -53,6 +53,19 @@ impl Machine {
         self.add(text, vendor, device, 0)
     }
 
+    /// Adds an endpoint from a dump: lines of an offset and words, in hexadecimal; `#` begins a comment.
+    pub fn dump(&self, text: &str, dump: &str) -> Address {
+        let hex = |word: &str| u32::from_str_radix(word, 16).unwrap();
+        let address = self.endpoint(text, 0, 0);
+        for line in dump.lines().filter(|line| !line.starts_with('#')) {
+            let (offset, words) = line.split_once(':').unwrap();
+            for (n, word) in words.split_whitespace().enumerate() {
+                self.set32(address, hex(offset) as u16 + 4 * n as u16, hex(word));
+            }
+        }
+        address
+    }
+
     /// Adds a bridge that passes everything below 4 GiB.
     pub fn bridge(&self, text: &str, secondary: u8, subordinate: u8) -> Address {
         let address = self.add(text, 0x1b36, 0x000c, 1);

@@ -6,8 +6,10 @@
 //! Capabilities keep their offsets and are linked anew:
 //! - MSI-X, or MSI if there is no MSI-X: virtual, clipped to the vectors that the guest gets;
 //! - PCI Express: as an endpoint of the root complex, since the guest sees no port above it; Device Control is virtual;
-//! - power management: always D0;
-//! - virtio's vendor-specific ones, but not the one that is a door to the BARs (Virtio 1.2, section 4.1.4.9).
+//! - power management (always D0) and advanced features: as `shown.rs` has them in its tables;
+//! - virtio's vendor-specific ones that say where registers are, but not the one that is a door to the BARs
+//!   (Virtio 1.2, section 4.1.4.9);
+//! - of the extended ones the serial number.
 
 use heapless::Vec;
 
@@ -18,6 +20,7 @@ use crate::config::{ConfigSpace, STATUS_CAPABILITIES, Width, command, register};
 pub use crate::effect::Effect;
 use crate::interrupt::{Msi, MsiX};
 use crate::matching::Identity;
+use crate::shown::{self, EXTENDED_WORDS, Shown};
 
 /// Bytes that the picture has.
 const SIZE: usize = 256;
@@ -25,8 +28,6 @@ const SIZE: usize = 256;
 const MAX_SHOWN: usize = 16;
 /// Vendor ID of virtio devices.
 const VIRTIO: u16 = 0x1af4;
-/// Type of the virtio capability that accesses BARs through configuration space.
-const VIRTIO_PCI_CFG: u8 = 5;
 
 /// How a device interrupts its guest.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -68,8 +69,10 @@ pub struct View {
     interrupts: Interrupts,
     /// Messages shown, as a power of two.
     log2_messages: u8,
-    /// Offset of Device Control, if a reset can be started there.
-    reset: Option<usize>,
+    /// Bits that start a reset: byte, and mask.
+    resets: Vec<(usize, u8), 2>,
+    /// Words of extended space; the others are zero.
+    extended: Vec<(u16, u32), EXTENDED_WORDS>,
 }
 
 impl View {
@@ -88,7 +91,8 @@ impl View {
             bars: *bars,
             interrupts,
             log2_messages: vectors.max(1).ilog2() as u8,
-            reset: None,
+            resets: Vec::new(),
+            extended: shown::extended(space, at),
         };
         view.header(identity);
         view.base_addresses();
@@ -163,18 +167,13 @@ impl View {
         match (capability.id, self.interrupts) {
             (id::MSI_X, Interrupts::MsiX(msix)) if msix.offset == offset => Some(MsiX::LENGTH.into()),
             (id::MSI, Interrupts::Msi(msi)) if msi.offset == offset => Some(msi.length().into()),
-            (id::POWER, _) => Some(8),
-            // Up to Root Status in version 1; version 2 has Link Status 2 and two slot registers more.
-            (id::EXPRESS, _) => {
-                Some(if offset <= 0xc4 && space.read16(at, offset + 2) & 0xf >= 2 { 0x3c } else { 0x14 })
-            }
             (id::VENDOR, _) if self.image[..2] == VIRTIO.to_le_bytes() && offset <= 0xf0 => {
                 let (length, kind) = (space.read8(at, offset + 2), space.read8(at, offset + 3));
                 let bar = self.bars.get(space.read8(at, offset + 4));
-                let good = kind != VIRTIO_PCI_CFG && length >= 16 && bar.is_some_and(|bar| bar.is_memory());
+                let good = shown::says_where(kind) && length >= 16 && bar.is_some_and(|bar| bar.is_memory());
                 good.then_some(length.into())
             }
-            _ => None,
+            _ => shown::known(space, at, capability).map(|shown| shown.length.into()),
         }
     }
 
@@ -195,26 +194,30 @@ impl View {
                 self.allow(offset + 3, &[((MsiX::ENABLE | MsiX::MASK_ALL) >> 8) as u8]);
             }
             id::MSI => self.show_msi(vectors),
-            id::POWER => {
-                // Version and "device specific initialisation"; neither D1, D2 nor wake-up events.
-                self.put16(offset + 2, space.read16(at, offset + 2) & 0x27);
-                self.put16(offset + 4, 1 << 3);
-            }
-            id::EXPRESS => {
-                let version = space.read16(at, offset + 2) & 0xf;
-                self.put16(offset + 2, 9 << 4 | if length > 0x14 { version } else { 1 });
-                let capabilities = space.read32(at, offset + 4);
-                self.put32(offset + 4, capabilities);
-                self.allow(offset + 8, &0x7fffu16.to_le_bytes());
-                if capabilities & 1 << 28 != 0 {
-                    self.reset = Some(usize::from(offset) + 8);
-                }
-            }
-            _ => {
+            id::VENDOR => {
                 for i in 2..length as u16 {
                     self.image[usize::from(offset + i)] = space.read8(at, offset + i);
                 }
             }
+            _ => {
+                if let Some(shown) = shown::known(space, at, capability) {
+                    self.show_known(space, at, offset, &shown);
+                }
+            }
+        }
+    }
+
+    fn show_known<C: ConfigSpace + ?Sized>(&mut self, space: &C, at: Address, first: u16, shown: &Shown) {
+        for word in shown.words {
+            let offset = first + word.offset;
+            let bytes = usize::from((shown.length - word.offset).min(4));
+            let value = space.read32(at, offset) & word.read | word.set;
+            self.image[usize::from(offset)..][..bytes].copy_from_slice(&value.to_le_bytes()[..bytes]);
+            self.allow(offset, &word.write.to_le_bytes()[..bytes]);
+        }
+        if let Some((byte, mask)) = shown.reset {
+            // One list entry each of at most two kinds; a third says nothing new.
+            let _ = self.resets.push((usize::from(first + byte), mask));
         }
     }
 
@@ -240,7 +243,9 @@ impl View {
             return None;
         }
         let Some(bytes) = self.image.get(usize::from(offset)..usize::from(offset + width.bytes())) else {
-            return Some(0);
+            let word =
+                self.extended.iter().find(|(place, _)| *place == offset & !3).map_or(0, |(_, word)| *word);
+            return Some(word >> (8 * (offset & 3)) & width.mask());
         };
         Some(bytes.iter().rev().fold(0, |value, byte| value << 8 | u32::from(*byte)))
     }
@@ -257,7 +262,7 @@ impl View {
         for (i, byte) in value.to_le_bytes().into_iter().take(bytes).enumerate() {
             let mask = self.writable[first + i];
             self.image[first + i] = self.image[first + i] & !mask | byte & mask;
-            if self.reset.is_some_and(|control| control + 1 == first + i) && byte & 0x80 != 0 {
+            if self.resets.iter().any(|&(place, bit)| place == first + i && byte & bit != 0) {
                 self.restart();
                 return Some(Effect::Reset);
             }
@@ -365,3 +370,7 @@ impl View {
 #[cfg(test)]
 #[path = "view_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "dumps_tests.rs"]
+mod dumps_tests;

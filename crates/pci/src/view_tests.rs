@@ -8,7 +8,7 @@ use crate::{Address, bar};
 
 const DWORD: Width = Width::Dword;
 
-fn view(machine: &Machine, at: Address, limit: u16) -> View {
+pub(super) fn view(machine: &Machine, at: Address, limit: u16) -> View {
     let bars = bar::probe(machine, at, 6);
     let interrupts = match MsiX::read(machine, at, &bars) {
         Ok(Some(msix)) => Interrupts::MsiX(msix),
@@ -42,7 +42,7 @@ fn nic(machine: &Machine) -> Address {
     at
 }
 
-fn list(view: &View) -> Vec<u8, 48> {
+pub(super) fn list(view: &View) -> Vec<u8, 48> {
     let mut found = Vec::new();
     let mut at = view.read(0x34, Width::Byte).unwrap() as u8;
     while at != 0 {
@@ -152,6 +152,22 @@ fn msi_is_clipped_to_a_power_of_two() {
 }
 
 #[test]
+fn a_reset_by_advanced_features_is_seen() {
+    let machine = Machine::new();
+    let at = machine.endpoint("00:1d.0", 0x8086, 0x2934);
+    machine.capabilities(at, &[(0x98, id::ADVANCED_FEATURES)]);
+    machine.set16(at, 0x9a, 0x0306);
+    machine.set16(at, 0x9c, 0xff00);
+    let mut shown = view(&machine, at, 32);
+    assert_eq!((shown.read(0x98, DWORD), shown.read(0x9c, DWORD)), (Some(0x0306_0013), Some(0)));
+    assert_eq!(shown.write(0x9c, Width::Byte, 0xfe), Some(Effect::None));
+    assert_eq!(shown.write(0x9c, Width::Byte, 1), Some(Effect::Reset));
+    assert_eq!(shown.read(0x9c, DWORD), Some(0));
+    machine.set16(at, 0x9a, 0x0106);
+    assert_eq!(list(&view(&machine, at, 32)), [], "one that can't reset is of no use");
+}
+
+#[test]
 fn a_function_level_reset_is_seen_and_forgets_everything() {
     let machine = Machine::new();
     let at = nic(&machine);
@@ -187,7 +203,7 @@ fn hostile_devices_and_guests() {
         for offset in 0x10..0x1000 {
             let byte = random.next();
             // Known capability IDs often, else the walk sees none.
-            let known = [1, 5, 9, 16, 17, 0x40, 0x60, 0x80][byte as usize % 8];
+            let known = [1, 5, 9, 16, 17, 19, 0x40, 0x80][byte as usize % 8];
             machine.set8(at, offset, if byte & 0x100 == 0 { known } else { (byte >> 16) as u8 });
         }
         machine.set16(at, register::STATUS, STATUS_CAPABILITIES);
@@ -204,7 +220,7 @@ fn hostile_devices_and_guests() {
         for i in 0..SIZE {
             assert_eq!(view.image[i] & !mask[i], fixed[i] & !mask[i]);
         }
-        assert!(list(&view).iter().all(|o| [1, 5, 9, 16, 17].contains(&view.image[usize::from(*o)])));
+        assert!(list(&view).iter().all(|o| [1, 5, 9, 16, 17, 19].contains(&view.image[usize::from(*o)])));
         assert!(machine.writes.borrow().is_empty());
     }
 }

@@ -68,14 +68,15 @@ impl Messages {
         self.all_masked = all_masked;
     }
 
-    /// The MSI capability was written: `1 << log2` messages, numbered in the low bits of `data`; `mask` one bit each.
+    /// The MSI capability was written: `1 << log2` messages, numbered in the low bits of `data`; `mask` one bit each. The device
+    /// sends as many as it has; what the guest didn't enable comes as one that it did.
     pub fn set_msi(&mut self, enabled: bool, address: u64, data: u16, log2: u8, mask: u32) {
         let count = 1usize << log2.min(5);
         self.enabled = enabled;
         for (n, entry) in self.entries.iter_mut().enumerate() {
             let number = (n & (count - 1)) as u32;
             let data = u32::from(data) & !(count as u32 - 1) | number;
-            let masked = n >= count || n < 32 && mask & 1 << n != 0;
+            let masked = mask & 1 << number != 0;
             *entry = Message { address, data, masked };
         }
     }
@@ -244,7 +245,11 @@ mod tests {
         messages.set_msi(true, 0xfee0_0000, 0x43, 1, 0);
         assert_eq!(messages.arrive(0), Arrival::Deliver(0x42));
         assert_eq!(messages.arrive(1), Arrival::Deliver(0x43));
-        assert_eq!(messages.arrive(2), Arrival::Pending);
+        assert_eq!(messages.arrive(2), Arrival::Deliver(0x42), "more than the guest enabled");
+        messages.set_msi(true, 0xfee0_0000, 0x43, 1, 2);
+        assert_eq!((messages.arrive(3), messages.arrive(2)), (Arrival::Pending, Arrival::Deliver(0x42)));
+        messages.set_msi(true, 0xfee0_0000, 0x43, 1, 0);
+        assert_eq!(messages.next_unmasked(), Some(3));
         messages.set_msi(true, 0xfee0_0000, 0x43, 0, 1);
         assert_eq!(messages.arrive(0), Arrival::Pending);
         messages.set_msi(false, 0xfee0_0000, 0x43, 99, 0);

@@ -11,6 +11,7 @@ mod hostile;
 mod http;
 mod kernel;
 mod memory;
+mod messages;
 mod nvme;
 mod refusals;
 mod restart;
@@ -27,6 +28,7 @@ pub fn all() -> Vec<Case> {
         nvme::CASES,
         device::CASES,
         gate::CASES,
+        messages::CASES,
         memory::CASES,
         http::CASES,
         refusals::CASES,
