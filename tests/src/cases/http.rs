@@ -222,8 +222,10 @@ fn exits_after(requests: u32) -> Result<String, String> {
 fn no_bar_exits() -> Outcome {
     let (few, many) = (exits_after(10)?, exits_after(210)?);
     let (before, after) = (exits(&few, "npf")?, exits(&many, "npf")?);
-    if exits(&many, "msi")? + exits(&many, "hlt")? < 200 {
-        return Err(format!("200 requests left no trace, so this judges nothing: {many}"));
+    // How many interrupts two hundred requests make depends on how many are answered before the guest goes to sleep.
+    let traces = |line: &str| Ok::<_, String>(exits(line, "msi")? + exits(line, "hlt")?);
+    if traces(&many)? <= traces(&few)? {
+        return Err(format!("200 requests left no trace, so this judges nothing:\n{few}\n{many}"));
     }
     if before == after {
         Ok(())
