@@ -22,6 +22,8 @@ pub const ONE: Extent = Extent { first: 100, blocks: 1, seed: 2 };
 pub const ACROSS_PAGES: Extent = Extent { first: 200, blocks: 8, seed: 3 };
 /// 32 pages, with a list.
 pub const LONG: Extent = Extent { first: 1024, blocks: 256, seed: 4 };
+/// Where `steal=` has foreign memory written to; the host's filling otherwise.
+pub const STOLEN: Extent = Extent { first: 300, blocks: 1, seed: 0 };
 /// The seed of the namespace's last block.
 pub const LAST_SEED: u32 = 5;
 /// Commands at once.
@@ -44,7 +46,7 @@ mod tests {
 
     #[test]
     fn extents_are_apart() {
-        let mut extents: Vec<_> = [FROM_HOST, ONE, ACROSS_PAGES, LONG].to_vec();
+        let mut extents: Vec<_> = [FROM_HOST, ONE, ACROSS_PAGES, STOLEN, LONG].to_vec();
         extents.extend((0..TOGETHER).map(together));
         for pair in extents.windows(2) {
             assert!(pair[0].first + pair[0].blocks <= pair[1].first && pair[0].seed != pair[1].seed);

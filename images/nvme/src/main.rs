@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Drives an NVMe controller: a passed-through disk, read and written from inside the guest and compared. It takes no words.
+//! Drives an NVMe controller: a passed-through disk, read and written from inside the guest and compared. Words of the command line choose
+//! what to do: `self` (the default), `steal=ADDRESS`, `spoil=ADDRESS`.
 #![cfg_attr(not(test), no_std, no_main)]
 #![deny(unsafe_code)]
 #![cfg_attr(test, allow(dead_code))]
@@ -11,6 +12,8 @@ mod identify;
 mod layout;
 mod prp;
 
+#[cfg(target_os = "none")]
+mod attack;
 #[cfg(target_os = "none")]
 mod controller;
 #[cfg(target_os = "none")]
@@ -27,7 +30,7 @@ const UNUSABLE: u32 = 2;
 
 #[cfg(target_os = "none")]
 fn main() -> u32 {
-    use guest_runtime::println;
+    use guest_runtime::{boot, checks::Checks, println};
     let mut controller = match controller::Controller::find() {
         Ok(controller) => controller,
         Err(why) => {
@@ -37,7 +40,37 @@ fn main() -> u32 {
     };
     println!("nvme: controller {} is {}", controller.address(), controller.identity());
     println!("nvme: namespace 1 has {} blocks of {} bytes", controller.blocks(), controller.block_bytes());
-    let mut checks = guest_runtime::checks::Checks::new();
-    selftest::run(&mut controller, &mut checks);
+    let mut checks = Checks::new();
+    let line = boot::command_line();
+    let words = if line.trim().is_empty() { "self" } else { line };
+    for word in words.split_ascii_whitespace() {
+        if !command(&mut controller, word, &mut checks) {
+            println!("nvme: \"{word}\" is no command");
+            return UNUSABLE;
+        }
+    }
     checks.finish()
+}
+
+/// Obeys a word; `false` if it has no meaning.
+#[cfg(target_os = "none")]
+fn command(
+    controller: &mut controller::Controller,
+    word: &str,
+    checks: &mut guest_runtime::checks::Checks,
+) -> bool {
+    use guest_runtime::cmdline;
+    let number = |key| cmdline::value(word, key).and_then(cmdline::number);
+    if word == "self" {
+        selftest::run(controller, checks);
+    } else if let Some(address) = number("steal") {
+        attack::steal(controller, address);
+        checks.report("steal-ends", Ok::<(), &str>(()));
+    } else if let Some(address) = number("spoil") {
+        attack::spoil(controller, address);
+        checks.report("spoil-ends", Ok::<(), &str>(()));
+    } else {
+        return false;
+    }
+    true
 }

@@ -9,8 +9,10 @@ use crate::build;
 use crate::machine::{LIMIT, Machine};
 use crate::runner::{Case, Outcome, with};
 
-pub(super) const CASES: &[Case] =
-    &[Case::new("nvme::blocks_are_read_and_written_and_the_whole_disk_is_as_it_should_be", contents)];
+pub(super) const CASES: &[Case] = &[
+    Case::new("nvme::blocks_are_read_and_written_and_the_whole_disk_is_as_it_should_be", contents),
+    Case::new("nvme::a_disk_does_not_reach_what_is_not_its_vms", outside),
+];
 
 const BLOCK: usize = 512;
 const BLOCKS: usize = 8192;
@@ -56,15 +58,19 @@ impl Drop for Disk {
     }
 }
 
+/// QEMU's arguments for a system with this disk.
+fn arguments(system: &str, disk: &Disk) -> Result<Vec<String>, String> {
+    let mut arguments = build::system(system)?.arguments();
+    let drive = format!("if=none,id=disk0,format=raw,file={}", disk.0.display());
+    arguments.extend(["-drive".into(), drive]);
+    Ok(arguments)
+}
+
 fn contents() -> Outcome {
     let mut expected = pattern(REST, BLOCKS * BLOCK);
     lay(&mut expected, FROM_HOST);
     let disk = Disk::new(&expected)?;
-    let system = build::system("nvme")?;
-    let mut arguments = system.arguments();
-    let drive = format!("if=none,id=disk0,format=raw,file={}", disk.0.display());
-    arguments.extend(["-drive".into(), drive]);
-    with(Machine::start(&arguments)?, |machine| {
+    with(Machine::start(&arguments("nvme", &disk)?)?, |machine| {
         machine.expect("is \"QEMU NVMe Ctrl\", serial number \"postern-0\"")?;
         machine.expect("[disk] nvme: namespace 1 has 8192 blocks of 512 bytes")?;
         let summary = machine.expect("[disk] tests: ")?;
@@ -92,5 +98,50 @@ fn contents() -> Outcome {
     match found.chunks(BLOCK).zip(expected.chunks(BLOCK)).position(|(found, expected)| found != expected) {
         Some(block) => Err(format!("block {block} of the disk holds something else")),
         None => Ok(()),
+    }
+}
+
+/// The memory that `nvme-outside` aims at, and the block that its guest writes it to.
+const TARGET: u64 = 0x3000_0000;
+const STOLEN: usize = 300;
+/// What lies there.
+const MARKER: u32 = 77;
+
+/// The host has laid a marker in memory that isn't the VM's. It must neither come to the disk nor be overwritten from it.
+fn outside() -> Outcome {
+    let before = pattern(REST, BLOCKS * BLOCK);
+    let disk = Disk::new(&before)?;
+    let marker = pattern(MARKER, BLOCK);
+    let mut arguments = arguments("nvme-outside", &disk)?;
+    // When the guest has ended its memory can still be looked at.
+    arguments.push("-no-shutdown".into());
+    let (machine, mut qtest) = Machine::start_with_qtest(&arguments)?;
+    with(machine, |machine| {
+        // Long before the guest runs.
+        for (address, word) in (TARGET..).step_by(8).zip(marker.chunks_exact(8)) {
+            let word = word.try_into().map(u64::from_le_bytes).map_err(|_| "a word of another length")?;
+            qtest.write64(address, word)?;
+        }
+        machine.expect("[disk] nvme: Write of block 300, RAM at 0x30000000")?;
+        machine.expect_all(&["[iommu-server] dma fault: device 01:00.0, read of IOVA 0x30000000"])?;
+        machine.expect_all(&["[iommu-server] dma fault: device 01:00.0, write of IOVA 0x30000000"])?;
+        machine.expect_anywhere("[disk] vmm: DMA of a device was blocked")?;
+        machine.expect("[disk] tests: 2 passed, 0 failed")?;
+        machine.expect("all virtual machines have ended")?;
+        if machine.monitor()?.memory(TARGET, BLOCK as u64)? != marker {
+            return Err("the disk has written to memory that isn't its VM's".into());
+        }
+        Ok(())
+    })?;
+    // The emulator lets the command succeed and writes whatever its own buffer held, as long as that isn't the marker.
+    let after = disk.contents()?;
+    let mut changed = after.chunks(BLOCK).zip(before.chunks(BLOCK)).enumerate().filter(|(_, (a, b))| a != b);
+    match (changed.next(), changed.next()) {
+        (Some((STOLEN, (block, _))), None) => {
+            let leaks = block.chunks(8).zip(marker.chunks(8)).any(|(found, marker)| found == marker);
+            if leaks { Err("the disk holds memory that isn't its VM's".into()) } else { Ok(()) }
+        }
+        (None, _) => Err("the disk hasn't even tried: its block is as it was".into()),
+        (Some((block, _)), _) => Err(format!("block {block} of the disk, or another, has changed as well")),
     }
 }
