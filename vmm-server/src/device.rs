@@ -11,8 +11,8 @@ use protocol::pci::{
 };
 use protocol::start::{cptr, mount};
 use sel4::cap;
+use vmm_devices::bars::Claim;
 use vmm_devices::ecam::Placement;
-use vmm_devices::layout;
 use vmm_devices::msi::{ENTRY_BYTES, MAX_VECTORS, Messages};
 
 /// Configuration offsets (PCI Local Bus 3.0, section 6.1).
@@ -72,10 +72,12 @@ impl From<sel4::Error> for DeviceError {
 struct Bar {
     index: u8,
     bytes: u64,
+    /// Where it was put at first.
+    home: u64,
     /// What the guest's register says.
     register: u64,
-    /// Where its frames are mapped and its other pages trapped.
-    base: u64,
+    /// Where its frames are mapped and its other pages trapped; `None`: nowhere.
+    base: Option<u64>,
 }
 
 /// What lies at an offset of a BAR that isn't mapped.
@@ -83,6 +85,17 @@ enum Trapped {
     Table(u64),
     Pending(u64),
     Registers,
+}
+
+/// What follows from a write to configuration space, beyond the device.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Follows {
+    /// Nothing.
+    Nothing,
+    /// BARs may have to move.
+    Settle,
+    /// The guest asked for a reset.
+    Reset,
 }
 
 /// A device.
@@ -136,7 +149,7 @@ impl Device {
     ) -> Result<(), DeviceError> {
         for bar in &description.bars {
             let base = placement.place(bar.size).ok_or(DeviceError::NoRoom)?;
-            let placed = Bar { index: bar.index, bytes: bar.size, register: base, base };
+            let placed = Bar { index: bar.index, bytes: bar.size, home: base, register: base, base: None };
             // The description has at most six.
             let _ = self.bars.push(placed);
             component::log!(
@@ -153,8 +166,9 @@ impl Device {
     /// Writes the virtual BAR registers, as firmware would.
     fn write_bars(&mut self) -> Result<(), DeviceError> {
         for n in 0..self.bars.len() {
-            let (offset, base) = (FIRST_BAR + 4 * u16::from(self.bars[n].index), self.bars[n].base);
-            self.call(&ConfigWrite { device: self.number, offset, width: 4, value: base as u32 })?;
+            let (offset, value) =
+                (FIRST_BAR + 4 * u16::from(self.bars[n].index), self.bars[n].register as u32);
+            self.call(&ConfigWrite { device: self.number, offset, width: 4, value })?;
         }
         Ok(())
     }
@@ -168,20 +182,20 @@ impl Device {
         Ok(component::call(self.server, request)?)
     }
 
-    /// Makes the device usable: reset, DMA, interrupts and registers. The handlers are then to be bound.
+    /// Makes the device usable: reset, DMA, interrupts and registers. The BARs are then to be settled, the handlers bound.
     ///
     /// # Errors
     /// [`DeviceError::Resetting`]: try again after the control signal. Any other: the device can't be had.
-    pub fn attach(&mut self, nested: &mut Nested, memory: &mut Memory) -> Result<(), DeviceError> {
+    pub fn attach(&mut self) -> Result<(), DeviceError> {
         let attached = self.call(&Attach { device: self.number })?;
         self.frames = attached.frames;
         self.first_vector = attached.first_vector;
         self.messages = Messages::new(usize::from(attached.vectors).min(MAX_VECTORS));
-        self.write_bars()?;
-        for n in 0..self.bars.len() {
-            self.bars[n].register = self.bars[n].base;
-            self.map(n, nested, memory)?;
+        for bar in &mut self.bars {
+            // Frames that were there before went away with their capabilities.
+            bar.register = bar.base.take().unwrap_or(bar.home);
         }
+        self.write_bars()?;
         let command = ConfigWrite { device: self.number, offset: COMMAND, width: 2, value: COMMAND_MEMORY };
         self.call(&command)?;
         self.memory_enabled = true;
@@ -201,10 +215,11 @@ impl Device {
     }
 
     fn map(&self, bar: usize, nested: &mut Nested, memory: &mut Memory) -> Result<(), DeviceError> {
+        let Some(base) = self.bars[bar].base else { return Ok(()) };
         for run in self.runs(bar) {
             for n in 0..u64::from(run.count) {
                 let frame = cptr(mount::VMM_BARS, u64::from(run.first) + n);
-                let gpa = self.bars[bar].base + run.offset + (n << run.size_bits);
+                let gpa = base + run.offset + (n << run.size_bits);
                 nested.map_device(memory, frame, gpa, run.size_bits)?;
             }
         }
@@ -222,7 +237,7 @@ impl Device {
     /// The BAR and the offset in it that lie at a guest-physical address.
     pub fn bar_at(&self, gpa: u64) -> Option<(usize, u64)> {
         self.bars.iter().enumerate().find_map(|(n, bar)| {
-            let offset = gpa.checked_sub(bar.base)?;
+            let offset = gpa.checked_sub(bar.base?)?;
             (offset < bar.bytes).then_some((n, offset))
         })
     }
@@ -232,27 +247,20 @@ impl Device {
         self.call(&ConfigRead { device: self.number, offset, width }).unwrap_or(u32::MAX)
     }
 
-    /// Writes configuration space and does what follows from it. `true`: the guest asked for a reset.
-    pub fn write_config(
-        &mut self,
-        offset: u16,
-        width: u8,
-        value: u32,
-        nested: &mut Nested,
-        memory: &mut Memory,
-    ) -> bool {
+    /// Writes configuration space and does what follows from it for this device alone; what does is the answer.
+    pub fn write_config(&mut self, offset: u16, width: u8, value: u32) -> Follows {
         let write = ConfigWrite { device: self.number, offset, width, value };
         match self.call(&write) {
             Ok(Effect::None) | Err(_) => {}
             Ok(Effect::Command { memory: enabled, .. }) => {
                 self.memory_enabled = enabled;
-                self.move_bars(nested, memory);
+                return Follows::Settle;
             }
             Ok(Effect::Bar { index, base }) => {
                 if let Some(bar) = self.bars.iter_mut().find(|bar| bar.index == index) {
                     bar.register = base;
                 }
-                self.move_bars(nested, memory);
+                return Follows::Settle;
             }
             Ok(Effect::Msi { enabled, address, data, log2_messages, mask }) => {
                 self.messages.set_msi(enabled, address, data, log2_messages, mask);
@@ -262,29 +270,48 @@ impl Device {
                 self.messages.set_control(enabled, masked);
                 self.tell_masks();
             }
-            Ok(Effect::Reset) => return true,
+            Ok(Effect::Reset) => return Follows::Reset,
         }
-        false
+        Follows::Nothing
     }
 
-    /// Moves BARs to where the guest put them, if it's a place for them. While it sizes them they stay.
-    fn move_bars(&mut self, nested: &mut Nested, memory: &mut Memory) {
-        for n in 0..self.bars.len() {
-            let Bar { bytes, register, base, .. } = self.bars[n];
-            let end = register.checked_add(bytes);
-            let fits = register >= layout::PCI_WINDOW && end.is_some_and(|end| end <= layout::PCI_WINDOW_END);
-            let free = !self.bars.iter().enumerate().any(|(other, bar)| {
-                other != n && register < bar.base + bar.bytes && bar.base < register.saturating_add(bytes)
-            });
-            if !self.memory_enabled || register == base || !fits || !free {
-                continue;
-            }
-            self.unmap(n);
-            self.bars[n].base = register;
-            if let Err(error) = self.map(n, nested, memory) {
-                component::log!("vmm: device {}: BAR moved, but {error}", self.number);
+    /// What the BARs' registers say, and where they lie.
+    pub fn claims(&self) -> impl Iterator<Item = Claim> + use<'_> {
+        self.bars.iter().map(|bar| Claim {
+            register: bar.register,
+            bytes: bar.bytes,
+            decoding: self.memory_enabled,
+            place: bar.base,
+        })
+    }
+
+    /// Takes the BARs that are to lie elsewhere, or nowhere, from where they are. `claims` are this device's.
+    pub fn leave(&mut self, claims: &[Claim]) {
+        for (n, claim) in claims.iter().enumerate().take(self.bars.len()) {
+            if self.bars[n].base.is_some() && self.bars[n].base != claim.place {
+                self.unmap(n);
+                self.bars[n].base = None;
             }
         }
+    }
+
+    /// Maps the BARs that aren't where they are to lie; everybody has left.
+    ///
+    /// # Errors
+    /// [`DeviceError`].
+    pub fn enter(
+        &mut self,
+        claims: &[Claim],
+        nested: &mut Nested,
+        memory: &mut Memory,
+    ) -> Result<(), DeviceError> {
+        for (n, claim) in claims.iter().enumerate().take(self.bars.len()) {
+            if self.bars[n].base != claim.place {
+                self.bars[n].base = claim.place;
+                self.map(n, nested, memory)?;
+            }
+        }
+        Ok(())
     }
 
     /// Tells the device which vectors are masked now.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! All passed-through devices of the VM: who is addressed, who has interrupted.
-use crate::device::{Device, DeviceError};
+use crate::device::{Device, DeviceError, Follows};
 use crate::nested::Nested;
 use component::memory::slot_at;
 use component::{Memory, slot};
@@ -8,6 +8,7 @@ use protocol::config::MAX_DEVICES;
 use protocol::start::{cptr, mount, signal};
 use sel4::{CapRights, cap};
 use vmm_devices::apic::LocalApic;
+use vmm_devices::bars::{self, Claim};
 use vmm_devices::ecam;
 use vmm_devices::msi::Arrival;
 
@@ -68,12 +69,36 @@ impl Devices {
     /// [`DeviceError`]; [`DeviceError::Resetting`]: again after the control signal.
     pub fn attach(&mut self, number: usize) -> Result<(), DeviceError> {
         let Some(device) = self.devices.get_mut(number) else { return Err(DeviceError::Protocol) };
-        device.attach(&mut self.nested, &mut self.memory)?;
+        device.attach()?;
         let (first, count) = (usize::from(device.first_vector), device.messages.count());
+        self.settle()?;
         for vector in 0..count {
             self.bind(number, vector, first + vector)?;
         }
         Ok(())
+    }
+
+    /// Puts all BARs where their registers say: first everybody leaves, then everybody enters.
+    fn settle(&mut self) -> Result<(), DeviceError> {
+        let mut claims: heapless::Vec<Claim, { 6 * MAX_DEVICES }> = heapless::Vec::new();
+        for claim in self.devices.iter().flat_map(Device::claims) {
+            // Six of each device, at most.
+            let _ = claims.push(claim);
+        }
+        bars::settle(&mut claims);
+        let mut rest = claims.as_slice();
+        for device in &mut self.devices {
+            let (own, others) = rest.split_at(device.claims().count().min(rest.len()));
+            device.leave(own);
+            rest = others;
+        }
+        let (mut rest, mut outcome) = (claims.as_slice(), Ok(()));
+        for device in &mut self.devices {
+            let (own, others) = rest.split_at(device.claims().count().min(rest.len()));
+            outcome = outcome.and(device.enter(own, &mut self.nested, &mut self.memory));
+            rest = others;
+        }
+        outcome
     }
 
     fn bind(&mut self, device: usize, vector: usize, place: usize) -> Result<(), DeviceError> {
@@ -153,9 +178,14 @@ impl Devices {
         let target = ecam::target(offset, width)?;
         let number = self.at(target.devfn)?;
         let device = &mut self.devices[number];
-        let reset = device.write_config(target.offset, width, value, &mut self.nested, &mut self.memory);
+        let follows = device.write_config(target.offset, width, value);
         deliver_unmasked(device, apic);
-        reset.then_some(number)
+        if follows == Follows::Settle
+            && let Err(error) = self.settle()
+        {
+            component::log!("vmm: device {number}: BAR moved, but {error}");
+        }
+        (follows == Follows::Reset).then_some(number)
     }
 
     /// Reads a trapped place.

@@ -13,6 +13,7 @@ extern crate std;
 
 pub mod acpi;
 pub mod apic;
+pub mod bars;
 pub mod boot;
 pub mod cpuid;
 pub mod decode;

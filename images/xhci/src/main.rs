@@ -6,6 +6,7 @@
 
 extern crate alloc;
 
+mod bar;
 mod device;
 mod msi;
 mod msix;
@@ -29,6 +30,7 @@ fn main() -> u32 {
         }
     };
     let mut checks = Checks::new();
+    checks.report("bar-moved-in-halves", bar::moved(xhci.function()));
     let ran = match (msix::Table::of(xhci.function()), msi::Capability::of(xhci.function())) {
         (Some(table), _) => msix::run(&mut xhci, &table, &mut checks),
         (None, Some(msi)) => msi::run(&mut xhci, &msi, &mut checks),

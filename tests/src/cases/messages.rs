@@ -18,6 +18,7 @@ fn msi() -> Outcome {
 
 fn msix() -> Outcome {
     let checks = [
+        "bar-moved-in-halves",
         "msix-each-its-own",
         "msix-a-masked-vector-is-pending",
         "msix-all-masked",
