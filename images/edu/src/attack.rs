@@ -47,6 +47,16 @@ pub fn read(edu: &Edu, address: u64, checks: &mut Checks) {
     }
 }
 
+/// Has the device send messages as fast as it can, without end.
+pub fn storm(edu: &Edu) -> ! {
+    println!("edu: a storm of messages");
+    irq::with_enabled(|| {
+        loop {
+            edu.raise(1);
+        }
+    })
+}
+
 /// Has the device write 64 bytes to `address` (0: to the guest's own memory), six times, and sleeps meanwhile.
 pub fn flood(edu: &Edu, address: u64, checks: &mut Checks) {
     const TRANSFERS: u32 = 6;

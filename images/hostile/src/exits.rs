@@ -113,3 +113,11 @@ pub fn work(rounds: u64, checks: &mut Checks) {
     println!("hostile: worked for {} ticks", cpu::rdtsc() - start);
     checks.report("work", Ok::<(), &str>(()));
 }
+
+/// Exits as fast as it can, without end.
+pub fn storm() -> ! {
+    println!("hostile: a storm of exits");
+    loop {
+        cpuid();
+    }
+}

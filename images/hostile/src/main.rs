@@ -65,6 +65,7 @@ fn command(word: &str, line: &str, checks: &mut Checks) -> bool {
         "instruction-sweep" => sweep_instruction::run(checks),
         "uart-flood" => flood::run(number("bytes", 65536), checks),
         "exits" => exits::run(checks),
+        "exit-storm" => exits::storm(),
         "work" => exits::work(number("rounds", 100_000_000), checks),
         _ => return false,
     }

@@ -12,6 +12,7 @@ pub(super) const CASES: &[Case] = &[
     Case::new("device::dma_reaches_its_vm_and_no_other_vm", dma_to_other_vm),
     Case::new("device::dma_does_not_reach_a_server", dma_to_server),
     Case::new("device::dma_does_not_reach_the_kernel", dma_to_kernel),
+    Case::new("device::dma_does_not_reach_another_devices_registers", dma_to_registers),
     Case::new("device::a_guests_own_dma_to_foreign_memory_is_blocked", dma_by_guest),
     Case::new("device::a_message_with_the_handle_of_another_device_raises_nothing", foreign_handle),
     Case::expected_to_fail(
@@ -169,6 +170,20 @@ fn dma_to_kernel() -> Outcome {
         // The table from which every device's rights hang, written by the kernel alone.
         let root = vtd::root_table(machine.monitor()?)?;
         attack(machine, scene, root)
+    })
+}
+
+/// What a device would write into the other's registers would have the other compute: its inverter keeps what was put there.
+fn dma_to_registers() -> Outcome {
+    const INVERTER: u64 = 4;
+    scene(|machine, scene| {
+        let registers = scene.b.function.bar(&mut scene.qtest, 0)?;
+        scene.qtest.write32(registers + INVERTER, 0x1234_5678)?;
+        scene.a.dma_write(&mut scene.qtest, registers, BYTES)?;
+        let fault = format!("write of IOVA {registers:#x}");
+        machine.expect_all(&["[iommu-server] dma fault: device 01:00.0", &fault, "reason "])?;
+        let found = scene.qtest.read32(registers + INVERTER)?;
+        if found == !0x1234_5678 { Ok(()) } else { Err(format!("the other's register holds {found:#x}")) }
     })
 }
 
