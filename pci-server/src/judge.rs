@@ -3,7 +3,7 @@
 
 use pci::carve::Window;
 use pci::topology::Topology;
-use pci::{Header, Path};
+use pci::{Address, Header, Path};
 use protocol::iommu::Coverage;
 use protocol::pci::{PciConfig, PciDevice, Refusal};
 
@@ -47,7 +47,7 @@ impl Machine<'_> {
             return Err(Refusal::Bridge);
         }
         if !self.config.matches.iter().any(|rule| rule.accepts(&function.identity)) {
-            return Err(Refusal::NotMatched);
+            return Err(Refusal::NotMatched(function.identity));
         }
         if !self.config.reserve.iter().any(|place| self.topology.find(place) == Ok(index)) {
             return Err(Refusal::NotReserved);
@@ -65,12 +65,13 @@ impl Machine<'_> {
             return Err(Refusal::TooManyDevices);
         }
         let requester = self.topology.requester(index);
-        let others = 0..self.topology.functions().len() as u16;
-        if others.into_iter().any(|other| other != index && self.topology.requester(other) == requester) {
-            return Err(Refusal::SharedRequester);
+        let mut others = 0..self.topology.functions().len() as u16;
+        let alias = others.find(|other| *other != index && self.topology.requester(*other) == requester);
+        if let Some(other) = self.address(alias) {
+            return Err(Refusal::SharedRequester(other));
         }
-        if survey.bad {
-            return Err(Refusal::BadCapabilities);
+        if let Some((offset, bytes)) = survey.bad {
+            return Err(Refusal::BadCapabilities(offset, bytes));
         }
         self.judge_bars(index, survey)
     }
@@ -94,6 +95,10 @@ impl Machine<'_> {
         Ok(())
     }
 
+    fn address(&self, index: Option<u16>) -> Option<Address> {
+        index.and_then(|index| self.topology.get(index)).map(|function| function.address)
+    }
+
     /// Whether a function that VM `vm` is to get is another's, or in a group with another's. `given`: function and VM.
     pub fn judge_neighbours(
         &self,
@@ -106,7 +111,9 @@ impl Machine<'_> {
                 return Err(Refusal::Taken);
             }
             if owner != vm && self.topology.group(other) == self.topology.group(index) {
-                return Err(Refusal::SharedGroup(owner));
+                let opening = self.address(self.topology.opened_by(index));
+                let member = self.address(Some(other)).ok_or(Refusal::NoSuchDevice)?;
+                return Err(Refusal::SharedGroup { vm: owner, member, opening });
             }
         }
         Ok(())

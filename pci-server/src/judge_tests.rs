@@ -44,6 +44,7 @@ impl Case {
     fn new(space: testing::Machine, reserve: &[&str]) -> Self {
         let mut topology = Topology::default();
         topology.enumerate(&space, 0, 0, 255);
+        topology.harden(&space);
         let mut config = PciConfig::default();
         config.matches.push("1af4:1041".parse().unwrap()).unwrap();
         for place in reserve {
@@ -89,13 +90,16 @@ fn each_refusal_has_its_reason() {
         ("/00:04.0/03.0/00.0", Refusal::PathAbsent(1)),
         ("/00:04.0", Refusal::Bridge),
         ("/00:00.0", Refusal::Bridge),
-        ("/00:08.0", Refusal::NotMatched),
+        (
+            "/00:08.0",
+            Refusal::NotMatched(pci::Identity { vendor: 0x10ec, device: 0x8139, ..Default::default() }),
+        ),
         ("/00:07.0", Refusal::NotReserved),
         ("/00:05.0", Refusal::BarUnassigned(0)),
         ("/00:06.0", Refusal::BarUnreachable(2)),
         ("/00:04.0/00.0", Refusal::BarShared(4)),
-        ("/00:1e.0/00.0", Refusal::SharedRequester),
-        ("/00:09.0", Refusal::BadCapabilities),
+        ("/00:1e.0/00.0", Refusal::SharedRequester("00:1e.0".parse().unwrap())),
+        ("/00:09.0", Refusal::BadCapabilities(0x44, 0)),
     ] {
         assert_eq!(case.judge(place, FULL, false), Err(refusal), "{place}");
     }
@@ -170,8 +174,41 @@ fn neighbours() {
     let judge = |index, given: &[(u16, u16)]| machine.judge_neighbours(index, 1, given.iter().copied());
     assert_eq!(judge(a, &[(far, 2)]), Ok(()));
     assert_eq!(judge(a, &[(a, 1)]), Err(Refusal::Taken));
-    assert_eq!(judge(a, &[(b, 2)]), Err(Refusal::SharedGroup(2)));
+    let member = "02:01.0".parse().unwrap();
+    let opening = Some("00:1e.0".parse().unwrap());
+    let refusal = Refusal::SharedGroup { vm: 2, member, opening };
+    assert_eq!(judge(a, &[(b, 2)]), Err(refusal));
+    assert_eq!(
+        refusal.to_string(),
+        "its isolation group holds 0000:02:01.0 of VM 2, since 0000:00:1e.0 has no access control (ACS): give both to \
+         one VM, or use slots behind ports with ACS"
+    );
     assert_eq!(judge(a, &[(b, 1)]), Ok(()), "a VM may have the whole group");
+}
+
+/// A guest finds functions beside function 0 only if that says so.
+#[test]
+fn devices_in_one_slot_are_functions() {
+    let device = |vm, index, slot| PciDevice {
+        vm,
+        index,
+        owner: "web".try_into().unwrap(),
+        location: "00:05.0".parse().unwrap(),
+        slot: GuestSlot { bus: 0, devfn: pci::DevFn(slot) },
+        vectors: None,
+        unsafe_interrupts: false,
+        bars_first: 0,
+        bars_count: 4,
+        irqs_first: 0,
+        irqs_count: 4,
+    };
+    let mut config = PciConfig::default();
+    for device in [device(1, 0, 0x40), device(1, 1, 0x41), device(1, 2, 0x48), device(2, 1, 0x49)] {
+        config.devices.push(device).unwrap();
+    }
+    let company: Vec<bool> =
+        config.devices.iter().map(|device| crate::promise::has_company(&config, device)).collect();
+    assert_eq!(company, [true, true, false, false]);
 }
 
 #[test]
@@ -188,13 +225,19 @@ fn rows_say_everything() {
     let row = |place: &str, owner| {
         let index = case.topology.find(&place.parse().unwrap()).unwrap();
         let survey = survey::survey(&case.space, &case.topology, index).unwrap();
-        crate::table::Row { function: case.topology.get(index).unwrap(), survey: &survey, owner }.to_string()
+        let (topology, function) = (&case.topology, case.topology.get(index).unwrap());
+        crate::table::Row { topology, index, function, survey: &survey, owner }.to_string()
     };
     use crate::table::Owner;
     assert_eq!(
         row("01:00.0", Owner::Vm("web")),
         "0000:01:00.0 /00:04.0/00.0 1af4:1041 class 020000, BAR 4 mem64 prefetchable 16 KiB at 0xfe000000, \
-         MSI-X 4, reset FLR+bus: vm web"
+         MSI-X 4, reset FLR+bus, grouped with 0000:00:04.0: vm web"
+    );
+    assert_eq!(
+        row("02:00.0", Owner::Nobody),
+        "0000:02:00.0 /00:1e.0/00.0 1af4:1041 class 000000, grouped with 0000:00:1e.0 0000:02:01.0, bus reset takes \
+         along 0000:02:01.0: free"
     );
     assert_eq!(
         row("00:05.0", Owner::Refused(Refusal::BarUnassigned(0))),

@@ -7,7 +7,7 @@ use pci::life::{Event, Life};
 use pci::reset::Saved;
 use pci::topology::Topology;
 use pci::{ConfigSpace, View};
-use protocol::pci::{DEFAULT_VECTORS, PciDevice, Refusal};
+use protocol::pci::{DEFAULT_VECTORS, PciConfig, PciDevice, Refusal};
 
 use crate::device::Device;
 use crate::survey::Survey;
@@ -50,6 +50,12 @@ pub fn promise<C: ConfigSpace + ?Sized>(
         holds: false,
     };
     if device.lay_out() { Ok(device) } else { Err(Refusal::NoRoom) }
+}
+
+/// Whether a VM has another device in the same slot, as another function.
+pub fn has_company(config: &PciConfig, wanted: &PciDevice) -> bool {
+    let place = |device: &PciDevice| (device.vm, device.slot.bus, device.slot.devfn.device());
+    config.devices.iter().any(|other| other.index != wanted.index && place(other) == place(wanted))
 }
 
 /// The BAR with the lowest address after `done`: address, number of the device, index of the BAR.

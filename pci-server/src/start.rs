@@ -50,6 +50,7 @@ fn prepare(passthrough: &mut Passthrough<Real>, config: &PciConfig) -> Result<()
         topology.enumerate(&real.ecam, range.segment, range.first_bus, range.last_bus);
     }
     survey::quiet_all(&real.ecam, &topology);
+    topology.harden(&real.ecam);
     let claims = Claims::read(&real.ecam, &topology);
     let windows = real.frames.windows();
     let machine = Machine { topology: &topology, claims: &claims, config, windows: &windows };
@@ -101,7 +102,11 @@ fn consider(
     let given = before.iter().filter_map(|verdict| Some((verdict.function.ok()?, verdict.vm)));
     machine.judge_neighbours(function, wanted.vm, given)?;
     survey::open_bridges(&real.ecam, machine.topology, function);
-    promise::promise(&real.ecam, machine.topology, function, &survey, wanted)
+    let mut device = promise::promise(&real.ecam, machine.topology, function, &survey, wanted)?;
+    if promise::has_company(machine.config, wanted) {
+        device.view.has_several_functions();
+    }
+    Ok(device)
 }
 
 /// Makes the frames of all promised BARs, in the order of their addresses: an untyped's watermark only moves forward.
@@ -162,7 +167,7 @@ fn log_table(real: &Real, machine: &Machine, verdicts: &Verdicts) {
                 judged.map_or_else(Owner::Refused, |()| Owner::Nobody)
             }
         };
-        component::log!("{}", Row { function, survey: &survey, owner });
+        component::log!("{}", Row { topology, index, function, survey: &survey, owner });
     }
 }
 

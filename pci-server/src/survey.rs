@@ -3,7 +3,8 @@
 
 use heapless::Vec;
 use pci::bar::{self, Bar};
-use pci::config::{self, command};
+use pci::capability;
+use pci::config::{self, command, register};
 use pci::reset::Methods;
 use pci::topology::{MAX_FUNCTIONS, Topology};
 use pci::view::Interrupts;
@@ -23,8 +24,9 @@ pub struct Survey {
     pub methods: Methods,
     /// Memory BARs at places that a bridge above doesn't pass on, a bit each: what answers there isn't this function.
     pub beyond: u8,
-    /// It says things that can't be: BARs of no size, an MSI-X table outside its BARs.
-    pub bad: bool,
+    /// It says things that can't be (BARs of no size, an MSI-X table outside its BARs): offset in configuration space, and
+    /// the four bytes there.
+    pub bad: Option<(u16, u32)>,
 }
 
 /// Reads a function's resources. Its BARs are sized with decoding off, so nobody may be using it.
@@ -49,7 +51,13 @@ pub fn survey<C: ConfigSpace + ?Sized>(space: &C, topology: &Topology, index: u1
             && !topology.is_passed(space, index, bar.base, bar.base + (bar.size - 1))
     };
     let beyond = bars.iter().filter(is_beyond).fold(0, |set, bar| set | 1 << bar.index);
-    Some(Survey { bars, interrupts, methods, beyond, bad: endpoint && (bars.bad != 0 || msix.is_err()) })
+    let bad = match (bars.bad, msix.is_err()) {
+        (0, false) => None,
+        (0, true) => capability::find(space, at, capability::id::MSI_X).map(|offset| (offset + 4).min(0xfc)),
+        (bars, _) => Some(register::BAR + 4 * bars.trailing_zeros() as u16),
+    };
+    let bad = bad.filter(|_| endpoint).map(|offset| (offset, space.read32(at, offset)));
+    Some(Survey { bars, interrupts, methods, beyond, bad })
 }
 
 /// Turns bus mastering off everywhere but on bridges.

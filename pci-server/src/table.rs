@@ -5,7 +5,7 @@ use core::fmt;
 
 use pci::Bar;
 use pci::bar::Kind;
-use pci::topology::Function;
+use pci::topology::{Function, Topology};
 use pci::view::Interrupts;
 use protocol::pci::Refusal;
 
@@ -22,8 +22,16 @@ pub enum Owner<'a> {
     Refused(Refusal),
 }
 
-/// A line: address, path, IDs, class, BARs, interrupts, reset methods, owner.
+/// How many addresses a list shows.
+const MAX_LISTED: usize = 4;
+
+/// A line: address, path, IDs, class, BARs, interrupts, reset methods, who else is in its isolation group and its reset
+/// domain, owner.
 pub struct Row<'a> {
+    /// The tree.
+    pub topology: &'a Topology,
+    /// Index of the function in it.
+    pub index: u16,
     /// The function.
     pub function: &'a Function,
     /// Its resources.
@@ -60,11 +68,35 @@ impl fmt::Display for Row<'_> {
             write!(f, "{separator}{name}")?;
             separator = "+";
         }
+        let (topology, index) = (self.topology, self.index);
+        List { topology, members: || topology.group_members(index), title: "grouped with" }.fmt(f)?;
+        List { topology, members: || topology.reset_domain(index), title: "bus reset takes along" }.fmt(f)?;
         match self.owner {
             Owner::Vm(vm) => write!(f, ": vm {vm}"),
             Owner::Nobody => f.write_str(": free"),
             Owner::Refused(reason) => write!(f, ": not passed through: {reason}"),
         }
+    }
+}
+
+/// Functions, by their addresses; nothing if there are none.
+struct List<'a, M> {
+    topology: &'a Topology,
+    members: M,
+    title: &'a str,
+}
+
+impl<I: Iterator<Item = u16>, M: Fn() -> I> fmt::Display for List<'_, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = (self.members)().count();
+        if count == 0 {
+            return Ok(());
+        }
+        write!(f, ", {}", self.title)?;
+        for function in (self.members)().take(MAX_LISTED).filter_map(|index| self.topology.get(index)) {
+            write!(f, " {}", function.address)?;
+        }
+        if count > MAX_LISTED { write!(f, " and {} more", count - MAX_LISTED) } else { Ok(()) }
     }
 }
 

@@ -24,10 +24,18 @@ pub mod id {
 
 /// Extended capability IDs.
 pub mod extended_id {
+    /// Advanced error reporting.
+    pub const ERRORS: u16 = 0x0001;
     /// Access control services.
     pub const ACS: u16 = 0x000d;
     /// Device serial number.
     pub const SERIAL_NUMBER: u16 = 0x0003;
+    /// Address translation services.
+    pub const ATS: u16 = 0x000f;
+    /// Page request interface.
+    pub const PAGE_REQUESTS: u16 = 0x0013;
+    /// Process address space IDs.
+    pub const PASID: u16 = 0x001b;
 }
 
 /// A capability: its ID, and the offset of its first byte.

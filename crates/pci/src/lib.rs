@@ -10,6 +10,7 @@
 #[cfg(feature = "testing")]
 extern crate std;
 
+pub mod access;
 pub mod address;
 pub mod bar;
 pub mod bridge;
@@ -17,6 +18,7 @@ pub mod capability;
 pub mod carve;
 pub mod config;
 mod effect;
+mod groups;
 pub mod interrupt;
 pub mod life;
 pub mod matching;

@@ -3,9 +3,10 @@
 
 use heapless::Vec;
 
+use crate::access;
 use crate::address::{Address, DevFn, RequesterId};
 use crate::bridge;
-use crate::capability::{self, Express, extended_id};
+use crate::capability::{self, Express};
 use crate::config::{self, ConfigSpace, Header, command, register};
 use crate::matching::Identity;
 use crate::path::{Location, Path};
@@ -41,10 +42,6 @@ pub struct Topology {
     /// Functions that were found and had no room.
     pub dropped: u16,
 }
-
-/// Access control services that keep requests from being turned round below the root complex: source validation,
-/// request and completion redirect, upstream forwarding (PCI Express Base 4.0, section 6.12).
-const ACS_ISOLATION: u16 = 1 << 0 | 1 << 2 | 1 << 3 | 1 << 4;
 
 impl Topology {
     /// Walks a segment from the root buses `first` to `last`. A bus that no bridge leads to and that has functions is a
@@ -108,13 +105,13 @@ impl Topology {
             Some(bridge) => bridge.path.behind(address.devfn),
             None => Some(Path::root(address)),
         };
-        let (header, multifunction) = config::header(space, address);
+        let header = config::header(space, address).0;
         let secondary = match header {
             Header::Bridge => Some(space.read8(address, register::BUSES + 1)).filter(|bus| *bus != 0),
             _ => None,
         };
         let express = capability::express(space, address);
-        let isolates = self.isolates(space, address, header, express, multifunction);
+        let isolates = access::isolates(space, address, header, express);
         let identity = config::identity(space, address);
         let room = path.and_then(|path| {
             self.functions
@@ -130,25 +127,13 @@ impl Topology {
         }
     }
 
-    fn isolates<C: ConfigSpace + ?Sized>(
-        &self,
-        space: &C,
-        address: Address,
-        header: Header,
-        express: Option<Express>,
-        multifunction: bool,
-    ) -> bool {
-        let has_acs = || {
-            capability::find_extended(space, address, extended_id::ACS)
-                .is_some_and(|offset| space.read16(address, offset + 4) & ACS_ISOLATION == ACS_ISOLATION)
-        };
-        match (header, express) {
-            // A port turns requests round unless it says that it doesn't.
-            (Header::Bridge, Some(Express::RootPort | Express::Downstream)) => has_acs(),
-            (Header::Bridge, Some(Express::Upstream)) => true,
-            (Header::Bridge, _) => false,
-            // Functions of one device may reach each other inside it.
-            _ => !multifunction && address.devfn.function() == 0 || has_acs(),
+    /// Turns access control on and the ways past it off at every function, and looks again at who isolates.
+    pub fn harden<C: ConfigSpace + ?Sized>(&mut self, space: &C) {
+        for Function { address, header, express, .. } in &self.functions {
+            access::harden(space, *address, *header, *express);
+        }
+        for function in &mut self.functions {
+            function.isolates = access::isolates(space, function.address, function.header, function.express);
         }
     }
 
@@ -225,25 +210,6 @@ impl Topology {
         }
         Some(requester)
     }
-
-    /// The isolation group of a function, named by its least member: functions of one group can reach each other, or be
-    /// mistaken for each other, without the remapping unit's seeing it.
-    pub fn group(&self, index: u16) -> u16 {
-        let mut least = index;
-        let mut at = index;
-        while let Some(function) = self.get(at) {
-            if !function.isolates && !matches!(function.header, Header::Bridge) {
-                let same_device = |f: &Function| f.address.devfn.device() == function.address.devfn.device();
-                least = self.siblings(at).filter(|(_, f)| same_device(f)).map(|(i, _)| i).min().unwrap_or(at);
-            }
-            let Some(parent) = function.parent else { break };
-            if self.get(parent).is_some_and(|bridge| !bridge.isolates) {
-                least = parent;
-            }
-            at = parent;
-        }
-        least
-    }
 }
 
 #[cfg(test)]
@@ -258,12 +224,14 @@ mod tests {
         if acs {
             machine.set32(address, 0x100, 0x0001_000d);
             machine.set16(address, 0x104, 0x5d);
+            machine.writable32(address, 0x104, 0xffff_0000);
         }
     }
 
     fn tree(machine: &Machine) -> Topology {
         let mut topology = Topology::default();
         topology.enumerate(machine, 0, 0, 255);
+        topology.harden(machine);
         topology
     }
 

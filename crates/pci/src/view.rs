@@ -310,6 +310,11 @@ impl View {
         }
     }
 
+    /// Says that the device has several functions, as its function 0 must if the guest is to find the others.
+    pub fn has_several_functions(&mut self) {
+        self.image[usize::from(register::HEADER_TYPE)] |= 0x80;
+    }
+
     /// The device's BARs.
     pub fn bars(&self) -> &Bars {
         &self.bars

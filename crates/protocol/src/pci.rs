@@ -17,7 +17,7 @@ use core::fmt;
 
 use heapless::Vec;
 pub use pci::view::Effect;
-use pci::{DevFn, Identity, Location, Match};
+use pci::{Address, DevFn, Identity, Location, Match};
 use serde::{Deserialize, Serialize};
 
 use crate::message::requests;
@@ -292,7 +292,7 @@ pub enum Refusal {
     /// See the text.
     BarShared(u8),
     /// See the text.
-    NotMatched,
+    NotMatched(Identity),
     /// See the text.
     NotReserved,
     /// See the text.
@@ -304,11 +304,18 @@ pub enum Refusal {
     /// See the text.
     Taken,
     /// See the text.
-    SharedRequester,
+    SharedRequester(Address),
     /// See the text.
-    SharedGroup(u16),
-    /// See the text.
-    BadCapabilities,
+    SharedGroup {
+        /// The other VM.
+        vm: u16,
+        /// Its device in the group.
+        member: Address,
+        /// The function without access control by which they reach each other.
+        opening: Option<Address>,
+    },
+    /// The offset in configuration space, and the four bytes there.
+    BadCapabilities(u16, u32),
     /// See the text.
     NoRoom,
     /// See the text.
@@ -331,17 +338,41 @@ impl fmt::Display for Refusal {
                 );
             }
             Self::BarShared(bar) => return write!(f, "BAR {bar} overlaps another BAR"),
-            Self::NotMatched => "no entry of `pci.matches` names its identity",
+            Self::NotMatched(Identity { vendor, device, subvendor, subdevice, class, .. }) => {
+                return write!(
+                    f,
+                    "no entry of `pci.matches` names its identity: add \"{vendor:04x}:{device:04x}\", with \
+                     \":{subvendor:04x}:{subdevice:04x}\" for this make of it, or \"class:{:04x}\"",
+                    class >> 8
+                );
+            }
             Self::NotReserved => "it isn't reserved: add its path to `pci.reserve`",
             Self::PathAbsent(element) => return write!(f, "path absent: no bridge at element {} of the path", u16::from(*element) + 1),
             Self::NoSuchDevice => "no such device: nothing answers there",
             Self::Bridge => "it is a bridge; only endpoints can be passed through",
             Self::Taken => "another VM has the device",
-            Self::SharedRequester => {
-                "it shares its requester ID with other devices behind a PCI Express to PCI bridge"
+            Self::SharedRequester(other) => {
+                return write!(
+                    f,
+                    "{other} bears the same requester ID: a bridge to PCI speaks for both. Use a slot of PCI Express"
+                );
             }
-            Self::SharedGroup(vm) => return write!(f, "its isolation group holds a device of VM {vm}"),
-            Self::BadCapabilities => "its capability list or BARs make no sense",
+            Self::SharedGroup { vm, member, opening: None } => {
+                return write!(f, "its isolation group holds {member} of VM {vm}: give both to one VM");
+            }
+            Self::SharedGroup { vm, member, opening: Some(opening) } => {
+                return write!(
+                    f,
+                    "its isolation group holds {member} of VM {vm}, since {opening} has no access control (ACS): give \
+                     both to one VM, or use slots behind ports with ACS"
+                );
+            }
+            Self::BadCapabilities(offset, bytes) => {
+                return write!(
+                    f,
+                    "its capability list or BARs make no sense: {bytes:#010x} at {offset:#x} of configuration space"
+                );
+            }
             Self::NoRoom => "there is no room left for its BAR frames",
             Self::TooManyDevices => {
                 "the machine has more PCI functions or BARs than pci-server keeps in view: who shares what isn't known"
@@ -453,7 +484,10 @@ mod tests {
         });
         fits(Effect::Bar { index: 255, base: u64::MAX });
         fits(Error::Iommu(crate::iommu::Error::Kernel(255)));
-        fits(Refusal::SharedGroup(u16::MAX));
+        let address = Address { segment: u16::MAX, bus: 255, devfn: DevFn(255) };
+        let refusal = Refusal::SharedGroup { vm: u16::MAX, member: address, opening: Some(address) };
+        fits(refusal);
+        assert!(refusal.to_string().len() <= 170, "a path fits beside it in the root task's line");
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod device;
 mod edu;
 mod faults;
 mod gate;
+mod groups;
 mod hostile;
 mod http;
 mod kernel;
@@ -29,6 +30,7 @@ pub fn all() -> Vec<Case> {
         device::CASES,
         gate::CASES,
         messages::CASES,
+        groups::CASES,
         memory::CASES,
         http::CASES,
         refusals::CASES,
