@@ -19,6 +19,10 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 # The first cargo that works: a rustup without a toolchain has one that doesn't. Looked for after `setup` has run.
 CARGO ?= $(shell PATH="$(HOME)/.cargo/bin:$$PATH"; for cargo in cargo /usr/bin/cargo; do \
 	$$cargo --version >/dev/null 2>&1 && command -v $$cargo && break; done)
+# What runs on the machine only: the executables of the first can't be built for the host, the tests of their libraries can; those of the
+# second have their tests in the executable.
+PART_LIBRARIES = $(addprefix --package ,sel4 sel4-root-task component root-task pci-server iommu-server timer-server console-server guest-runtime)
+GUEST_PROGRAMS = $(addprefix --package ,http nvme)
 POSTERN = $(CARGO) run --quiet --release --package postern-cli --bin postern --
 
 .PHONY: run test bench iso check fmt clippy fuzz setup host-test booted-test
@@ -33,6 +37,7 @@ test: host-test booted-test
 host-test: setup
 	$(CARGO) test --no-fail-fast --features system-spec/host
 	$(CARGO) test --lib $(PART_LIBRARIES)
+	$(CARGO) test --bins $(GUEST_PROGRAMS)
 
 booted-test: setup
 	$(CARGO) run --release --package postern-tests --bin postern-tests -- $(FILTER)
@@ -51,7 +56,9 @@ fmt: setup
 
 clippy: setup
 	$(CARGO) clippy --all-targets --features system-spec/host -- -D warnings
-	$(CARGO) clippy --lib --tests $(PART_LIBRARIES) -- -D warnings
+	$(CARGO) clippy --lib $(PART_LIBRARIES) -- -D warnings
+	$(CARGO) clippy --lib --profile test $(PART_LIBRARIES) -- -D warnings
+	$(CARGO) clippy --bins --profile test $(GUEST_PROGRAMS) -- -D warnings
 	$(POSTERN) clippy
 
 # Random mutations of every parser's input, longer than the host tests do it.
