@@ -70,10 +70,25 @@ impl Machine<'_> {
         if let Some(other) = self.address(alias) {
             return Err(Refusal::SharedRequester(other));
         }
+        self.judge_memory(index)?;
         if let Some((offset, bytes)) = survey.bad {
             return Err(Refusal::BadCapabilities(offset, bytes));
         }
         self.judge_bars(index, survey)
+    }
+
+    /// What firmware set up to go on by DMA beneath every system (RMRR) would be cut off, or reach a VM's memory.
+    fn judge_memory(&self, index: u16) -> Result<(), Refusal> {
+        if self.config.regions_unknown {
+            return Err(Refusal::RegionsUnknown);
+        }
+        for region in &self.config.regions {
+            let Some(named) = self.topology.find_by_bus_number(&region.device) else { continue };
+            if named == index || self.topology.is_behind(index, named) {
+                return Err(Refusal::ReservedMemory(region.base, region.limit));
+            }
+        }
+        Ok(())
     }
 
     fn judge_bars(&self, index: u16, survey: &Survey) -> Result<(), Refusal> {

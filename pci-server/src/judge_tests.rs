@@ -2,7 +2,7 @@
 //! Each refusal, and the one device that nothing speaks against.
 
 use pci::testing;
-use protocol::pci::GuestSlot;
+use protocol::pci::{GuestSlot, ReservedRegion};
 
 use super::*;
 use crate::survey;
@@ -244,4 +244,29 @@ fn rows_say_everything() {
         "0000:00:05.0 /00:05.0 1af4:1041 class 000000, BAR 0 mem32 4 KiB unassigned: not passed through: \
          firmware left BAR 0 unassigned"
     );
+}
+
+#[test]
+fn memory_that_firmware_reserves_for_a_device_refuses_it() {
+    let space = machine();
+    space.remove("00:07.0".parse().unwrap());
+    let mut case = Case::new(space, &["/00:04.0/00.0"]);
+    let judge = |case: &Case| case.judge("/00:04.0/00.0", FULL, false);
+    let region =
+        |text: &str| ReservedRegion { base: 0x7000_0000, limit: 0x7000_ffff, device: text.parse().unwrap() };
+    let refused = Err(Refusal::ReservedMemory(0x7000_0000, 0x7000_ffff));
+    // By the path from the root, by the number of its own bus, by a bridge above it.
+    for named in ["/00:04.0/00.0", "/01:00.0", "/00:04.0"] {
+        case.config.regions.clear();
+        case.config.regions.push(region(named)).unwrap();
+        assert_eq!(judge(&case), refused, "{named}");
+    }
+    // Others', and one that isn't there.
+    case.config.regions.clear();
+    for named in ["/00:05.0", "/00:1e.0", "/02:00.0", "/00:04.0/01.0", "/05:00.0", "/0001:00:04.0"] {
+        case.config.regions.push(region(named)).unwrap();
+    }
+    assert_eq!(judge(&case), Ok(()));
+    case.config.regions_unknown = true;
+    assert_eq!(judge(&case), Err(Refusal::RegionsUnknown));
 }

@@ -13,7 +13,7 @@ use pci_server::promise;
 use pci_server::survey::{self, Claims};
 use pci_server::table::{Owner, Row};
 use protocol::iommu::{Coverage, Probe};
-use protocol::pci::{MAX_PROMISED, PciConfig, PciDevice, Refusal};
+use protocol::pci::{MAX_PROMISED, PciConfig, PciDevice, Refusal, ReservedRegion};
 use protocol::start::RangeKind;
 
 use crate::frames::Frames;
@@ -152,6 +152,9 @@ fn make_bar(
 fn log_table(real: &Real, machine: &Machine, verdicts: &Verdicts) {
     let topology = machine.topology;
     component::log!("{} PCI functions", topology.functions().len());
+    for ReservedRegion { base, limit, device } in &machine.config.regions {
+        component::log!("memory {base:#x} to {limit:#x} is reserved by firmware for DMA of {device}");
+    }
     if topology.dropped > 0 {
         component::log!("{} more were found and have no room in the table", topology.dropped);
     }

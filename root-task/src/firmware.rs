@@ -5,8 +5,9 @@ use alloc::vec::Vec;
 use core::cell::RefCell;
 
 use firmware_tables::{
-    EcamRegion, Fadt, Hpet, Madt, Mcfg, PhysicalMemory, Polarity, RootTable, Rsdp, Signature, Trigger,
+    Dmar, EcamRegion, Fadt, Hpet, Madt, Mcfg, PhysicalMemory, Polarity, RootTable, Rsdp, Signature, Trigger,
 };
+use protocol::pci::ReservedRegion;
 use root_task::layout::PAGE;
 use root_task::{pins, sleep};
 use sel4::{BootInfoPtr, CapRights, VmAttributes, abi, cap_type};
@@ -46,6 +47,10 @@ pub struct Firmware {
     pub io_apics: Vec<u32>,
     /// Configuration space.
     pub ecam: Vec<EcamRegion>,
+    /// Memory reserved for DMA of devices.
+    pub regions: Vec<ReservedRegion>,
+    /// There is some whose devices can't be told.
+    pub regions_unknown: bool,
     /// Port and value that turn the machine off.
     pub power_off: Option<(u16, u16)>,
 }
@@ -128,10 +133,30 @@ fn read_tables(firmware: &mut Firmware, rsdp: &[u8], pages: &Pages) -> Result<()
         Some(table) => firmware.ecam = Mcfg::parse(table.bytes())?.regions().collect(),
         None => log!("ACPI has no MCFG: PCI configuration space can't be reached"),
     }
+    if let Some(table) = root.find(Signature::DMAR)? {
+        match Dmar::parse(table.bytes()) {
+            Ok(dmar) => read_regions(firmware, &dmar),
+            // The kernel can't read it either, so nothing is passed through.
+            Err(error) => log!("ACPI: {error}"),
+        }
+    }
     if let Some(table) = root.find(Signature::FADT)? {
         firmware.power_off = power_off(table.bytes(), pages);
     }
     Ok(())
+}
+
+/// One region for each device that a structure names.
+fn read_regions(firmware: &mut Firmware, dmar: &Dmar) {
+    for memory in dmar.reserved_memory() {
+        for scope in memory.scopes() {
+            let mut device =
+                pci::Path { segment: memory.segment, bus: scope.start_bus, hops: heapless::Vec::new() };
+            let fits = scope.path().all(|step| device.hops.push(pci::DevFn(step.devfn())).is_ok());
+            firmware.regions_unknown |= !fits;
+            firmware.regions.push(ReservedRegion { base: memory.base, limit: memory.limit, device });
+        }
+    }
 }
 
 fn power_off(fadt: &[u8], pages: &Pages) -> Option<(u16, u16)> {

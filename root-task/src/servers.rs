@@ -301,6 +301,9 @@ impl System<'_> {
         let pci = &self.description.pci;
         config.matches.extend_from_slice(&pci.matches).ok().during("too many entries in `pci.matches`")?;
         config.reserve.extend_from_slice(&pci.reserve).ok().during("too many entries in `pci.reserve`")?;
+        let regions = &self.firmware.regions;
+        let all = config.regions.extend_from_slice(regions).is_ok();
+        config.regions_unknown = self.firmware.regions_unknown || !all;
         for (number, vm) in self.description.vms.iter().enumerate().filter(|(_, vm)| !vm.devices.is_empty()) {
             let slots = slots_of(vm, self.common.io_levels);
             for (index, (device, slots)) in vm.devices.iter().zip(&slots.devices).enumerate() {

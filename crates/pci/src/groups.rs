@@ -69,7 +69,7 @@ impl Topology {
     }
 
     /// Whether a function is behind a bridge, at any depth.
-    fn is_behind(&self, index: u16, bridge: u16) -> bool {
+    pub fn is_behind(&self, index: u16, bridge: u16) -> bool {
         let mut at = self.get(index).and_then(|function| function.parent);
         while let Some(parent) = at {
             if parent == bridge {

@@ -168,6 +168,23 @@ impl Topology {
         }
     }
 
+    /// Finds what firmware's tables name: the first of the hops lies on the bus that has the number `bus` now, root bus or not; each
+    /// other one is behind the bridge before it.
+    pub fn find_by_bus_number(&self, path: &Path) -> Option<u16> {
+        let mut found: Option<u16> = None;
+        for hop in &path.hops {
+            let next = self.functions.iter().position(|f| {
+                let behind = match found {
+                    None => (f.address.segment, f.address.bus) == (path.segment, path.bus),
+                    Some(bridge) => f.parent == Some(bridge),
+                };
+                behind && f.address.devfn == *hop
+            })?;
+            found = Some(next as u16);
+        }
+        found
+    }
+
     /// The functions directly on the bus that `index` is on, itself included.
     pub fn siblings(&self, index: u16) -> impl Iterator<Item = (u16, &Function)> {
         let place = self.get(index).map(|f| (f.address.segment, f.address.bus));

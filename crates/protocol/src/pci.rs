@@ -314,6 +314,10 @@ pub enum Refusal {
         /// The function without access control by which they reach each other.
         opening: Option<Address>,
     },
+    /// Memory that firmware wants it to keep reaching: first and last address.
+    ReservedMemory(u64, u64),
+    /// See the text.
+    RegionsUnknown,
     /// The offset in configuration space, and the four bytes there.
     BadCapabilities(u16, u32),
     /// See the text.
@@ -337,6 +341,14 @@ impl fmt::Display for Refusal {
                     "BAR {bar} lies outside the memory that is left for devices, or a bridge doesn't pass it on"
                 );
             }
+            Self::ReservedMemory(base, limit) => {
+                return write!(
+                    f,
+                    "firmware wants it to keep reaching the memory {base:#x} to {limit:#x} (RMRR), which no VM may have. Turn off \
+                     in the firmware's settings what uses it (legacy USB, management, graphics memory)"
+                );
+            }
+            Self::RegionsUnknown => "firmware reserves more memory for devices (RMRR) than is understood",
             Self::BarShared(bar) => return write!(f, "BAR {bar} overlaps another BAR"),
             Self::NotMatched(Identity { vendor, device, subvendor, subdevice, class, .. }) => {
                 return write!(
@@ -396,6 +408,24 @@ pub struct PciConfig {
     pub reserve: Vec<Location, MAX_RESERVED>,
     /// The devices of all VMs.
     pub devices: Vec<PciDevice, MAX_PROMISED>,
+    /// Memory that firmware wants devices to keep reaching.
+    pub regions: Vec<ReservedRegion, MAX_REGIONS>,
+    /// There are more of these than have room: nobody knows which devices they are for.
+    pub regions_unknown: bool,
+}
+
+/// Reserved regions that a configuration has room for.
+pub const MAX_REGIONS: usize = 16;
+
+/// Memory that firmware wants a device to keep reaching (RMRR; Intel VT-d, section 8.4).
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ReservedRegion {
+    /// First physical address.
+    pub base: u64,
+    /// Last physical address.
+    pub limit: u64,
+    /// The device, or the bridge above the devices: the first hop is on the bus that firmware has given the number `bus`.
+    pub device: pci::Path,
 }
 
 /// A part of configuration space: PCI Firmware 3.2, section 4.1.2 (MCFG). 1 MiB per bus.
@@ -516,6 +546,12 @@ mod tests {
             }),
             reserve: full(location),
             devices: full(device),
+            regions: full(ReservedRegion {
+                base: u64::MAX,
+                limit: u64::MAX,
+                device: pci::Path { segment: u16::MAX, bus: 255, hops: full(DevFn(255)) },
+            }),
+            regions_unknown: true,
         };
         fits_a_start_page(config, 80);
     }
