@@ -162,8 +162,7 @@ impl Devices {
         let Some(target) = ecam::target(offset, width) else { return u64::MAX };
         match self.at(target.devfn) {
             Some(device) => self.devices[device].read_config(target.offset, width).into(),
-            None if target.devfn == 0 => ecam::host_bridge(target.offset, width).into(),
-            None => u64::MAX,
+            None => ecam::others(target, width, self.devices.iter().map(Device::devfn)),
         }
     }
 

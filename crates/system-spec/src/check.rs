@@ -68,7 +68,6 @@ pub enum Problem {
     SlotTwice { device: usize },
     SlotBus,
     SlotHostBridge,
-    SlotFunction,
     Vectors { vectors: u8 },
     AllVectors { total: u32 },
     AllDevices { total: usize },
@@ -98,9 +97,6 @@ impl fmt::Display for Problem {
             }
             Self::SlotBus => f.write_str("a guest has one PCI bus, 00"),
             Self::SlotHostBridge => f.write_str("slot 00:00.0 is the guest's host bridge"),
-            Self::SlotFunction => {
-                f.write_str("the guest would never find this function: function 0 is missing")
-            }
             Self::Vectors { vectors } => write!(f, "{vectors} vectors is out of range"),
             Self::AllVectors { total } => write!(f, "all devices together ask for {total} vectors"),
             Self::AllDevices { total } => write!(f, "the VMs have {total} devices together"),
@@ -134,7 +130,6 @@ impl Problem {
             Self::SlotTwice { .. } => "choose another, or leave the slot out",
             Self::SlotBus => "write 00:01.0 to 00:1f.7",
             Self::SlotHostBridge => "write 00:01.0 to 00:1f.7",
-            Self::SlotFunction => "put a device of this VM at function 0 of the same slot",
             Self::Vectors { .. } => "from 1 to 32",
             Self::AllVectors { .. } => "the machine has 92; show the guests fewer",
             Self::AllDevices { .. } => "at most 12",
@@ -242,10 +237,6 @@ fn check_devices(system: &System<'_>, vm: usize, say: &mut dyn FnMut(usize, Key,
             say(index, Key::Slot, Problem::SlotBus);
         } else if function.device() == 0 {
             say(index, Key::Slot, Problem::SlotHostBridge);
-        } else if function.function() != 0
-            && !devices.iter().any(|other| other.slot.bus == bus && other.slot.function.0 == function.0 & !7)
-        {
-            say(index, Key::Slot, Problem::SlotFunction);
         }
         if let Some(vectors) = device.vectors.filter(|vectors| !(1..=MAX_VECTORS).contains(vectors)) {
             say(index, Key::Vectors, Problem::Vectors { vectors });

@@ -78,7 +78,6 @@ fn each_rule_has_a_fixture() {
         Problem::SlotTwice { device: 0 },
         Problem::SlotBus,
         Problem::SlotHostBridge,
-        Problem::SlotFunction,
         Problem::Vectors { vectors: 33 },
         Problem::AllVectors { total: 96 },
         Problem::AllDevices { total: 13 },

@@ -18,17 +18,36 @@ pub fn target(offset: u64, width: u8) -> Option<Target> {
         .then_some(Target { devfn: (offset >> 12) as u8, offset: (offset & 0xfff) as u16 })
 }
 
-/// Reads the host bridge at 00:00.0, which is there so that bus 0 has a function 0. It has no registers of its own; IDs
-/// 1234:0600 are of no real device.
+/// Vendor of the functions that this VMM makes up; no real device has their IDs.
+const VENDOR: u32 = 0x1234;
+/// Class and ID of the host bridge.
+const HOST_BRIDGE: u32 = 0x0600;
+/// ID of what stands in for a function 0.
+const STAND_IN: u32 = 0x0601;
+/// Class of that: fits in no class.
+const NO_CLASS: u32 = 0xff00;
+/// Header type: the device has several functions.
+const SEVERAL: u32 = 0x80 << 16;
+
+/// Reads what no passed-through device answers: all ones, but for two functions without registers of their own. They are the host bridge
+/// at 00:00.0, so that bus 0 has a function 0, and one in the place of function 0 where only higher functions of a device were given
+/// (`given`: all that were given): nobody looks for those where function 0 is missing.
 #[must_use]
-pub fn host_bridge(offset: u16, width: u8) -> u32 {
+pub fn others(target: Target, width: u8, mut given: impl Iterator<Item = u8>) -> u64 {
+    let Target { devfn, offset } = target;
+    let has_company = given.any(|other| other >> 3 == devfn >> 3);
+    let (id, class) = match (devfn, devfn & 7, has_company) {
+        (0, ..) => (HOST_BRIDGE, HOST_BRIDGE),
+        (_, 0, true) => (STAND_IN, NO_CLASS),
+        _ => return u64::MAX,
+    };
     let word = match offset & !3 {
-        0 => 0x0600_1234,
-        8 => 0x0600_0000,
+        0 => id << 16 | VENDOR,
+        8 => class << 16,
+        0xc if has_company => SEVERAL,
         _ => 0,
     };
-    let shifted: u32 = word >> (8 * u32::from(offset & 3));
-    shifted & crate::decode::mask(width) as u32
+    u64::from(word >> (8 * u32::from(offset & 3))) & crate::decode::mask(width)
 }
 
 /// Chooses guest addresses for BARs within the PCI window, largest alignment first come first served.
@@ -76,12 +95,20 @@ mod tests {
     }
 
     #[test]
-    fn bridge() {
-        assert_eq!(
-            (host_bridge(0, 4), host_bridge(2, 2), host_bridge(0xb, 1), host_bridge(0xe, 1)),
-            (0x0600_1234, 0x0600, 6, 0)
-        );
-        assert_eq!(host_bridge(0xffc, 4), 0);
+    fn bridge_and_stand_in() {
+        let read = |devfn, offset, width, given: &[u8]| {
+            others(Target { devfn, offset }, width, given.iter().copied())
+        };
+        let bridge =
+            [(0, 4), (2, 2), (0xb, 1), (0xe, 1), (0xffc, 4)].map(|(at, width)| read(0, at, width, &[8]));
+        assert_eq!(bridge, [0x0600_1234, 0x0600, 6, 0, 0]);
+        assert_eq!(read(0, 0xe, 1, &[1]), 0x80, "others are in its slot");
+        let stand_in =
+            [(0, 4), (8, 4), (0xc, 4), (0xe, 1), (0x10, 4)].map(|(at, width)| read(0x40, at, width, &[0x41]));
+        assert_eq!(stand_in, [0x0601_1234, 0xff00_0000, 0x0080_0000, 0x80, 0]);
+        for (devfn, given) in [(0x40, 0x48), (0x42, 0x41), (0xf8, 0x41)] {
+            assert_eq!(read(devfn, 0, 4, &[given]), u64::MAX, "{devfn:x}");
+        }
     }
 
     #[test]

@@ -131,7 +131,7 @@ fn configuration_space_registers_and_leaves() {
     for _ in 0..ROUNDS {
         let (a, b, width) = (random.value(), random.value(), width(&mut random));
         if let Some(target) = ecam::target(a, width) {
-            let _ = ecam::host_bridge(target.offset, width);
+            let _ = ecam::others(target, width, [b as u8].into_iter());
         }
         let _ = ecam::Placement::new().place(a);
         let _ = (msr::classify(a as u32), msr::can_hold(a, b), msr::efer(a, b, random.value()));
