@@ -28,7 +28,11 @@ impl Vm {
             return Err(End::Fault(Fault::TablesNowhere(gpa)));
         }
         if exit.info1 & nested_fault::FETCH != 0 {
-            return Err(End::Fault(Fault::FetchNowhere(gpa)));
+            let fault = match self.devices.place(gpa) {
+                Some(_) => Fault::FetchRegisters(gpa),
+                None => Fault::FetchNowhere(gpa),
+            };
+            return Err(End::Fault(fault));
         }
         let Some(place) = self.place(gpa) else { return Err(End::Fault(Fault::Nowhere(gpa))) };
         let (code, mode) = self.code_of(exit);

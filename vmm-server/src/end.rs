@@ -30,6 +30,8 @@ pub enum Fault {
     Nowhere(u64),
     /// Instruction fetch from there.
     FetchNowhere(u64),
+    /// Instruction fetch from a device's registers.
+    FetchRegisters(u64),
     /// The guest's page tables lie there.
     TablesNowhere(u64),
     /// The instruction behind an exit can't be emulated; its first bytes.
@@ -52,6 +54,9 @@ impl fmt::Display for Fault {
             Self::Nowhere(gpa) => write!(f, "access to guest-physical address {gpa:#x}, where nothing is"),
             Self::FetchNowhere(gpa) => {
                 write!(f, "instruction fetch from guest-physical address {gpa:#x}, where nothing is")
+            }
+            Self::FetchRegisters(gpa) => {
+                write!(f, "instruction fetch from a device's registers, at guest-physical address {gpa:#x}")
             }
             Self::TablesNowhere(gpa) => {
                 write!(f, "page table at guest-physical address {gpa:#x}, where no memory is")

@@ -33,7 +33,7 @@ impl Nested {
         Ok(())
     }
 
-    /// Maps a device frame of `1 << size_bits` bytes (12 or 21) at `gpa`, uncacheable.
+    /// Maps a device frame of `1 << size_bits` bytes (12 or 21) at `gpa`, uncacheable; the guest can't execute it.
     ///
     /// # Errors
     /// The kernel's; RangeError for another size.
@@ -44,7 +44,7 @@ impl Nested {
         gpa: u64,
         size_bits: u8,
     ) -> Result<(), Error> {
-        let attributes = EptVmAttributes::UNCACHEABLE;
+        let attributes = EptVmAttributes::UNCACHEABLE.without_execution();
         match size_bits {
             12 => self.map(memory, cap::_4k::from_bits(frame), gpa, size_bits, attributes),
             21 => self.map(memory, cap::LargePage::from_bits(frame), gpa, size_bits, attributes),

@@ -147,6 +147,9 @@ fn attach_all(part: &Part, config: &VmmConfig, devices: &mut Devices) -> Result<
     if config.devices.is_empty() {
         return Ok(());
     }
+    if part.extensions().features & sel4_abi::bootinfo::FEATURE_NESTED_NO_EXECUTE == 0 {
+        return Err(StartError::Missing("kernel that keeps a guest from executing a device's registers"));
+    }
     let server = part.cap(RangeKind::PciEndpoint).ok_or(StartError::Missing("way to pci-server"))?;
     let mut placement = Placement::new();
     for number in 0..config.devices.len() {

@@ -127,6 +127,8 @@ pub const FEATURE_DMA_2M: u32 = 1 << 2;
 pub const FEATURE_DMA_1G: u32 = 1 << 3;
 /// DMA faults are reported.
 pub const FEATURE_DMA_FAULTS: u32 = 1 << 4;
+/// Pages can be mapped so that a guest can't execute them.
+pub const FEATURE_NESTED_NO_EXECUTE: u32 = 1 << 5;
 /// No virtualization.
 pub const BACKEND_NONE: u32 = 0;
 /// Intel VT-x.

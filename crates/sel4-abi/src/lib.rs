@@ -68,6 +68,8 @@ pub mod ept_attributes {
     pub const WRITE_PROTECTED: u64 = 5;
     /// Write-back, the default.
     pub const WRITE_BACK: u64 = 6;
+    /// Extension X1, beside any of the types: the guest can't execute what is there. seL4 ignores this bit.
+    pub const NO_EXECUTE: u64 = 1 << 8;
 }
 
 /// End of user virtual addresses: the first address that is not the user's.

@@ -53,6 +53,12 @@ impl EptVmAttributes {
     /// Write-protected.
     pub const WRITE_PROTECTED: Self = Self(sel4_abi::ept_attributes::WRITE_PROTECTED);
 
+    /// The same type, and the guest can't execute what is there (Postern's extension X1).
+    #[must_use]
+    pub const fn without_execution(self) -> Self {
+        Self(self.0 | sel4_abi::ept_attributes::NO_EXECUTE)
+    }
+
     /// Any word, known to the kernel or not.
     pub const fn from_word(word: Word) -> Self {
         Self(word)

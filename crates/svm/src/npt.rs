@@ -45,6 +45,17 @@ impl Leaf {
     }
 }
 
+/// What a guest may do with a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Access {
+    /// Read it.
+    pub read: bool,
+    /// Write to it.
+    pub write: bool,
+    /// Execute what is there.
+    pub execute: bool,
+}
+
 /// Memory type as the ABI numbers it (the numbers of Intel's EPT).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -100,16 +111,18 @@ pub const fn table(paddr: u64) -> u64 {
 
 /// An entry that maps a page.
 ///
-/// There is no "write only" and no "execute only": an entry without the right to read is not present. Execution is always
-/// allowed, as with the kernel's EPT interface.
-pub const fn leaf(paddr: u64, size: Leaf, read: bool, write: bool, kind: MemoryType, pat: u64) -> u64 {
-    if !read {
+/// There is no "write only" and no "execute only": an entry without the right to read is not present.
+pub const fn leaf(paddr: u64, size: Leaf, access: Access, kind: MemoryType, pat: u64) -> u64 {
+    if !access.read {
         return 0;
     }
     let index = kind.index_in(pat);
     let mut entry = paddr & ADDRESS & !((1 << size.bits()) - 1) | PRESENT | USER;
-    if write {
+    if access.write {
         entry |= WRITE;
+    }
+    if !access.execute {
+        entry |= NO_EXECUTE;
     }
     if index & 1 != 0 {
         entry |= PWT;
@@ -163,6 +176,7 @@ mod tests {
     use super::*;
 
     const PAT: u64 = 0x0007_0401_0007_0406;
+    const ALL: Access = Access { read: true, write: true, execute: true };
 
     #[test]
     fn tables() {
@@ -173,7 +187,7 @@ mod tests {
 
     #[test]
     fn pages_of_each_size() {
-        let rw = |paddr, size| leaf(paddr, size, true, true, MemoryType::WriteBack, PAT);
+        let rw = |paddr, size| leaf(paddr, size, ALL, MemoryType::WriteBack, PAT);
         assert_eq!(rw(0x1234_5000, Leaf::Small), 0x1234_5007);
         assert_eq!(rw(0x1220_0000, Leaf::Large), 0x1220_0087);
         assert_eq!(rw(0x4000_0000, Leaf::Huge), 0x4000_0087);
@@ -184,10 +198,15 @@ mod tests {
 
     #[test]
     fn rights() {
-        let entry = |read, write| leaf(0x1000, Leaf::Small, read, write, MemoryType::WriteBack, PAT);
-        assert_eq!(entry(true, false), 0x1005);
-        assert_eq!(entry(false, true), 0);
-        assert_eq!(entry(true, true) & NO_EXECUTE, 0);
+        let entry = |size, access| leaf(0x4000_0000, size, access, MemoryType::WriteBack, PAT);
+        assert_eq!(entry(Leaf::Small, Access { write: false, ..ALL }), 0x4000_0005);
+        assert_eq!(entry(Leaf::Small, Access { read: false, ..ALL }), 0);
+        assert_eq!(entry(Leaf::Small, Access { read: false, execute: false, ..ALL }), 0);
+        for (size, level) in [(Leaf::Small, 1), (Leaf::Large, 2), (Leaf::Huge, 3)] {
+            let (with, without) = (entry(size, ALL), entry(size, Access { execute: false, ..ALL }));
+            assert_eq!((with & NO_EXECUTE, without), (0, with | NO_EXECUTE));
+            assert_eq!(decode(without, level), Decoded::Page(0x4000_0000));
+        }
     }
 
     #[test]
@@ -199,11 +218,11 @@ mod tests {
         // Not in this table: uncacheable instead, which is slow but right.
         assert_eq!(MemoryType::WriteProtected.index_in(PAT), 3);
         assert_eq!(MemoryType::from_abi(2), MemoryType::Uncacheable);
-        let wc = |size| leaf(0x4000_0000, size, true, true, MemoryType::WriteCombining, PAT);
+        let wc = |size| leaf(0x4000_0000, size, ALL, MemoryType::WriteCombining, PAT);
         assert_eq!(wc(Leaf::Small), 0x4000_0007 | PAT_4K);
         assert_eq!(wc(Leaf::Large), 0x4000_0007 | LARGE | PAT_LARGE);
         assert_eq!(decode(wc(Leaf::Large), 2), Decoded::Page(0x4000_0000));
-        let uc = leaf(0x1000, Leaf::Small, true, true, MemoryType::Uncacheable, PAT);
+        let uc = leaf(0x1000, Leaf::Small, ALL, MemoryType::Uncacheable, PAT);
         assert_eq!(uc, 0x1007 | PWT | PCD);
     }
 

@@ -2,7 +2,7 @@
 //! Ways to end, or never to.
 
 use core::arch::asm;
-use guest_runtime::{exit, println};
+use guest_runtime::{exit, pci, println};
 
 /// A guest-physical address in the PCI window where no BAR lies, mapped by the guest's own tables: only the nested ones refuse it.
 pub const NOWHERE: u64 = 0xdead_0000;
@@ -22,6 +22,20 @@ pub fn jump(address: u64) -> ! {
     // SAFETY: there is no telling what runs there; that is the attack. It is expected to be nothing.
     unsafe { asm!("call {}", in(reg) address, clobber_abi("C")) };
     survived()
+}
+
+/// Puts a `RET` into a BAR that is memory, and calls it.
+pub fn jump_into_bar(index: u8) -> ! {
+    const RET: u32 = 0xc3;
+    let mut found = None;
+    pci::for_each(|function| found = found.or(function.bar(index)));
+    let Some(bar) = found else {
+        println!("hostile: no device has a BAR {index}");
+        exit::exit(2)
+    };
+    bar.registers().write32(0, RET);
+    println!("hostile: BAR {index} holds {:#x}", bar.registers().read32(0));
+    jump(bar.address)
 }
 
 pub fn read(address: u64) -> ! {

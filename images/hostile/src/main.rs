@@ -50,6 +50,7 @@ fn command(word: &str, line: &str, checks: &mut Checks) -> bool {
     match word {
         "triple-fault" => end::triple_fault(),
         "jump-nowhere" => end::jump(number("address", end::NOWHERE)),
+        "jump-into-bar" => end::jump_into_bar(number("bar", 2) as u8),
         "mmio-nowhere" => end::read(number("address", end::NOWHERE)),
         "hlt-off" => end::halt_without_interrupts(),
         "reset" => guest_runtime::exit::reset(),

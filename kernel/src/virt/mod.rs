@@ -117,7 +117,7 @@ pub trait Backend: Sync {
     /// A nested entry that points at the next lower table.
     fn table_entry(&self, table: u64) -> u64;
 
-    /// A nested entry that maps a page; `attribute` is the ABI's memory type.
+    /// A nested entry that maps a page; `attribute` is one of the ABI (`sel4_abi::ept_attributes`).
     fn leaf_entry(&self, page: u64, size: NestedSize, read: bool, write: bool, attribute: u64) -> u64;
 
     /// Reads an entry of a table of `level`, 1 (lowest) to 4.

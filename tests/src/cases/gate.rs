@@ -19,6 +19,7 @@ pub(super) const CASES: &[Case] = &[
     Case::new("gate::a_guest_cannot_send_another_devices_message", foreign_handles),
     Case::new("gate::a_transfer_that_outlives_its_vm_lands_nowhere", pending_transfers),
     Case::new("gate::writes_to_configuration_space_do_not_reach_the_device", configuration),
+    Case::new("gate::a_devices_memory_is_not_executed", execution),
 ];
 
 /// Requester IDs: the buses behind the root ports, in their order.
@@ -152,6 +153,19 @@ fn tables() -> Outcome {
             demand(hit.is_none(), || format!("a device reaches {what} at {start:#x}"))?;
         }
         Ok(())
+    })
+}
+
+fn execution() -> Outcome {
+    let system = build::system("gate-execute")?;
+    with(Machine::start(&system.arguments())?, |machine| {
+        machine.expect_anywhere("[hostile] hostile: BAR 2 holds 0xc3")?;
+        machine.expect_anywhere(
+            "[hostile] vmm: the guest has ended: instruction fetch from a device's registers, at guest-physical address 0x",
+        )?;
+        machine.expect_anywhere("[root-task] vm hostile: ended: ")?;
+        machine.expect_anywhere("[hello] hello: second 1 of 10")?;
+        machine.refute("STILL HERE")
     })
 }
 

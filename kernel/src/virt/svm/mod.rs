@@ -10,6 +10,7 @@ mod switch;
 
 use core::cell::Cell;
 
+use sel4_abi::ept_attributes::NO_EXECUTE;
 use sel4_abi::message::REGISTERS as IN_REGISTERS;
 use sel4_abi::vcpu::REGISTERS;
 use svm::features::Features;
@@ -130,7 +131,8 @@ impl Backend for Svm {
             NestedSize::Large => npt::Leaf::Large,
             NestedSize::Huge => npt::Leaf::Huge,
         };
-        npt::leaf(page, size, read, write, npt::MemoryType::from_abi(attribute), machine().host_pat)
+        let access = npt::Access { read, write, execute: attribute & NO_EXECUTE == 0 };
+        npt::leaf(page, size, access, npt::MemoryType::from_abi(attribute & !NO_EXECUTE), machine().host_pat)
     }
 
     fn decode_entry(&self, entry: u64, level: u32) -> NestedEntry {

@@ -7,7 +7,7 @@ use crate::code::entry;
 use crate::vm::{End, INTERRUPT, Vm, exit, reg};
 use kernel_tests::{Env, Failure, Outcome, check, check_eq, expect_error};
 use sel4::init_thread::slot;
-use sel4::{CapRights, Error, Fault, cap};
+use sel4::{CapRights, EptVmAttributes, Error, Fault, cap};
 use sel4_abi::{vcpu, vmcb};
 
 /// Ticks of an exit to the VMM and back, at best: CPUID, OUT. 0 until measured.
@@ -29,6 +29,7 @@ checks! {
     port_exits_tell_size_direction_and_length,
     efer_is_the_vmms,
     nested_fault_tells_address_and_access,
+    page_without_execution_is_read_but_not_executed,
     unmapped_page_faults_again,
     read_only_page_faults_on_write,
     halt_ends_with_an_injected_interrupt,
@@ -133,6 +134,22 @@ fn read_only_page_faults_on_write(env: &mut Env) -> Outcome {
     vm.expect(exit::NESTED_PAGE_FAULT)?;
     check_eq!(vm.word(vcpu::MR_EXIT_INFO1) & 0x1f, 7, "the error code");
     Ok(())
+}
+
+fn page_without_execution_is_read_but_not_executed(env: &mut Env) -> Outcome {
+    const RET: u64 = 0xc3;
+    let mut vm = Vm::bound(env, 0, entry::guest_execute())?;
+    let frame = vm.page(env, RET)?;
+    for attributes in [EptVmAttributes::DEFAULT, EptVmAttributes::UNCACHEABLE] {
+        frame.frame_map_ept(vm.root, 0x3000_0000, RW, attributes.without_execution())?;
+        vm.expect(exit::NESTED_PAGE_FAULT)?;
+        check_eq!(vm.registers[reg::RCX], RET, "what the guest read");
+        check_eq!(vm.word(vcpu::MR_EXIT_INFO2), 0x3000_0008, "the guest-physical address");
+        check_eq!(vm.word(vcpu::MR_EXIT_INFO1) & 0x1f, 0x15, "the error code");
+        frame.frame_unmap()?;
+    }
+    frame.frame_map_ept(vm.root, 0x3000_0000, RW, EptVmAttributes::DEFAULT)?;
+    vm.expect_done()
 }
 
 fn halt_ends_with_an_injected_interrupt(env: &mut Env) -> Outcome {

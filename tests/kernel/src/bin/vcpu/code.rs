@@ -26,7 +26,7 @@ macro_rules! routines {
 }
 
 routines! {
-    guest_irq, guest_db, guest_cpuid, guest_ports, guest_own_port, guest_memory, guest_write, guest_halt, guest_window,
+    guest_irq, guest_db, guest_cpuid, guest_ports, guest_own_port, guest_memory, guest_write, guest_execute, guest_halt, guest_window,
     guest_spin, guest_avx, guest_msrs, guest_debug, guest_soft_interrupt, guest_hard_interrupt, guest_triple_fault,
     guest_timing,
 }

@@ -95,6 +95,14 @@ guest_write:
     mov [rbx], rbx
     jmp guest_done
 
+# Reads at 0x30000008, then calls what is there.
+.global guest_execute
+guest_execute:
+    mov rbx, 0x30000008
+    mov rcx, [rbx]
+    call rbx
+    jmp guest_done
+
 # Sleeps until an interrupt is given to it.
 .global guest_halt
 guest_halt:

@@ -195,13 +195,19 @@ impl Vm {
 
     /// Maps a fresh 2 MiB page at a guest-physical address; its word at offset 8 is as `guest_memory` wants it.
     pub fn map(&self, env: &mut Env, gpa: usize, rights: CapRights) -> Outcome<cap::LargePage> {
+        let frame = self.page(env, 0x1122_3344_5566_7788)?;
+        frame.frame_map_ept(self.root, gpa, rights, EptVmAttributes::DEFAULT)?;
+        Ok(frame)
+    }
+
+    /// A fresh 2 MiB page with that word at offset 8.
+    pub fn page(&self, env: &mut Env, word: u64) -> Outcome<cap::LargePage> {
         let frame: cap::LargePage = env.make()?;
         let window = RAM + 100 * RAM_BYTES;
         frame.frame_map(slot::VSPACE.cap(), window, RW, VmAttributes::DEFAULT)?;
         // SAFETY: just mapped there, and unmapped right after.
-        unsafe { ((window + 8) as *mut u64).write_volatile(0x1122_3344_5566_7788) };
+        unsafe { ((window + 8) as *mut u64).write_volatile(word) };
         frame.frame_unmap()?;
-        frame.frame_map_ept(self.root, gpa, rights, EptVmAttributes::DEFAULT)?;
         Ok(frame)
     }
 
