@@ -6,6 +6,7 @@ use crate::run::{Exit, Resume};
 use crate::vm::Vm;
 use sel4_abi::vmcb as field;
 use vmm_devices::decode::Instruction;
+use vmm_devices::ecam::{self, Target};
 use vmm_devices::exits::nested_fault;
 use vmm_devices::layout;
 
@@ -75,7 +76,7 @@ impl Vm {
     fn load(&mut self, place: Place, width: u8) -> u64 {
         match place {
             Place::Apic(offset) => self.apic.read_page(offset, width, self.clock.now()).into(),
-            Place::Config(offset) => self.devices.read_config(offset, width),
+            Place::Config(offset) => self.read_config(ecam::target(offset, width), width),
             Place::Bar(place) => self.devices.read_bar(place, width),
         }
     }
@@ -86,14 +87,24 @@ impl Vm {
                 self.apic.write_page(offset, width, value as u32, self.clock.now());
                 self.clock.want(self.apic.deadline());
             }
-            Place::Config(offset) => {
-                if let Some(device) = self.devices.write_config(offset, width, value as u32, &mut self.apic) {
-                    self.reset_device(device)?;
-                }
-            }
+            Place::Config(offset) => self.write_config(ecam::target(offset, width), width, value as u32)?,
             Place::Bar(place) => self.devices.write_bar(place, width, value, &mut self.apic),
         }
         Ok(())
+    }
+
+    /// Reads configuration space; an access that can't be (`None`) reads all ones.
+    pub fn read_config(&self, target: Option<Target>, width: u8) -> u64 {
+        target.map_or(u64::MAX, |target| self.devices.read_config(target, width))
+    }
+
+    /// Writes configuration space; an access that can't be does nothing.
+    pub fn write_config(&mut self, target: Option<Target>, width: u8, value: u32) -> Result<(), End> {
+        let Some(target) = target else { return Ok(()) };
+        match self.devices.write_config(target, width, value, &mut self.apic) {
+            Some(device) => self.reset_device(device),
+            None => Ok(()),
+        }
     }
 
     /// The guest asked for a function-level reset.

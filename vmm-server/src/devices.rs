@@ -9,7 +9,7 @@ use protocol::start::{cptr, mount, signal};
 use sel4::{CapRights, cap};
 use vmm_devices::apic::LocalApic;
 use vmm_devices::bars::{self, Claim};
-use vmm_devices::ecam;
+use vmm_devices::ecam::{self, Target};
 use vmm_devices::msi::Arrival;
 
 /// Bits of the notification that vectors have.
@@ -158,8 +158,7 @@ impl Devices {
     }
 
     /// Reads configuration space. What isn't there reads all ones.
-    pub fn read_config(&self, offset: u64, width: u8) -> u64 {
-        let Some(target) = ecam::target(offset, width) else { return u64::MAX };
+    pub fn read_config(&self, target: Target, width: u8) -> u64 {
         match self.at(target.devfn) {
             Some(device) => self.devices[device].read_config(target.offset, width).into(),
             None => ecam::others(target, width, self.devices.iter().map(Device::devfn)),
@@ -169,12 +168,11 @@ impl Devices {
     /// Writes configuration space. A device that the guest wants reset is named.
     pub fn write_config(
         &mut self,
-        offset: u64,
+        target: Target,
         width: u8,
         value: u32,
         apic: &mut LocalApic,
     ) -> Option<usize> {
-        let target = ecam::target(offset, width)?;
         let number = self.at(target.devfn)?;
         let device = &mut self.devices[number];
         let follows = device.write_config(target.offset, width, value);

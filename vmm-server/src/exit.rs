@@ -9,8 +9,7 @@ use vmm_devices::decode::Mode;
 use vmm_devices::exits::code;
 use vmm_devices::fetch::{Code, fetch};
 use vmm_devices::inject::{GENERAL_PROTECTION, INVALID_OPCODE, RFLAGS_IF};
-use vmm_devices::ports::{self, Output};
-use vmm_devices::uart;
+use vmm_devices::ports::{self, Input, Output};
 
 impl Vm {
     /// Answers an exit: how the guest goes on, or that it has ended.
@@ -53,23 +52,28 @@ impl Vm {
             return Err(End::Fault(Fault::StringPort(access.port)));
         }
         let rax = registers::get(registers::RAX);
+        let ports::Access { port, width, .. } = access;
         if access.read {
-            let value = match access.port {
-                uart::FIRST_PORT..=uart::LAST_PORT => {
-                    u32::from(self.uart.read(access.port - uart::FIRST_PORT)) | !0xff
-                }
-                _ => u32::MAX,
+            let value = match ports::input(port, width) {
+                Input::Nothing => u32::MAX,
+                Input::Uart(offset) => u32::from(self.uart.read(offset)) | !0xff,
+                Input::ConfigAddress => self.config_ports.address(),
+                Input::ConfigData => self.read_config(self.config_ports.target(port, width), width) as u32,
             };
-            registers::set(registers::RAX, ports::merge_input(rax, access.width, value));
+            registers::set(registers::RAX, ports::merge_input(rax, width, value));
             return Ok(Resume { registers: true, ..exit.skip() });
         }
-        match ports::output(access.port, access.width, ports::output_value(rax, access.width)) {
+        match ports::output(port, width, ports::output_value(rax, width)) {
             Output::Nothing => {}
             Output::Uart(offset, value) => self.uart.write(offset, value, component::log::bytes),
             Output::Statistics => component::log!("vmm: {}", self.exits),
             Output::PowerOff => return Err(End::PowerOff(0)),
             Output::Exit(code) => return Err(End::PowerOff(code)),
             Output::Reset => return Err(End::Reset),
+            Output::ConfigAddress(value) => self.config_ports.set_address(value),
+            Output::ConfigData(value) => {
+                self.write_config(self.config_ports.target(port, width), width, value)?;
+            }
         }
         Ok(exit.skip())
     }

@@ -123,6 +123,7 @@ fn build(part: &mut Part, config: &VmmConfig) -> Result<(Vm, u64), StartError> {
         uart: Default::default(),
         clock,
         devices,
+        config_ports: Default::default(),
         cache: Default::default(),
         exits: Default::default(),
         dma_faults: 0,

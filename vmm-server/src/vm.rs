@@ -6,6 +6,7 @@ use crate::devices::Devices;
 use crate::ram::Ram;
 use protocol::start::signal;
 use vmm_devices::apic::LocalApic;
+use vmm_devices::config_ports::ConfigPorts;
 use vmm_devices::decode::Cache;
 use vmm_devices::exits::Exits;
 use vmm_devices::uart::Uart;
@@ -24,6 +25,8 @@ pub struct Vm {
     pub clock: Clock,
     /// Passed-through devices.
     pub devices: Devices,
+    /// The ports that lead to their configuration space.
+    pub config_ports: ConfigPorts,
     /// Instructions decoded before.
     pub cache: Cache,
     /// What exited so far.

@@ -2,6 +2,7 @@
 //! A guest that does anything at all: every model is driven with random accesses, of which many are near what has a meaning.
 //! With the tests' overflow checks on, whatever isn't a value is a failure here.
 use crate::apic::{LocalApic, X2APIC_FIRST, register};
+use crate::config_ports::ConfigPorts;
 use crate::decode::{Cache, Mode, RegisterFile};
 use crate::exits::Exits;
 use crate::fetch::fetch;
@@ -117,6 +118,7 @@ fn serial_line_and_ports() {
         let _ = uart.read(offset);
         if let Some(access) = ports::Access::from_info(random.value()) {
             let (rax, value) = (random.value(), random.value() as u32);
+            let _ = ports::input(access.port, access.width);
             let _ = ports::merge_input(rax, access.width, value);
             let _ = ports::output(access.port, access.width, ports::output_value(rax, access.width));
         }
@@ -127,11 +129,15 @@ fn serial_line_and_ports() {
 #[test]
 fn configuration_space_registers_and_leaves() {
     let mut random = Random(4);
-    let mut tables = Tables::new();
+    let (mut tables, mut config_ports) = (Tables::new(), ConfigPorts::default());
     for _ in 0..ROUNDS {
         let (a, b, width) = (random.value(), random.value(), width(&mut random));
         if let Some(target) = ecam::target(a, width) {
             let _ = ecam::others(target, width, [b as u8].into_iter());
+        }
+        config_ports.set_address(a as u32);
+        if let Some(target) = config_ports.target(b as u16, width) {
+            assert!(target.offset < 256 && target.offset.is_multiple_of(width.into()));
         }
         let _ = ecam::Placement::new().place(a);
         let _ = (msr::classify(a as u32), msr::can_hold(a, b), msr::efer(a, b, random.value()));

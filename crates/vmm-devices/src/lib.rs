@@ -15,6 +15,7 @@ pub mod acpi;
 pub mod apic;
 pub mod bars;
 pub mod boot;
+pub mod config_ports;
 pub mod cpuid;
 pub mod decode;
 pub mod ecam;

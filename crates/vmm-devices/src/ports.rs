@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The ports of a guest, and what its IOIO exits say (AMD64 manual, volume 2, section 15.10.2).
-use crate::uart;
+use crate::{config_ports, uart};
 
 /// PM1a control: power-off.
 pub const POWER: u16 = 0x604;
@@ -45,6 +45,30 @@ impl Access {
     }
 }
 
+/// What an IN means.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Input {
+    /// Nothing is there: all ones.
+    Nothing,
+    /// A UART register, by offset; the other bytes of a wider access are all ones.
+    Uart(u16),
+    /// The address of the configuration ports.
+    ConfigAddress,
+    /// A data port of configuration space.
+    ConfigData,
+}
+
+/// What reading `width` bytes from `port` means.
+#[must_use]
+pub fn input(port: u16, width: u8) -> Input {
+    match (port, width) {
+        (uart::FIRST_PORT..=uart::LAST_PORT, _) => Input::Uart(port - uart::FIRST_PORT),
+        (config_ports::ADDRESS, 4) => Input::ConfigAddress,
+        (config_ports::DATA..=config_ports::DATA_LAST, _) => Input::ConfigData,
+        _ => Input::Nothing,
+    }
+}
+
 /// What an OUT means.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Output {
@@ -60,6 +84,10 @@ pub enum Output {
     Reset,
     /// Counters into the log.
     Statistics,
+    /// The address of the configuration ports.
+    ConfigAddress(u32),
+    /// A data port of configuration space.
+    ConfigData(u32),
 }
 
 /// What writing `value` (already cut to `width` bytes) to `port` means.
@@ -71,6 +99,8 @@ pub fn output(port: u16, width: u8, value: u32) -> Output {
         (EXIT, 1 | 4) => Output::Exit(value),
         (STATISTICS, 2) if value == STATISTICS_NOW => Output::Statistics,
         (RESET, 1) if value as u8 & RESET_NOW == RESET_NOW => Output::Reset,
+        (config_ports::ADDRESS, 4) => Output::ConfigAddress(value),
+        (config_ports::DATA..=config_ports::DATA_LAST, _) => Output::ConfigData(value),
         _ => Output::Nothing,
     }
 }
@@ -117,6 +147,18 @@ mod tests {
         assert_eq!(output(0xcf9, 1, 0x06), Output::Reset);
         assert_eq!(output(0xcf9, 1, 0x02), Output::Nothing);
         assert_eq!(output(0x80, 1, 0), Output::Nothing);
+        assert_eq!(output(0xcf8, 4, 6), Output::ConfigAddress(6));
+        assert_eq!(output(0xcf8, 1, 6), Output::Nothing);
+        assert_eq!(output(0xcfe, 2, 6), Output::ConfigData(6));
+        assert_eq!(output(0xd00, 1, 6), Output::Nothing);
+    }
+
+    #[test]
+    fn inputs() {
+        assert_eq!(input(0x3fd, 1), Input::Uart(5));
+        assert_eq!([input(0xcf8, 4), input(0xcf8, 2)], [Input::ConfigAddress, Input::Nothing]);
+        assert_eq!([input(0xcfc, 4), input(0xcff, 1)], [Input::ConfigData; 2]);
+        assert_eq!([input(0xcf9, 1), input(0x80, 1)], [Input::Nothing; 2]);
     }
 
     #[test]

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Every I/O port, in every width. On Postern only the UART answers; elsewhere ports are only read.
+//! Every I/O port, in every width. On Postern only the UART and the address of configuration space answer; elsewhere ports are only read.
 
 use guest_runtime::checks::Checks;
 use guest_runtime::{cpu, cpuid, println};
 
 const UART: core::ops::Range<u32> = 0x3f8..0x400;
+/// The address of configuration space answers to four bytes.
+const CONFIG: core::ops::Range<u32> = 0xcf8..0xcfc;
 /// Ports where a write ends the guest: debug exit, power-off, reset.
 const FATAL: [core::ops::Range<u32>; 3] = [0xf4..0xf8, 0x600..0x608, 0xcf8..0xd00];
 
@@ -25,7 +27,7 @@ pub fn run(checks: &mut Checks) {
     // Wider accesses, also across the ends of devices and of the port space.
     let some = || (0..0x1000).chain((0x1000..=u16::MAX).step_by(0xff1)).chain(0xfff0..=u16::MAX);
     for port in some() {
-        if !touches(&[UART], port, 4) && (cpu::in16(port) != 0xffff || cpu::in32(port) != u32::MAX) {
+        if !touches(&[UART, CONFIG], port, 4) && (cpu::in16(port) != 0xffff || cpu::in32(port) != u32::MAX) {
             answering += 1;
         }
     }

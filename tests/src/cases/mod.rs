@@ -3,6 +3,7 @@
 
 use crate::runner::Case;
 
+mod config;
 mod device;
 mod edu;
 mod faults;
@@ -29,6 +30,7 @@ pub fn all() -> Vec<Case> {
         nvme::CASES,
         device::CASES,
         gate::CASES,
+        config::CASES,
         messages::CASES,
         groups::CASES,
         memory::CASES,
