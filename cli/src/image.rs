@@ -30,6 +30,8 @@ pub struct Options {
     pub output: Option<PathBuf>,
     /// A part, and the package whose program takes its place: for tests.
     pub instead: Option<(&'static str, &'static str)>,
+    /// Features of parts, `part/feature`: for tests.
+    pub features: Vec<&'static str>,
 }
 
 /// A finished boot image.
@@ -113,8 +115,9 @@ pub fn build(workspace: &Workspace, source: &Source, options: &Options) -> Resul
         _ => (part, part),
     };
     packages.extend(PARTS.map(program));
-    let features: &[&str] = if options.debug_kernel { &["postern-kernel/debug-syscalls"] } else { &[] };
-    let programs = build_packages(workspace, &packages, features)?;
+    let mut features = options.features.clone();
+    features.extend(options.debug_kernel.then_some("postern-kernel/debug-syscalls"));
+    let programs = build_packages(workspace, &packages, &features)?;
     // Guests go by themselves: cargo joins the features of what it builds at once, and which guests there are must not
     // change a byte of the parts.
     let guests: Vec<_> = (source.images.iter())

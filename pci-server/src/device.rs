@@ -160,3 +160,7 @@ impl Device {
         bar == msix.table_bar && offset < table.end && offset.saturating_add(width.into()) > table.start
     }
 }
+
+#[cfg(test)]
+#[path = "layouts_tests.rs"]
+mod layouts_tests;

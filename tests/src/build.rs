@@ -54,6 +54,18 @@ pub fn system(name: &str) -> Result<System, String> {
 /// # Errors
 /// As [`system`].
 pub fn system_with(name: &str, instead: Option<(&'static str, &'static str)>) -> Result<System, String> {
+    system_of(name, image::Options { instead, ..Default::default() })
+}
+
+/// [`system`] with features of parts, `part/feature`, that only tests want.
+///
+/// # Errors
+/// As [`system`].
+pub fn system_with_features(name: &str, features: &[&'static str]) -> Result<System, String> {
+    system_of(name, image::Options { features: features.to_vec(), ..Default::default() })
+}
+
+fn system_of(name: &str, options: image::Options) -> Result<System, String> {
     let workspace = workspace()?;
     let file = if name.ends_with(".toml") {
         workspace.root.join(name)
@@ -63,11 +75,7 @@ pub fn system_with(name: &str, instead: Option<(&'static str, &'static str)>) ->
     let source = Source::read(&workspace, &file)?;
     let stem = file.file_stem().unwrap_or_default();
     // Apart from what a person has built under the same name.
-    let options = image::Options {
-        output: Some(workspace.root.join("build/tests").join(stem)),
-        instead,
-        ..Default::default()
-    };
+    let options = image::Options { output: Some(workspace.root.join("build/tests").join(stem)), ..options };
     let _turn = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
     let image = image::build(&workspace, &source, &options)?;
     let port = free_port()?;

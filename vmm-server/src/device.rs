@@ -13,7 +13,8 @@ use protocol::start::{cptr, mount};
 use sel4::cap;
 use vmm_devices::bars::Claim;
 use vmm_devices::ecam::Placement;
-use vmm_devices::msi::{ENTRY_BYTES, MAX_VECTORS, Messages};
+use vmm_devices::msi::{MAX_VECTORS, Messages};
+use vmm_devices::trapped::{Layout, Trapped};
 
 /// Configuration offsets (PCI Local Bus 3.0, section 6.1).
 const COMMAND: u16 = 4;
@@ -80,13 +81,6 @@ struct Bar {
     base: Option<u64>,
 }
 
-/// What lies at an offset of a BAR that isn't mapped.
-enum Trapped {
-    Table(u64),
-    Pending(u64),
-    Registers,
-}
-
 /// What follows from a write to configuration space, beyond the device.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Follows {
@@ -98,6 +92,15 @@ pub enum Follows {
     Reset,
 }
 
+fn layout(interrupts: Interrupts) -> Option<Layout> {
+    match interrupts {
+        Interrupts::MsiX { table_bar, table_offset, pba_bar, pba_offset, table_size: entries } => {
+            Some(Layout { table_bar, table_offset, pba_bar, pba_offset, entries })
+        }
+        _ => None,
+    }
+}
+
 /// A device.
 pub struct Device {
     server: cap::Endpoint,
@@ -105,7 +108,8 @@ pub struct Device {
     devfn: u8,
     bars: heapless::Vec<Bar, 6>,
     frames: heapless::Vec<FrameRun, MAX_RUNS>,
-    interrupts: Interrupts,
+    /// Where the table is, of a device with MSI-X.
+    layout: Option<Layout>,
     memory_enabled: bool,
     /// The guest's messages.
     pub messages: Messages,
@@ -133,7 +137,7 @@ impl Device {
             devfn: description.slot.devfn.0,
             bars: heapless::Vec::new(),
             frames: heapless::Vec::new(),
-            interrupts: description.interrupts,
+            layout: layout(description.interrupts),
             memory_enabled: false,
             messages: Messages::new(0),
             first_vector: 0,
@@ -324,21 +328,7 @@ impl Device {
     }
 
     fn trapped(&self, bar: usize, offset: u64) -> Trapped {
-        let Interrupts::MsiX { table_bar, table_offset, pba_bar, pba_offset, table_size } = self.interrupts
-        else {
-            return Trapped::Registers;
-        };
-        let index = self.bars[bar].index;
-        let (in_table, in_pending) =
-            (offset.checked_sub(table_offset.into()), offset.checked_sub(pba_offset.into()));
-        let pending_bytes = u64::from(table_size).div_ceil(64) * 8;
-        match (in_table, in_pending) {
-            (Some(at), _) if index == table_bar && at < u64::from(table_size) * ENTRY_BYTES => {
-                Trapped::Table(at)
-            }
-            (_, Some(at)) if index == pba_bar && at < pending_bytes => Trapped::Pending(at),
-            _ => Trapped::Registers,
-        }
+        self.layout.map_or(Trapped::Registers, |layout| layout.at(self.bars[bar].index, offset))
     }
 
     /// Reads what isn't mapped of a BAR.

@@ -27,19 +27,27 @@ pub struct Run {
     pub open: bool,
 }
 
+/// Bits of the pieces in which registers are kept from guests: pages. No device of the emulator has its MSI-X table in a
+/// page with other registers; in larger pieces some have.
+const GRANULE: u8 = if cfg!(feature = "coarse-granule") { 14 } else { SMALL };
+
 /// Cuts a memory BAR into frames, the largest that fit. Pages that `withheld` (a byte range of the BAR) touches are kept
 /// from the guest; so is a BAR smaller than a page, which may have neighbours there.
 pub fn cut(bar: &Bar, withheld: Option<Range<u64>>) -> Vec<Run, MAX_RUNS> {
+    cut_by(bar, withheld, GRANULE)
+}
+
+fn cut_by(bar: &Bar, withheld: Option<Range<u64>>, granule: u8) -> Vec<Run, MAX_RUNS> {
     let mut runs = Vec::new();
-    let small = 1u64 << SMALL;
+    let (small, granule) = (1u64 << SMALL, 1u64 << granule);
     if bar.size < small {
         // Room for one is always there.
         let _ = runs.push(Run { offset: 0, count: 1, size_bits: SMALL, open: false });
         return runs;
     }
     let withheld = withheld.unwrap_or(0..0);
-    let first = (withheld.start & !(small - 1)).min(bar.size);
-    let last = if withheld.is_empty() { first } else { withheld.end.next_multiple_of(small).min(bar.size) };
+    let first = (withheld.start & !(granule - 1)).min(bar.size);
+    let last = if withheld.is_empty() { first } else { withheld.end.next_multiple_of(granule).min(bar.size) };
     for (start, end, open) in [(0, first, true), (first, last, false), (last, bar.size, true)] {
         let middle = start.next_multiple_of(1 << LARGE).min(end);
         // Large pages only where guests map: what is withheld is forwarded page by page.
@@ -109,7 +117,23 @@ mod tests {
     }
 
     fn shape(bar: &Bar, withheld: Option<Range<u64>>) -> std::vec::Vec<(u64, u64, u8, bool)> {
-        cut(bar, withheld).iter().map(|r| (r.offset, r.count, r.size_bits, r.open)).collect()
+        cut_by(bar, withheld, SMALL).iter().map(|r| (r.offset, r.count, r.size_bits, r.open)).collect()
+    }
+
+    #[test]
+    fn coarse_pieces_take_their_neighbours_along() {
+        let coarse = |bar: &Bar, withheld| {
+            cut_by(bar, Some(withheld), 14)
+                .iter()
+                .map(|r| (r.offset, r.count, r.open))
+                .collect::<std::vec::Vec<_>>()
+        };
+        assert_eq!(coarse(&bar(0x4000), 0x3000..0x3100), [(0, 4, false)], "all of qemu-xhci");
+        assert_eq!(coarse(&bar(0x2000), 0x1000..0x1010), [(0, 2, false)], "the piece ends with the BAR");
+        assert_eq!(
+            coarse(&bar(0x1_0000), 0x5000..0x5040),
+            [(0, 4, true), (0x4000, 4, false), (0x8000, 8, true)]
+        );
     }
 
     #[test]
@@ -141,7 +165,7 @@ mod tests {
             let bar = bar(1 << (random.next() % 28 + 4));
             let start = (random.next() % bar.size) & !7;
             let end = (start + random.next() % 0x8000).min(bar.size);
-            let runs = cut(&bar, Some(start..end));
+            let runs = cut_by(&bar, Some(start..end), SMALL);
             let mut at = 0;
             for run in &runs {
                 assert_eq!(run.offset, at);

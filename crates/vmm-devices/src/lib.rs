@@ -33,6 +33,7 @@ pub mod nested;
 pub mod ports;
 #[cfg(test)]
 mod random;
+pub mod trapped;
 pub mod uart;
 pub mod vmcb;
 pub mod walk;

@@ -10,6 +10,7 @@ mod bar;
 mod device;
 mod msi;
 mod msix;
+mod registers;
 mod vectors;
 
 use device::Xhci;
@@ -31,6 +32,7 @@ fn main() -> u32 {
     };
     let mut checks = Checks::new();
     checks.report("bar-moved-in-halves", bar::moved(xhci.function()));
+    checks.report("registers-by-width", registers::read(xhci.function()));
     let ran = match (msix::Table::of(xhci.function()), msi::Capability::of(xhci.function())) {
         (Some(table), _) => msix::run(&mut xhci, &table, &mut checks),
         (None, Some(msi)) => msi::run(&mut xhci, &msi, &mut checks),
