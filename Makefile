@@ -5,6 +5,7 @@
 #   make test    host tests, then every booted test      FILTER=
 #   make bench   figures, in instructions
 #   make iso     an image for a USB stick                SYSTEM= ISO=
+#   make fuzz    libFuzzer on everything that reads what others wrote    FUZZ= FUZZ_SECONDS=
 
 SYSTEM ?= systems/web.toml
 PORT ?= 8080
@@ -12,6 +13,8 @@ TIMEOUT ?=
 LOG_DIR ?=
 MEMORY ?=
 FILTER ?=
+FUZZ ?=
+FUZZ_SECONDS ?= 60
 ISO ?= postern.iso
 
 # rustup's cargo where there is one; cargo itself finds out what builds for the machine.
@@ -61,9 +64,9 @@ clippy: setup
 	$(CARGO) clippy --bins --profile test $(GUEST_PROGRAMS) -- -D warnings
 	$(POSTERN) clippy
 
-# Random mutations of every parser's input, longer than the host tests do it.
+# Coverage-guided inputs for everything that reads what others may have spoilt; it sets itself up.
 fuzz: setup
-	POSTERN_FUZZ_ROUNDS=2000000 $(CARGO) test --release --features system-spec/host fuzz
+	@CARGO=$(CARGO) scripts/fuzz $(FUZZ_SECONDS) $(FUZZ)
 
 setup:
 	@scripts/setup
