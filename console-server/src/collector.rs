@@ -15,8 +15,6 @@ pub struct Collector<'a> {
     owners: &'a [RingOwner],
     /// Rings that may have lines, by their place.
     pending: u64,
-    /// Lines that had been lost when that was last said.
-    lost: [u32; MAX],
     /// Whose turn it is.
     turn: usize,
 }
@@ -37,7 +35,7 @@ impl<'a> Collector<'a> {
     pub fn new(rings: &'a [Ring], owners: &'a [RingOwner]) -> Self {
         let count = rings.len().min(owners.len()).min(MAX);
         let rings = &rings[..count];
-        Self { rings, owners, pending: (1u64 << count) - 1, lost: [0; MAX], turn: 0 }
+        Self { rings, owners, pending: (1u64 << count) - 1, turn: 0 }
     }
 
     /// Those whose bit (client index) is set in `bits` have written lines.
@@ -60,8 +58,7 @@ impl<'a> Collector<'a> {
                 return Next::Line;
             }
             self.pending &= !(1 << place);
-            let lost = ring.lost();
-            let new = lost.wrapping_sub(core::mem::replace(&mut self.lost[place], lost));
+            let new = ring.take_lost();
             if new != 0 {
                 text.set_lost(&owner.name, new);
                 return Next::Lost(owner.index);
@@ -144,6 +141,18 @@ mod tests {
         assert_eq!(lines.last().unwrap(), "[hello] (2 lines lost: the log ring was full)");
         collector.signalled(u64::MAX);
         assert!(all(&mut collector).is_empty());
+    }
+
+    #[test]
+    fn whoever_starts_anew_repeats_nothing() {
+        let (rings, owners) = (rings(), owners());
+        while put(&rings[1], "0123456789012345678901234567890123456789") {}
+        let mut first = Collector::new(&rings, &owners);
+        let mut text = Text::new();
+        assert_eq!(first.next(&mut text), Next::Line);
+        let rest = all(&mut Collector::new(&rings, &owners));
+        assert_eq!(rest.last().unwrap(), "[web] (1 lines lost: the log ring was full)");
+        assert!(all(&mut Collector::new(&rings, &owners)).is_empty());
     }
 
     #[test]

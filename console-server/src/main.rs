@@ -23,11 +23,22 @@ fn main(part: Part) -> ! {
     let handler: cap::IrqHandler = part.cap(RangeKind::IrqHandler).expect("there is a handler");
     let mut collector = Collector::new(part.log_rings(), &config.rings);
     let mut text = Text::new();
+    // In the life before this one a line may have been cut.
+    let mut cut = part.restarts() > 0;
+    if cut {
+        // The interrupt that may have come meanwhile is nobody's.
+        let _ = handler.irq_handler_ack();
+    }
     component::ready();
     loop {
         // Everything that is there goes out, a line at a time. While the transmitter is busy, its interrupt wakes us.
         loop {
-            let next = collector.next(&mut text);
+            let next = if core::mem::take(&mut cut) {
+                text.set_end();
+                Next::Line
+            } else {
+                collector.next(&mut text)
+            };
             if next == Next::Nothing {
                 break;
             }

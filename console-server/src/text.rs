@@ -45,6 +45,12 @@ impl Text {
         self.push(b"\r\n");
     }
 
+    /// Makes it an end of line, for a line that was never ended.
+    pub fn set_end(&mut self) {
+        self.length = 0;
+        self.push(b"\r\n");
+    }
+
     /// Makes it the notice that `name` lost lines.
     pub fn set_lost(&mut self, name: &str, lines: u32) {
         self.begin(name);

@@ -12,6 +12,9 @@ pub enum End<'a> {
     Said(&'a Exited),
     /// Its thread faulted.
     Fault(&'a Fault),
+    /// A test has killed it.
+    #[cfg(feature = "deaths")]
+    Killed,
 }
 
 impl End<'_> {
@@ -20,6 +23,8 @@ impl End<'_> {
         match self {
             Self::Said(exited) => matches!(exited.kind, ExitKind::GuestFault | ExitKind::Failure),
             Self::Fault(_) => true,
+            #[cfg(feature = "deaths")]
+            Self::Killed => true,
         }
     }
 }
@@ -39,6 +44,8 @@ impl fmt::Display for End<'_> {
                 }
                 Ok(())
             }
+            #[cfg(feature = "deaths")]
+            Self::Killed => f.write_str("killed by a test"),
             Self::Fault(Fault::VmFault(fault)) => {
                 let what = if fault.is_prefetch {
                     "execution"

@@ -38,11 +38,23 @@ pub const SHORT_LIFE_MS: u64 = 100;
 /// Short lives in a row after which a VM isn't started again.
 pub const SHORT_LIVES: u8 = 10;
 
+/// How often something has lived only shortly, in a row.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ShortLives(u8);
+
+impl ShortLives {
+    /// A life has ended after so many milliseconds. False if there is to be no other.
+    pub fn again(&mut self, lived_ms: u64) -> bool {
+        self.0 = if lived_ms < SHORT_LIFE_MS { self.0.saturating_add(1) } else { 0 };
+        self.0 < SHORT_LIVES
+    }
+}
+
 #[derive(Debug)]
 struct Vm {
     state: State,
     has_devices: bool,
-    short_lives: u8,
+    short_lives: ShortLives,
 }
 
 impl Lifecycle {
@@ -50,7 +62,11 @@ impl Lifecycle {
     pub fn new(have_devices: impl Iterator<Item = bool>) -> Self {
         Self {
             vms: have_devices
-                .map(|has_devices| Vm { state: State::Waiting, has_devices, short_lives: 0 })
+                .map(|has_devices| Vm {
+                    state: State::Waiting,
+                    has_devices,
+                    short_lives: ShortLives::default(),
+                })
                 .collect(),
         }
     }
@@ -91,8 +107,7 @@ impl Lifecycle {
     /// time, and this one has ended [`SHORT_LIVES`] times in a row within [`SHORT_LIFE_MS`].
     pub fn again(&mut self, vm: usize, lived_ms: u64) -> bool {
         let Some(entry) = self.vms.get_mut(vm).filter(|vm| vm.state == State::Ended) else { return false };
-        entry.short_lives = if lived_ms < SHORT_LIFE_MS { entry.short_lives + 1 } else { 0 };
-        if entry.short_lives >= SHORT_LIVES {
+        if !entry.short_lives.again(lived_ms) {
             return false;
         }
         entry.state = State::Waiting;

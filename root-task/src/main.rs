@@ -6,6 +6,7 @@
 #![deny(unsafe_code)]
 extern crate alloc;
 
+mod death;
 mod end;
 mod failure;
 mod firmware;

@@ -4,14 +4,15 @@
 use alloc::vec::Vec;
 
 use protocol::client::ENDPOINT_MARK;
+use protocol::message::Refusal;
 use protocol::start::{Extensions, Facts, Range, RangeKind, cptr, mount, slot as fixed};
 use root_task::elf::{self, Image};
 use root_task::layout::{INDEX_BITS, IPC_BUFFER, PAGE, RING, RING_PAGES, ROOT_RADIX, STACK_TOP, START_PAGE};
 use root_task::need::{Need, Role};
 use sel4::init_thread::slot;
 use sel4::{
-    AbsoluteCPtr, CNodeCapData, Cap, CapRights, CapTypeForFrameObject, ObjectBlueprintX86, UserContext,
-    VmAttributes, cap, cap_type,
+    AbsoluteCPtr, CNodeCapData, Cap, CapRights, CapTypeForFrameObject, MessageInfo, ObjectBlueprintX86,
+    UserContext, VmAttributes, cap, cap_type,
 };
 
 use serde::Serialize;
@@ -77,6 +78,19 @@ pub struct Process {
     start_frames: usize,
     entry: usize,
     next: usize,
+    /// What it writes.
+    written: Written,
+}
+
+/// Slots of the frames that a part writes and that are nobody else's.
+#[derive(Debug, Default)]
+struct Written {
+    /// The first of each of its image's segments, 0 for one that is only read.
+    segments: Vec<usize>,
+    /// The stack's first, and how many.
+    stack: (usize, usize),
+    /// The IPC buffer's.
+    buffer: usize,
 }
 
 /// Reads an image.
@@ -132,6 +146,7 @@ impl Process {
             start_frames: 0,
             entry: image.entry,
             next: fixed::FIRST_DYNAMIC as usize,
+            written: Written::default(),
         };
         slot::ASID_POOL
             .cap()
@@ -172,6 +187,7 @@ impl Process {
         for segment in &image.segments {
             let rights = if segment.write { CapRights::read_write() } else { CapRights::read_only() };
             let frames = resources.make(arena, ObjectBlueprintX86::_4k.into(), segment.pages())?;
+            self.written.segments.push(if segment.write { frames } else { 0 });
             for page in 0..segment.pages() {
                 let (offset, bytes) = segment.page(page);
                 resources.write_page(frames + page, offset, bytes)?;
@@ -190,6 +206,7 @@ impl Process {
     ) -> Result<(), Failure> {
         let page = ObjectBlueprintX86::_4k.into();
         let stack = resources.make(arena, page, plan.stack_pages)?;
+        self.written.stack = (stack, plan.stack_pages);
         for n in 0..plan.stack_pages {
             let address = STACK_TOP - (n + 1) * PAGE;
             self.map_page(resources, arena, stack + n, address, CapRights::read_write())?;
@@ -214,6 +231,7 @@ impl Process {
     ) -> Result<(), Failure> {
         let sched_context = self.object(Role::SchedContext);
         let buffer = resources.make(arena, ObjectBlueprintX86::_4k.into(), 1)?;
+        self.written.buffer = buffer;
         self.map_page(resources, arena, buffer, IPC_BUFFER, CapRights::read_write())?;
         let tcb: cap::Tcb = in_slot(self.object(Role::Tcb));
         tcb.tcb_configure(
@@ -400,16 +418,61 @@ impl Process {
             self.map_page(resources, &mut arena, self.start_frames + n, address, CapRights::read_only())?;
         }
         self.arena = arena;
+        self.enter(0)
+    }
+
+    /// Starts the thread; `life` is how often it was started before.
+    fn enter(&self, life: u64) -> Result<(), Failure> {
         let registers = UserContext {
             rip: self.entry as u64,
             rsp: STACK_TOP as u64,
             rflags: INTERRUPTS_ON,
             rdi: START_PAGE as u64,
+            rsi: life,
             ..Default::default()
         };
         in_slot::<cap_type::Tcb>(self.object(Role::Tcb))
             .tcb_write_all_registers(true, &registers)
             .during("starting a thread")
+    }
+
+    /// Starts a server anew that has failed. Its capabilities stay, and with them everything that others know it by; of its memory only
+    /// what it can't write stays, and its log ring. Objects that it made from its untyped are gone. `image` is the one that it was made
+    /// from.
+    pub fn start_again(
+        &mut self,
+        resources: &mut Resources,
+        image: &Image,
+        life: u64,
+    ) -> Result<(), Failure> {
+        self.suspend()?;
+        // Whoever waits for its answer gets this one, before anything else can take the reply object.
+        in_slot::<cap_type::Reply>(self.object(Role::Reply)).send(MessageInfo::new(
+            Refusal::Restarted as u64,
+            0,
+            0,
+            0,
+        ));
+        self.slot(fixed::UNTYPED as usize).revoke().during("taking a server's objects back")?;
+        for (segment, frames) in image.segments.iter().zip(&self.written.segments) {
+            for page in 0..if *frames == 0 { 0 } else { segment.pages() } {
+                let (offset, bytes) = segment.page(page);
+                resources.rewrite_page(frames + page, offset, bytes)?;
+            }
+        }
+        let (stack, pages) = self.written.stack;
+        for frame in (stack..stack + pages).chain([self.written.buffer]) {
+            resources.rewrite_page(frame, 0, &[])?;
+        }
+        self.enter(life)
+    }
+
+    /// Lets the thread fault where it goes on: at once, or after the next message that it receives.
+    #[cfg(feature = "deaths")]
+    pub fn derail(&self, at_once: bool) -> Result<(), Failure> {
+        in_slot::<cap_type::Tcb>(self.object(Role::Tcb))
+            .tcb_write_registers(at_once, 1, &UserContext::default())
+            .during("derailing a thread")
     }
 
     /// Stops the thread.

@@ -258,6 +258,18 @@ impl Resources {
         self.write(in_slot::<cap_type::_4k>(frame), SCRATCH, offset, bytes)
     }
 
+    /// Fills the page in `frame`, which may be mapped elsewhere, with zeros, and writes `bytes` at `offset`.
+    pub fn rewrite_page(&mut self, frame: usize, offset: usize, bytes: &[u8]) -> Result<(), Failure> {
+        let mut page = [0; PAGE];
+        page[offset..offset + bytes.len()].copy_from_slice(bytes);
+        let copy = self.slot()?;
+        at(copy).copy(&at(frame), CapRights::all()).during("copying a frame")?;
+        let written = self.write_page(copy, 0, &page);
+        at(copy).delete().during("clearing a slot")?;
+        self.slots.give_back(copy);
+        written
+    }
+
     /// Writes `bytes` at `offset` of the unmapped large page in `frame`.
     pub fn write_large_page(&mut self, frame: usize, offset: usize, bytes: &[u8]) -> Result<(), Failure> {
         self.write(in_slot::<cap_type::LargePage>(frame), LARGE_SCRATCH, offset, bytes)

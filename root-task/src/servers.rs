@@ -9,6 +9,7 @@ use protocol::start::{Range, RangeKind, cptr, mount, signal};
 use root_task::layout::{
     DEVICES, LARGE, LARGE_STACK_PAGES, PAGE, RING_PAGES, STACK_PAGES, WINDOW, server_need,
 };
+use root_task::lifecycle::ShortLives;
 use root_task::memory_map;
 use root_task::pins;
 use sel4::init_thread::slot;
@@ -67,7 +68,7 @@ impl System<'_> {
 
     fn run<T: Serialize>(
         &mut self,
-        name: &str,
+        name: &'static str,
         client: u64,
         mut process: Process,
         clients: usize,
@@ -75,7 +76,15 @@ impl System<'_> {
     ) -> Result<(), Failure> {
         self.introduce(client, &process)?;
         process.start(&mut self.resources, &self.common, name, config)?;
-        self.servers[client as usize] = Some(Server { process, clients });
+        self.servers[client as usize] = Some(Server {
+            process,
+            clients,
+            name,
+            ready: false,
+            restarts: 0,
+            started: crate::raw::tsc(),
+            short_lives: ShortLives::default(),
+        });
         self.wait_until_ready(client)
     }
 

@@ -17,7 +17,7 @@ use crate::resources::{at, in_slot};
 use crate::system::System;
 
 /// Exit code of a VM whose VMM failed.
-const VMM_FAILED: u32 = 255;
+pub(crate) const VMM_FAILED: u32 = 255;
 
 /// What arrived.
 enum Event {
@@ -26,12 +26,14 @@ enum Event {
     Exited(Exited),
     Quieted(Quieted),
     Fault(Fault),
+    #[cfg(feature = "deaths")]
+    Kill(protocol::supervisor::Kill),
     /// None of the supervisor's requests.
     Bad(Refusal),
 }
 
 /// What is answered.
-enum Answer {
+pub(crate) enum Answer {
     Done,
     NotYours,
     Refusal(Refusal),
@@ -87,7 +89,14 @@ impl System<'_> {
     fn handle(&mut self, client: u64, event: Event) -> Answer {
         let vm = client::vm_of(client).map(usize::from);
         match event {
-            Event::Ready => Answer::Done,
+            Event::Ready => {
+                if let Some(server) = self.server_mut(client) {
+                    server.ready = true;
+                }
+                Answer::Done
+            }
+            #[cfg(feature = "deaths")]
+            Event::Kill(kill) => self.kill(kill),
             Event::Bad(refusal) => Answer::Refusal(refusal),
             Event::Refused(refused) => self.refused(client, vm, &refused),
             Event::Quieted(Quieted { vm }) if client == client::PCI => {
@@ -103,14 +112,14 @@ impl System<'_> {
             Event::Exited(exited) => {
                 match vm {
                     Some(vm) => self.ended(vm, &End::Said(&exited), exited.code),
-                    None => self.halt(client, &End::Said(&exited)),
+                    None => self.server_failed(client, &End::Said(&exited)),
                 }
                 Answer::None
             }
             Event::Fault(fault) => {
                 match vm {
                     Some(vm) => self.ended(vm, &End::Fault(&fault), VMM_FAILED),
-                    None => self.halt(client, &End::Fault(&fault)),
+                    None => self.server_failed(client, &End::Fault(&fault)),
                 }
                 Answer::None
             }
@@ -136,7 +145,7 @@ impl System<'_> {
     }
 
     /// VM `number` has ended: says so, and begins to take everything back.
-    fn ended(&mut self, number: usize, end: &End, code: u32) {
+    pub(crate) fn ended(&mut self, number: usize, end: &End, code: u32) {
         let Some(described) = self.description.vms.get(number) else { return };
         if self.life.state(number) != Some(State::Running) {
             return;
@@ -186,26 +195,8 @@ impl System<'_> {
         }
     }
 
-    /// A server has failed. Restarting is not built: the whole machine stops, visibly.
-    fn halt(&mut self, client: u64, end: &End) -> ! {
-        let name = match client {
-            client::PCI => "pci-server",
-            client::IOMMU => "iommu-server",
-            client::CONSOLE => "console-server",
-            client::TIMER => "timer-server",
-            _ => "an unknown part",
-        };
-        if client == client::CONSOLE {
-            power::take_com1_back(self);
-        }
-        self.stop_everything();
-        log!("{name} has failed: {end}");
-        log!("halted");
-        power::stop()
-    }
-
     /// Stops all parts but console-server.
-    fn stop_everything(&mut self) {
+    pub(crate) fn stop_everything(&mut self) {
         for vm in self.vms.iter().flatten() {
             let _ = vm.process.suspend();
         }
@@ -234,6 +225,8 @@ fn decode(info: MessageInfo) -> Event {
             Ok(Refused::OPERATION) => message::decode(words).map(Event::Refused),
             Ok(Exited::OPERATION) => message::decode(words).map(Event::Exited),
             Ok(Quieted::OPERATION) => message::decode(words).map(Event::Quieted),
+            #[cfg(feature = "deaths")]
+            Ok(protocol::supervisor::Kill::OPERATION) => message::decode(words).map(Event::Kill),
             Ok(_) => Some(Event::Bad(Refusal::UnknownOperation)),
             Err(refusal) => Some(Event::Bad(refusal)),
         };

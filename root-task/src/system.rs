@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use protocol::client;
 use protocol::start::{Range, RangeKind, signal};
 use root_task::layout::RING_PAGES;
-use root_task::lifecycle::Lifecycle;
+use root_task::lifecycle::{Lifecycle, ShortLives};
 use sel4::{CapRights, ObjectBlueprint, ObjectBlueprintX86, VmAttributes, cap_type};
 use system_spec::bundle::{Bundle, Kind};
 use system_spec::compiled;
@@ -28,6 +28,16 @@ pub struct Server {
     pub process: Process,
     /// Index in its CNode of the clients' notifications (range `ClientNotifications`).
     pub clients: usize,
+    /// Its name, that of its image too.
+    pub name: &'static str,
+    /// It has said that it is ready.
+    pub ready: bool,
+    /// How often it was started anew.
+    pub restarts: u64,
+    /// When it was started last, ticks of the time-stamp counter.
+    pub started: u64,
+    /// How often it has failed soon after that.
+    pub short_lives: ShortLives,
 }
 
 /// A VM that runs.

@@ -30,6 +30,9 @@ fn main(mut part: Part) -> ! {
                 timer.config.pin
             );
             component::ready();
+            if part.restarts() > 0 {
+                timer.begin_anew();
+            }
             component::serve(&mut timer)
         }
         Err(reason) => panic!("{reason}"),
@@ -85,6 +88,15 @@ impl Timer {
             self.settle();
         }
         Ok(())
+    }
+
+    /// The deadlines went with the life before this one: everybody who may have had one is told, looks at the clock, and asks again. The
+    /// interrupt that may have come meanwhile is nobody's.
+    fn begin_anew(&mut self) {
+        let _ = self.handler.irq_handler_ack();
+        for index in 0..self.clients.1 {
+            cap::Notification::from_bits(self.clients.0 + index).signal();
+        }
     }
 
     /// Signals who is due, and sets the comparator for who is next.

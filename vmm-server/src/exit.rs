@@ -63,6 +63,11 @@ impl Vm {
             registers::set(registers::RAX, ports::merge_input(rax, width, value));
             return Ok(Resume { registers: true, ..exit.skip() });
         }
+        #[cfg(feature = "deaths")]
+        if port == crate::deaths::PORT {
+            crate::deaths::kill(ports::output_value(rax, width));
+            return Ok(exit.skip());
+        }
         match ports::output(port, width, ports::output_value(rax, width)) {
             Output::Nothing => {}
             Output::Uart(offset, value) => self.uart.write(offset, value, component::log::bytes),

@@ -12,6 +12,8 @@
 mod access;
 mod clock;
 mod cpu;
+#[cfg(feature = "deaths")]
+mod deaths;
 mod device;
 mod devices;
 mod end;

@@ -8,9 +8,9 @@ use crate::Part;
 macro_rules! main {
     ($main:path) => {
         #[unsafe(no_mangle)]
-        extern "C" fn component_main(start_page: usize) -> ! {
+        extern "C" fn component_main(start_page: usize, restarts: u64) -> ! {
             const MAIN: fn($crate::Part) -> ! = $main;
-            $crate::entry::enter(start_page, MAIN)
+            $crate::entry::enter(start_page, restarts, MAIN)
         }
     };
 }
@@ -25,7 +25,7 @@ const IPC_BUFFER: usize = 0x1000_8000;
 mod bare {
     use core::arch::global_asm;
 
-    // The root task sets RSP to the top of the stack and RDI to the start page.
+    // The root task sets RSP to the top of the stack, RDI to the start page, RSI to how often the part was started before.
     global_asm!(".global _start", "_start:", "xor ebp, ebp", "and rsp, -16", "call component_main", "ud2",);
 
     #[panic_handler]
@@ -36,11 +36,11 @@ mod bare {
 
 /// Sets up the runtime and runs the part. Only [`main!`](crate::main) calls it.
 #[doc(hidden)]
-pub fn enter(start_page: usize, main: fn(Part) -> !) -> ! {
+pub fn enter(start_page: usize, restarts: u64, main: fn(Part) -> !) -> ! {
     // SAFETY: the root task mapped an IPC buffer there that nothing else uses; a part has one thread.
     unsafe { sel4::set_ipc_buffer(IPC_BUFFER as *mut sel4::IpcBuffer) };
     // SAFETY: the address is the one that the root task put into RDI: the start page, mapped as long as the part lives.
-    let part = unsafe { Part::at(start_page) };
+    let part = unsafe { Part::at(start_page, restarts) };
     crate::log::start(&part);
     main(part)
 }

@@ -38,6 +38,7 @@ pub mod slot {
 #[derive(Debug)]
 pub struct Part {
     page: StartPage<'static>,
+    restarts: u64,
     regions_taken: u128,
     memory_taken: bool,
     guest_memory_taken: bool,
@@ -48,14 +49,22 @@ impl Part {
     ///
     /// # Safety
     /// `address` is that of a start page of the root task's making: what its ranges say is mapped, stays so.
-    pub(crate) unsafe fn at(address: usize) -> Self {
+    pub(crate) unsafe fn at(address: usize, restarts: u64) -> Self {
         // SAFETY: the root task maps the whole region of `MAX_BYTES`, and nobody writes it any more.
         let bytes = unsafe { core::slice::from_raw_parts(address as *const u8, protocol::start::MAX_BYTES) };
         match StartPage::parse(bytes) {
-            Ok(page) => Self { page, regions_taken: 0, memory_taken: false, guest_memory_taken: false },
+            Ok(page) => {
+                Self { page, restarts, regions_taken: 0, memory_taken: false, guest_memory_taken: false }
+            }
             // Without it there is neither a log nor anything else.
             Err(_) => crate::entry::fault(),
         }
+    }
+
+    /// How often this server has failed and was started anew. Its capabilities are those of the life before, wherever it left them; its
+    /// memory is as at the first start.
+    pub fn restarts(&self) -> u64 {
+        self.restarts
     }
 
     /// The part's name.

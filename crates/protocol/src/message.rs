@@ -59,6 +59,9 @@ pub enum Refusal {
     UnsupportedVersion = 2,
     /// The server doesn't know the operation or the protocol, or this client may not use it.
     UnknownOperation = 3,
+    /// The server failed while it had the request, and starts again: the request may have been done or not. The root task answers in its
+    /// place.
+    Restarted = 4,
 }
 
 impl Refusal {
@@ -68,6 +71,7 @@ impl Refusal {
             1 => Some(Self::Malformed),
             2 => Some(Self::UnsupportedVersion),
             3 => Some(Self::UnknownOperation),
+            4 => Some(Self::Restarted),
             _ => None,
         }
     }

@@ -22,7 +22,9 @@ pub struct Ring {
     reserved: [u8; 56],
     /// Where the consumer reads next.
     tail: AtomicU32,
-    reserved2: [u8; 60],
+    /// Lost lines that the consumer has told of, modulo 2^32: kept here, so that a consumer that starts anew tells of none twice.
+    told: AtomicU32,
+    reserved2: [u8; 56],
     data: [AtomicU8; CAPACITY],
 }
 
@@ -41,7 +43,8 @@ impl Ring {
             lost: AtomicU32::new(0),
             reserved: [0; 56],
             tail: AtomicU32::new(0),
-            reserved2: [0; 60],
+            told: AtomicU32::new(0),
+            reserved2: [0; 56],
             data: [const { AtomicU8::new(0) }; CAPACITY],
         }
     }
@@ -56,6 +59,14 @@ impl Ring {
     /// Whether lines were lost since the ring was made, modulo 2^32.
     pub fn lost(&self) -> u32 {
         self.lost.load(Ordering::Acquire)
+    }
+
+    /// How many lines were lost that nobody was told of, modulo 2^32; they are told of now. Only the ring's one consumer may ask.
+    pub fn take_lost(&self) -> u32 {
+        let lost = self.lost();
+        let told = self.told.load(Ordering::Relaxed);
+        self.told.store(lost, Ordering::Relaxed);
+        lost.wrapping_sub(told)
     }
 
     /// Whether the consumer has taken everything.

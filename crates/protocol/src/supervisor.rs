@@ -53,6 +53,26 @@ pub struct Quieted {
     pub vm: u16,
 }
 
+/// From a part of a test: a part is to die. Only a root task that was built for tests knows the request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kill {
+    /// Which part ([`crate::client`]).
+    pub client: u64,
+    /// How.
+    pub death: Death,
+}
+
+/// How a part dies in a test.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Death {
+    /// The root task takes it for failed.
+    Stopped,
+    /// Its next instruction is a fault.
+    Fault,
+    /// It faults with the next message or signal that it receives in its hands.
+    Request,
+}
+
 /// Errors of this protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SupervisorError {
@@ -66,6 +86,7 @@ requests! {
     Refused = 2 -> ();
     Exited = 3 -> ();
     Quieted = 4 -> ();
+    Kill = 5 -> ();
 }
 
 /// As much of `text` as fits a reason, cut at a character.

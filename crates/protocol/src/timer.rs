@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! timer-server's protocol: one deadline per client, told by a signal.
+//! timer-server's protocol: one deadline per client, told by a signal. A signal can come too early: when timer-server starts anew it
+//! has forgotten all deadlines and signals everybody. So who is signalled looks at the clock, and asks again if it isn't time yet.
 
 use crate::message::requests;
 use serde::{Deserialize, Serialize};

@@ -46,9 +46,24 @@ pub struct System<'a> {
     pub name: &'a str,
     /// What may be given away, and what is.
     pub pci: Pci,
+    /// What to do when a server fails, in the order of [`SERVERS`].
+    pub servers: [OnServerFault; SERVERS.len()],
     /// The VMs; a VM's number *k* is its index here.
     #[serde(borrow)]
     pub vms: Vec<Vm<'a>, MAX_VMS>,
+}
+
+/// The servers that a description can speak of: client numbers 1 to 4 are theirs.
+pub const SERVERS: [&str; 4] = ["pci-server", "iommu-server", "console-server", "timer-server"];
+
+/// What follows the failure of a server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OnServerFault {
+    /// It is started anew, and finds what it holds again.
+    #[default]
+    Restart,
+    /// The whole machine stops.
+    Halt,
 }
 
 /// DMA faults after which a device is quarantined, where the description says nothing else.
@@ -147,6 +162,13 @@ pub struct Device {
 }
 
 impl<'a> System<'a> {
+    /// What follows the failure of the server with this client number.
+    #[must_use]
+    pub fn on_server_fault(&self, client: u64) -> OnServerFault {
+        let place = usize::try_from(client).ok().and_then(|client| client.checked_sub(1));
+        place.and_then(|place| self.servers.get(place)).copied().unwrap_or(OnServerFault::Halt)
+    }
+
     /// Decodes a compiled description and judges it by every rule of [`crate::check`].
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use core::ops::Range;
 use std::collections::HashMap;
 
 use crate::check::{Key, Place, check};
-use crate::compiled::{self, Action, Console, DEFAULT_PRIORITY};
+use crate::compiled::{self, Action, Console, DEFAULT_PRIORITY, OnServerFault};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::language::{self, Section};
 use crate::path::{DevFn, GuestSlot, Location};
@@ -17,6 +17,7 @@ use crate::units;
 pub struct Description {
     name: String,
     pci: compiled::Pci,
+    servers: [OnServerFault; compiled::SERVERS.len()],
     vms: Vec<Vm>,
 }
 
@@ -98,7 +99,12 @@ impl Description {
             console: Console::Log,
             devices: vm.devices.clone(),
         });
-        compiled::System { name: &self.name, pci: self.pci.clone(), vms: vms.collect() }
+        compiled::System {
+            name: &self.name,
+            pci: self.pci.clone(),
+            servers: self.servers,
+            vms: vms.collect(),
+        }
     }
 
     /// The bytes of the compiled form, for the bundle.
@@ -144,7 +150,7 @@ fn describe(reader: &mut Reader<'_>, top: &Table<'_>, places: &mut Places) -> De
         describe_pci(reader, &pci, &mut description.pci, places);
     }
     if let Some(servers) = reader.table(top, "server") {
-        describe_servers(reader, &servers);
+        describe_servers(reader, &servers, &mut description.servers);
     }
     let vms = reader.tables(top, "vm");
     if let Some(span) = vms.first().map(|vm| vm.span.clone()) {
@@ -164,13 +170,19 @@ fn describe(reader: &mut Reader<'_>, top: &Table<'_>, places: &mut Places) -> De
     description
 }
 
-/// What follows a server's failure: the machine halts, which is the only thing built, so nothing has to be kept of it.
-fn describe_servers(reader: &mut Reader<'_>, servers: &Table<'_>) {
+/// What follows a server's failure.
+fn describe_servers(
+    reader: &mut Reader<'_>,
+    servers: &Table<'_>,
+    described: &mut [OnServerFault; compiled::SERVERS.len()],
+) {
     reader.known_keys(servers, &language::SERVERS);
-    for (name, _) in language::SERVERS.keys {
+    for (name, on_fault) in compiled::SERVERS.iter().zip(described) {
         if let Some(server) = reader.table(servers, name) {
             reader.known_keys(&server, &language::SERVER);
-            let _ = reader.choice(&server, &language::SERVER_ON_FAULT);
+            if reader.choice(&server, &language::SERVER_ON_FAULT) == Some("halt") {
+                *on_fault = OnServerFault::Halt;
+            }
         }
     }
 }

@@ -105,7 +105,7 @@ pub(crate) const ON_EXIT: Choice =
     Choice { key: "on-exit", words: &[("stop", Built), ("restart", Built), ("halt", Built)] };
 
 pub(crate) const SERVER_ON_FAULT: Choice =
-    Choice { key: "on-fault", words: &[("halt", Built), ("restart", Later)] };
+    Choice { key: "on-fault", words: &[("restart", Built), ("halt", Built)] };
 
 /// The word nearest to `word`, if one is near enough to be what was meant.
 pub(crate) fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {

@@ -4,6 +4,7 @@
 #![no_std]
 #![no_main]
 
+mod deaths;
 mod end;
 mod exits;
 mod flood;
@@ -67,6 +68,7 @@ fn command(word: &str, line: &str, checks: &mut Checks) -> bool {
         "uart-flood" => flood::run(number("bytes", 65536), checks),
         "exits" => exits::run(checks),
         "exit-storm" => exits::storm(),
+        "deaths" => deaths::run(line, checks),
         "work" => exits::work(number("rounds", 100_000_000), checks),
         _ => return false,
     }

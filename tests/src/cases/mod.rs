@@ -4,6 +4,7 @@
 use crate::runner::Case;
 
 mod config;
+mod death;
 mod device;
 mod edu;
 mod faults;
@@ -40,6 +41,7 @@ pub fn all() -> Vec<Case> {
         vmm::CASES,
         faults::CASES,
         restart::CASES,
+        death::CASES,
         time::CASES,
         tool::CASES,
     ]

@@ -4,12 +4,13 @@
 use component::memory::slot_at;
 use component::sel4::{self, CapRights, MessageInfo, cap};
 use component::{Part, log, slot};
+use protocol::client;
 use protocol::config::VmmConfig;
 use protocol::message::{FAILED, Protocol, Request, encode};
 use protocol::pci::{Attach, BarRead, BarWrite, ConfigRead, ConfigWrite, Describe, Detach, MaskVector};
 use protocol::ring::RING_BYTES;
 use protocol::start::{RangeKind, cptr, mount};
-use protocol::supervisor::{Quieted, Refused, reason};
+use protocol::supervisor::{Death, Kill, Quieted, Refused, reason};
 use protocol::timer::SetDeadline;
 
 use crate::check;
@@ -156,6 +157,14 @@ impl Attack {
                 .then(|| component::call(slot::SUPERVISOR, &Refused { vm, reason: reason("not mine") }));
             if quieted.is_ok() || refused.is_some_and(|refused| refused.is_ok()) {
                 log!("attack: BROKEN: it could speak for VM {vm}");
+            }
+        }
+        // Only a root task that was built for tests kills anybody.
+        for client in [client::TIMER, client::PCI, client::of_vm(1)] {
+            for death in [Death::Stopped, Death::Fault, Death::Request] {
+                if component::call(slot::SUPERVISOR, &Kill { client, death }).is_ok() {
+                    log!("attack: BROKEN: it could kill client {client:#x}");
+                }
             }
         }
         log!("attack: others' words are said");
