@@ -49,7 +49,9 @@ fn prepare(passthrough: &mut Passthrough<Real>, config: &PciConfig) -> Result<()
     for range in &config.ecam {
         topology.enumerate(&real.ecam, range.segment, range.first_bus, range.last_bus);
     }
-    survey::quiet_all(&real.ecam, &topology);
+    survey::quiet_all(&real.ecam, &topology, |address| {
+        component::log!("{address}: firmware left bus mastering on; it is off now");
+    });
     topology.harden(&real.ecam);
     let claims = Claims::read(&real.ecam, &topology);
     let windows = real.frames.windows();

@@ -8,7 +8,7 @@ use pci::config::{self, command, register};
 use pci::reset::Methods;
 use pci::topology::{MAX_FUNCTIONS, Topology};
 use pci::view::Interrupts;
-use pci::{Bars, ConfigSpace, Header, Msi, MsiX};
+use pci::{Address, Bars, ConfigSpace, Header, Msi, MsiX};
 
 /// BARs of all functions together: two of each, for most have one or none.
 pub const MAX_CLAIMS: usize = 2 * MAX_FUNCTIONS;
@@ -60,9 +60,12 @@ pub fn survey<C: ConfigSpace + ?Sized>(space: &C, topology: &Topology, index: u1
     Some(Survey { bars, interrupts, methods, beyond, bad })
 }
 
-/// Turns bus mastering off everywhere but on bridges.
-pub fn quiet_all<C: ConfigSpace + ?Sized>(space: &C, topology: &Topology) {
+/// Turns bus mastering off everywhere but on bridges; `found` is told where it was on.
+pub fn quiet_all<C: ConfigSpace + ?Sized>(space: &C, topology: &Topology, mut found: impl FnMut(Address)) {
     for function in topology.functions().iter().filter(|f| f.header != Header::Bridge) {
+        if space.read16(function.address, register::COMMAND) & command::BUS_MASTER != 0 {
+            found(function.address);
+        }
         config::update_command(space, function.address, 0, command::BUS_MASTER);
     }
 }

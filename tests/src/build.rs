@@ -31,7 +31,27 @@ impl System {
         arguments.extend(qemu::boot_arguments(&self.image));
         arguments
     }
+
+    /// QEMU's arguments that start `tests/preloader` with the command line `plan` (and what its README says of it), which then
+    /// boots the system.
+    ///
+    /// # Errors
+    /// A sentence, if the pre-loader can't be built.
+    pub fn preloaded_arguments(&self, plan: &str) -> Result<Vec<String>, String> {
+        let preloader = program("preloader")?;
+        let mut arguments = self.machine.arguments();
+        let path = |path: &Path| path.display().to_string();
+        arguments.extend(["-kernel".into(), path(&preloader), "-initrd".into(), path(&self.image.root_task)]);
+        arguments.extend(["-append".into(), format!("kernel={KERNEL_FILE:#x} {plan}")]);
+        let kernel = path(&self.image.kernel);
+        let loader = format!("loader,file={kernel},addr={KERNEL_FILE:#x},force-raw=on");
+        arguments.extend(["-device".into(), loader]);
+        Ok(arguments)
+    }
 }
+
+/// Where the pre-loader finds the kernel's file: RAM that nothing else uses so early.
+const KERNEL_FILE: u64 = 0x400_0000;
 
 /// The workspace that this program was built from.
 ///

@@ -39,6 +39,11 @@ pub mod offset {
     pub const INTERRUPT_TABLE: u64 = 0xb8;
 }
 
+/// Whether the version register (section 11.4.1) can be a unit's: a major version from 1 on, and its reserved bits are zero.
+pub const fn is_version(value: u32) -> bool {
+    value >> 8 == 0 && value >> 4 != 0
+}
+
 bitflags! {
     /// Bits that the global command (section 11.4.4.1) and the global status (section 11.4.4.2) share.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,6 +149,14 @@ mod tests {
         assert_eq!(Global::command_to_set(status, Global::TRANSLATION), Global::QUEUE | Global::TRANSLATION);
         let status = status | Global::TRANSLATION;
         assert_eq!(Global::command_to_clear(status, Global::TRANSLATION), Global::QUEUE);
+    }
+
+    #[test]
+    fn versions_are_told_from_other_things() {
+        assert!(is_version(0x10) && is_version(0x60));
+        for other in [0, 0x0f, u32::MAX, 0x0100_00ed, 0x29c0_8086] {
+            assert!(!is_version(other), "{other:#x}");
+        }
     }
 
     #[test]

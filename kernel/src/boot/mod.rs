@@ -76,7 +76,7 @@ extern "C" fn start(magic: u32, info: u32) -> ! {
         klog!("iommu: disabled by the command line: DMA and interrupts are not remapped");
         iommu::Info::default()
     } else {
-        let mut env = Env { free: &mut free, io_apics: &firmware.io_apics };
+        let mut env = Env { free: &mut free, regions: &params.regions, io_apics: &firmware.io_apics };
         firmware.with_dmar(|dmar| iommu::init(&mut env, dmar, !params.has("intremap=off")))
     };
     for io in &firmware.io_apics {
@@ -146,6 +146,7 @@ fn mask_8259() {
 
 struct Env<'a> {
     free: &'a mut Ranges,
+    regions: &'a [params::Region],
     io_apics: &'a [(u64, u8)],
 }
 
@@ -155,6 +156,13 @@ impl BootEnv for Env<'_> {
     }
     fn map_device(&mut self, paddr: u64, length: u64) -> *mut u8 {
         window::map_device(paddr, length)
+    }
+    fn ram(&self, index: usize) -> Option<(u64, u64)> {
+        let ram = self.regions.iter().filter(|region| region.kind == 1);
+        ram.map(|region| (region.base, region.base.saturating_add(region.length))).nth(index)
+    }
+    fn address_bits(&self) -> u8 {
+        cpu::address_bits()
     }
     fn read_config(&mut self, bus: u8, device: u8, function: u8, offset: u16) -> u32 {
         if offset >= 256 {

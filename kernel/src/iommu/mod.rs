@@ -46,6 +46,12 @@ pub trait BootEnv {
     /// Maps the device registers at `[paddr, paddr + length)` uncached, for good. `paddr` is page-aligned.
     fn map_device(&mut self, paddr: u64, length: u64) -> *mut u8;
 
+    /// Where RAM is, by the memory map: first byte, first byte behind; `None` past the last.
+    fn ram(&self, index: usize) -> Option<(u64, u64)>;
+
+    /// Bits of the processor's physical addresses.
+    fn address_bits(&self) -> u8;
+
     /// 32 bits of configuration space in segment 0 at the 4-aligned `offset`; all ones where nothing answers.
     fn read_config(&mut self, bus: u8, device: u8, function: u8, offset: u16) -> u32;
 

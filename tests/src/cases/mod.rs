@@ -8,6 +8,7 @@ mod death;
 mod device;
 mod edu;
 mod faults;
+mod firmware;
 mod gate;
 mod groups;
 mod hostile;
@@ -37,6 +38,7 @@ pub fn all() -> Vec<Case> {
         memory::CASES,
         http::CASES,
         refusals::CASES,
+        firmware::CASES,
         hostile::CASES,
         vmm::CASES,
         faults::CASES,

@@ -76,6 +76,11 @@ pub fn has_huge_pages() -> bool {
     loaded().huge_pages
 }
 
+/// Bits of physical addresses (AMD64 Architecture Programmer's Manual, volume 3, appendix E.4.7).
+pub fn address_bits() -> u8 {
+    if __cpuid(0x8000_0000).eax >= 0x8000_0008 { __cpuid(0x8000_0008).eax as u8 } else { 36 }
+}
+
 /// Sets the control registers, the page attributes and what of the processor the kernel uses.
 ///
 /// # Errors

@@ -6,11 +6,11 @@ use core::fmt;
 
 use ::vtd::context::RootEntry;
 use ::vtd::registers::{
-    FAULT_EVENT_MASKED, Global, PROTECTED_MEMORY_ENABLE, PROTECTED_MEMORY_STATUS, interrupt_table, offset,
-    root_table,
+    FAULT_EVENT_MASKED, Global, PROTECTED_MEMORY_ENABLE, PROTECTED_MEMORY_STATUS, interrupt_table,
+    is_version, offset, root_table,
 };
 use ::vtd::{Capability, Changes, ExtendedCapability, PAGE_BYTES, Traits, message};
-use firmware_tables::{Bridges, BusRange, Coverage, Dmar, ScopeKind};
+use firmware_tables::{Bridges, BusRange, Coverage, Dmar, Misplaced, ScopeKind, misplaced};
 use heapless::Vec;
 
 use super::queue::Queue;
@@ -34,6 +34,8 @@ pub enum Refusal {
     NoUnits,
     /// It names more units than there is room for.
     TooManyUnits,
+    /// A unit's registers can't be where the table has them.
+    Misplaced(u64, Misplaced),
     /// A unit can't do what is needed at least.
     Unsuitable(u64, &'static str),
     /// No memory for the tables.
@@ -46,6 +48,7 @@ impl fmt::Display for Refusal {
             Refusal::Table(error) => write!(f, "{error}"),
             Refusal::NoUnits => write!(f, "the DMAR table names no remapping unit"),
             Refusal::TooManyUnits => write!(f, "the DMAR table names more than {MAX_UNITS} remapping units"),
+            Refusal::Misplaced(base, why) => write!(f, "the remapping unit at {base:#x} {why}"),
             Refusal::Unsuitable(base, why) => write!(f, "the remapping unit at {base:#x} {why}"),
             Refusal::Memory => write!(f, "there is no memory for the remapping tables"),
         }
@@ -202,7 +205,12 @@ fn io_apics_are_named(env: &mut dyn BootEnv, dmar: &Dmar<'_>) -> bool {
 /// Maps all units' registers and checks what can't be done without.
 fn look(env: &mut dyn BootEnv, dmar: &Dmar<'_>) -> Result<Vec<Found, MAX_UNITS>, Refusal> {
     let mut found = Vec::new();
-    for unit in dmar.units() {
+    let bits = env.address_bits();
+    for (number, unit) in dmar.units().enumerate() {
+        let ram = (0..).map_while(|index| env.ram(index));
+        if let Some(why) = misplaced(&unit, bits, dmar.units().take(number), ram) {
+            return Err(Refusal::Misplaced(unit.base, why));
+        }
         let mapped = env.map_device(unit.base, unit.length);
         // SAFETY: firmware says that a unit's registers are there, `map_device` maps them for good, and their page is
         // in no untyped memory.
@@ -210,8 +218,8 @@ fn look(env: &mut dyn BootEnv, dmar: &Dmar<'_>) -> Result<Vec<Found, MAX_UNITS>,
         let refuse = |why| Err(Refusal::Unsuitable(unit.base, why));
         let cap = Capability(registers.read64(offset::CAPABILITY));
         let ext = ExtendedCapability(registers.read64(offset::EXTENDED_CAPABILITY));
-        if cap.0 == u64::MAX || cap.0 == 0 {
-            return refuse("does not answer");
+        if !is_version(registers.read32(offset::VERSION)) || cap.0 == 0 {
+            return refuse("does not answer as one");
         }
         if !ext.queued_invalidation() {
             return refuse("has no invalidation queue");

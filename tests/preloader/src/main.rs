@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Starts the kernel as QEMU would, after it has done what hostile firmware does. See README.md.
+#![no_std]
+#![no_main]
+
+mod acpi;
+mod devices;
+mod dmar;
+mod entry;
+mod kernel;
+mod memory;
+mod plan;
+mod serial;
+mod start_info;
+
+use plan::Plan;
+
+/// Does what the command line says; the kernel's entry point, and the start information for it.
+pub fn prepare(info: u64) -> (u32, u32) {
+    let line = start_info::command_line(info);
+    let plan = Plan::parse(line).unwrap_or_else(|word| stop("the command line has a bad word", word));
+    let entry = kernel::load(plan.kernel).unwrap_or_else(|why| stop(why, ""));
+    let info = start_info::copy(info, &plan).unwrap_or_else(|why| stop(why, ""));
+    if plan.edits_dmar() {
+        acpi::replace_dmar(info, |table| dmar::edit(table, &plan)).unwrap_or_else(|why| stop(why, ""));
+        serial::line("the DMAR table is edited");
+    }
+    if let Some(canary) = plan.canary {
+        memory::fill(canary, 0xca, 4096);
+    }
+    for device in plan.masters.into_iter().flatten() {
+        devices::make_master(device);
+        serial::line("a device is bus master");
+    }
+    if let Some((device, to, bytes)) = plan.edu {
+        devices::arm(device, to, bytes).unwrap_or_else(|why| stop(why, ""));
+        serial::line("edu will write to memory in 100 ms");
+    }
+    entry::wait(plan.wait);
+    serial::line("starting the kernel");
+    (entry, info as u32)
+}
+
+/// Says why and stands still.
+fn stop(why: &str, what: &str) -> ! {
+    serial::text("[preloader] cannot start: ");
+    serial::text(why);
+    serial::text(" ");
+    serial::text(what);
+    serial::text("\r\n");
+    entry::halt()
+}
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    stop("panic", "")
+}

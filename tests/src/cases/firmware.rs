@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Firmware that hands over a machine with traps in it, played by `tests/preloader`: DMA under way, DMAR tables that can't be.
+
+use crate::build;
+use crate::machine::Machine;
+use crate::runner::{Case, Outcome, with};
+
+pub(super) const CASES: &[Case] = &[
+    Case::new("firmware::dma_that_it_armed_is_blocked_and_logged", armed),
+    Case::new("firmware::a_device_with_reserved_memory_is_refused", reserved),
+    Case::new("firmware::remapping_units_that_cannot_be_are_refused", units),
+];
+
+/// A page that nobody has.
+const CANARY: u64 = 0x300_0000;
+const CANARY_BYTES: u64 = 4096;
+const DEVICE: &str = "01:00.0";
+/// Turns of the pre-loader's loop after which it starts the kernel, so that the DMA ends when remapping is on and pci-server
+/// hasn't looked at the device yet. That is some five million instructions; the first of these that falls there will do.
+const WAITS: [u64; 5] = [0x2c4_0000, 0x2bc_0000, 0x2cc_0000, 0x2b0_0000, 0x2d8_0000];
+
+/// A machine whose firmware did what `plan` says before it started the kernel.
+fn start(plan: &str, more: &[&str]) -> Result<Machine, String> {
+    start_system("firmware", plan, more)
+}
+
+fn start_system(system: &str, plan: &str, more: &[&str]) -> Result<Machine, String> {
+    let system = build::system(system)?;
+    let mut arguments = system.preloaded_arguments(&format!("canary={CANARY:#x} {plan}"))?;
+    arguments.extend(more.iter().copied().map(String::from));
+    Machine::start(&arguments)
+}
+
+/// The canary's bytes, as the monitor sees them.
+fn canary(machine: &mut Machine) -> Result<Vec<u8>, String> {
+    machine.monitor()?.memory(CANARY, CANARY_BYTES)
+}
+
+fn armed() -> Outcome {
+    for wait in WAITS {
+        let plan = format!("master={DEVICE} edu={DEVICE},{CANARY:#x},80 wait={wait:#x}");
+        let mut blocked = false;
+        with(start(&plan, &["-icount", "shift=0,sleep=off"])?, |machine| {
+            machine.expect_anywhere(&format!(
+                "[pci-server] 0000:{DEVICE}: firmware left bus mastering on; it is off now"
+            ))?;
+            // The device works for its guest afterwards.
+            machine.expect_anywhere("[gated] tests: 11 passed, 0 failed")?;
+            let fault = format!(
+                "[iommu-server] dma fault: device {DEVICE}, write of IOVA {CANARY:#x}, reason 2 (no context entry)"
+            );
+            blocked = machine.serial.lines().iter().any(|line| line.contains(&fault));
+            if blocked && canary(machine)?.iter().any(|byte| *byte != 0xca) {
+                return Err("DMA reached memory though remapping was on".into());
+            }
+            Ok(())
+        })?;
+        if blocked {
+            return armed_without_remapping(&plan);
+        }
+    }
+    Err("the DMA never ended between the start of remapping and pci-server's: `WAITS` has to be moved".into())
+}
+
+/// The same DMA arrives where nothing stops it: what the case above saw was remapping's doing.
+fn armed_without_remapping(plan: &str) -> Outcome {
+    let plan = format!("{plan} -- disable_iommu");
+    with(start(&plan, &["-icount", "shift=0,sleep=off"])?, |machine| {
+        machine.expect_all(&["[root-task] vm gated: refused: ", "no IOMMU"])?;
+        let canary = canary(machine)?;
+        if canary[..0x80].iter().any(|byte| *byte != 0) {
+            return Err("without remapping the DMA should have arrived, and hasn't".into());
+        }
+        Ok(())
+    })
+}
+
+/// Boots and waits for the refusal of the VM `gated`, and for the VM `hello` to run.
+fn refused(plan: &str, said: &str, reason: &str) -> Outcome {
+    with(start(plan, &[])?, |machine| {
+        machine.expect_anywhere(said)?;
+        machine.expect_all(&["[root-task] vm gated: refused: ", reason])?;
+        machine.expect_anywhere("[hello] hello: second 1 of 10")?;
+        machine.refute("[gated] ")
+    })
+}
+
+fn reserved() -> Outcome {
+    let said = "[pci-server] memory 0x3000000 to 0x3000fff is reserved by firmware for DMA of /00:04.0/00.0";
+    refused("rmrr=3000000,3000fff,04.0/00.0", said, "keep reaching the memory 0x3000000 to 0x3000fff")?;
+    // What is said of a bridge is said of all that is behind it.
+    let said = "[pci-server] memory 0x3000000 to 0x3000fff is reserved by firmware for DMA of /00:04.0";
+    refused("rmrr=3000000,3000fff,04.0", said, "keep reaching the memory 0x3000000 to 0x3000fff")
+}
+
+fn units() -> Outcome {
+    let plans = [
+        ("drhd=1000000", "the remapping unit at 0x1000000 lies in RAM"),
+        (
+            "drhd=80000000000",
+            "the remapping unit at 0x80000000000 lies beyond the 40 address bits of the processor",
+        ),
+        ("drhd=fed90000", "the remapping unit at 0xfed90000 lies over that at 0xfed90000"),
+        // The canary's page, which is RAM that the memory map doesn't show.
+        ("moved=3000000", "the remapping unit at 0x3000000 does not answer as one"),
+        ("cut=5", "the DMAR table's entry at offset 0x30 gives its length as 64 bytes, with 59 left"),
+    ];
+    for (plan, why) in plans {
+        let said = format!("[kernel] iommu: DMA and interrupts are not remapped: {why}");
+        refused(plan, &said, "no IOMMU")?;
+    }
+    Ok(())
+}
