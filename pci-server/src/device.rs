@@ -7,7 +7,7 @@ use pci::life::Life;
 use pci::reset::{Methods, Saved, Sequence};
 use pci::view::{Interrupts, View};
 use pci::{Address, Identity, RequesterId};
-use protocol::pci::{Attached, Bar, Description, FrameRun, GuestSlot, Interrupts as Shown, Name};
+use protocol::pci::{Attached, Bar, Description, FrameRun, GuestSlot, Interrupts as Shown, Name, PortRange};
 
 /// Runs of frames of a device: five of the BAR with the MSI-X table, one of each other.
 pub const MAX_PARTS: usize = 10;
@@ -24,6 +24,20 @@ pub struct Part {
     /// Number of the first page, if they are forwarded.
     pub page: u16,
 }
+
+/// An I/O BAR.
+#[derive(Debug, Clone, Copy)]
+pub struct Ports {
+    /// Index of the BAR.
+    pub bar: u8,
+    /// The first port.
+    pub first: u16,
+    /// Capability address of what gives access to all of them.
+    pub capability: u64,
+}
+
+/// The I/O BARs of a device.
+pub type PortBars = Vec<Ports, 6>;
 
 /// A reset that isn't over.
 #[derive(Debug, Clone, Copy)]
@@ -63,6 +77,8 @@ pub struct Device {
     pub bars_count: u16,
     /// The frames of its BARs.
     pub parts: Vec<Part, MAX_PARTS>,
+    /// Its I/O BARs.
+    pub ports: PortBars,
     /// How it can be reset; without any it is handed out once.
     pub methods: Methods,
     /// What a reset loses.
@@ -93,16 +109,18 @@ impl Device {
                 }
             }
         }
-        self.open_frames() <= self.bars_count.into()
+        self.open_frames() + self.ports.len() as u64 <= self.bars_count.into()
     }
 
     /// What the guest is to see.
     pub fn description(&self) -> Description {
         let mut bars = Vec::new();
-        for bar in self.view.bars().iter().filter(|bar| bar.is_memory()) {
-            let wide = bar.kind == pci::bar::Kind::Memory64;
+        for bar in self.view.bars().iter() {
+            let pci::Bar { index, kind, prefetchable, base, size } = *bar;
+            let wide = kind == pci::bar::Kind::Memory64;
+            let port = (!bar.is_memory()).then_some(base as u16);
             // There are six at most.
-            let _ = bars.push(Bar { index: bar.index, wide, prefetchable: bar.prefetchable, size: bar.size });
+            let _ = bars.push(Bar { index, wide, prefetchable, size, port });
         }
         let interrupts = match self.view.interrupts() {
             Interrupts::MsiX(msix) if self.vectors > 0 => Shown::MsiX {
@@ -129,12 +147,25 @@ impl Device {
             let _ = frames.push(FrameRun { bar: part.bar, offset, first, count, size_bits });
             first += count;
         }
-        Attached { frames, first_vector: self.irqs_first, vectors: self.vectors }
+        let mut ports = Vec::new();
+        for own in &self.ports {
+            // There are six at most.
+            let _ = ports.push(PortRange { bar: own.bar, slot: first });
+            first += 1;
+        }
+        Attached { frames, ports, first_vector: self.irqs_first, vectors: self.vectors }
     }
 
     /// Frames that go into `bars`.
     pub fn open_frames(&self) -> u64 {
         self.parts.iter().filter(|part| part.run.open).map(|part| part.run.count).sum()
+    }
+
+    /// Capability and number of a forwarded port; `None` if the BAR has none, or not these.
+    pub fn port(&self, bar: u8, offset: u64, width: u8) -> Option<(u64, u16)> {
+        let own = self.ports.iter().find(|own| own.bar == bar)?;
+        let place = self.view.bars().get(bar).filter(|bar| bar.holds(offset, width.into()))?;
+        matches!(width, 1 | 2 | 4).then_some((own.capability, (place.base + offset) as u16))
     }
 
     /// Page and offset of a forwarded register; `None` if the guest has it mapped, or it isn't there.

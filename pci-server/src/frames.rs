@@ -46,6 +46,18 @@ impl Frames {
         }
     }
 
+    /// An empty slot; its capability address.
+    pub fn slot(&mut self) -> Option<u64> {
+        self.memory.as_mut()?.slots.take()
+    }
+
+    /// Takes back a slot that has stayed empty.
+    pub fn give_back(&mut self, address: u64) {
+        if let Some(memory) = &mut self.memory {
+            memory.slots.give_back(address);
+        }
+    }
+
     /// The untypeds as they are.
     pub fn windows(&self) -> Vec<Window, MAX_WINDOWS> {
         self.sources.iter().map(|source| source.window).collect()

@@ -8,6 +8,7 @@ use pci::{Address, DevFn, Location};
 use protocol::pci::{GuestSlot, PciDevice};
 
 use super::*;
+use crate::device::PortBars;
 use crate::{promise, survey};
 
 /// Index, address and bytes of memory BARs (64 bits where two can have them); entries; table and pending bits.
@@ -153,7 +154,8 @@ fn device(layout: &Layout) -> Device {
         irqs_first: 1,
         irqs_count: 32,
     };
-    let mut device = promise::promise(&machine, &topology, function, &survey, &wanted).expect(layout.name);
+    let mut device = promise::promise(&machine, &topology, function, &survey, PortBars::new(), &wanted)
+        .expect(layout.name);
     for (number, part) in device.parts.iter_mut().enumerate() {
         part.page = 100 * number as u16;
     }

@@ -12,7 +12,7 @@ use protocol::iommu;
 use protocol::message::{CallError, Request};
 use protocol::pci::Error;
 use protocol::start::{RangeKind, cptr, mount};
-use protocol::supervisor::Quieted;
+use protocol::supervisor::{Ports, Quieted};
 use protocol::timer::SetDeadline;
 
 use crate::ecam::Ecam;
@@ -46,6 +46,17 @@ impl Real {
             tsc_khz: part.facts().tsc_khz,
             part,
         }
+    }
+
+    /// A capability for ports, from the root task; `None` if there is none.
+    pub fn ports(&mut self, first: u16, last: u16) -> Option<u64> {
+        let address = self.frames.slot()?;
+        let asked = Ports { first, last, slot: address as u16 };
+        if component::call(component::slot::SUPERVISOR, &asked).is_err() {
+            self.frames.give_back(address);
+            return None;
+        }
+        Some(address)
     }
 
     /// Asks iommu-server.
@@ -127,6 +138,26 @@ impl Platform for Real {
             2 => region.write(at, value as u16),
             4 => region.write(at, value as u32),
             8 => region.write(at, value),
+            _ => None,
+        }
+    }
+
+    fn read_port(&self, capability: u64, port: u16, width: u8) -> Option<u64> {
+        let ports = cap::IOPort::from_bits(capability);
+        match width {
+            1 => ports.ioport_in8(port).map(u64::from).ok(),
+            2 => ports.ioport_in16(port).map(u64::from).ok(),
+            4 => ports.ioport_in32(port).map(u64::from).ok(),
+            _ => None,
+        }
+    }
+
+    fn write_port(&self, capability: u64, port: u16, width: u8, value: u64) -> Option<()> {
+        let ports = cap::IOPort::from_bits(capability);
+        match width {
+            1 => ports.ioport_out8(port, value as u8).ok(),
+            2 => ports.ioport_out16(port, value as u16).ok(),
+            4 => ports.ioport_out32(port, value as u32).ok(),
             _ => None,
         }
     }

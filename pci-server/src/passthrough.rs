@@ -129,12 +129,15 @@ impl<P: Platform> Passthrough<P> {
         Self::step(&mut self.platform, device, Event::Attach)?;
         device.holds = true;
         self.platform.iommu_attach(iommu::Attach { vm, device: index, requester: device.requester })?;
-        let set = command::MEMORY | command::INTX_DISABLE;
+        let (set, clear) = match device.ports.is_empty() {
+            true => (0, command::IO),
+            false => (command::IO, 0),
+        };
         config::update_command(
             self.platform.config(),
             device.address,
-            set,
-            command::IO | command::BUS_MASTER,
+            set | command::MEMORY | command::INTX_DISABLE,
+            clear | command::BUS_MASTER,
         );
         if device.vectors > 0 {
             let granted =
@@ -148,6 +151,10 @@ impl<P: Platform> Passthrough<P> {
                 self.platform.show_frame(vm, slot, part.frame + number)?;
                 slot += 1;
             }
+        }
+        for ports in &device.ports {
+            self.platform.show_frame(vm, slot, ports.capability)?;
+            slot += 1;
         }
         if device.life.state().may_master_the_bus() && device.view.bus_master() {
             config::update_command(self.platform.config(), device.address, command::BUS_MASTER, 0);
@@ -270,6 +277,9 @@ impl<P: Platform> Passthrough<P> {
                 outcome = outcome.and(self.platform.hide_frame(part.frame + number));
             }
         }
+        for ports in &device.ports {
+            outcome = outcome.and(self.platform.hide_frame(ports.capability));
+        }
         device.view.restart();
         // With something left the device isn't anybody's to have, nor its VM's memory.
         device.holds = outcome.is_err();
@@ -321,6 +331,9 @@ impl<P: Platform> Passthrough<P> {
     pub fn bar_read(&self, vm: u16, request: BarRead) -> Result<u64, Error> {
         let BarRead { device, bar, offset, width } = request;
         let found = self.find_attached(vm, device)?;
+        if let Some((capability, port)) = self.devices[found].port(bar, offset, width) {
+            return self.platform.read_port(capability, port, width).ok_or(Error::BadAccess);
+        }
         let (page, at) = self.forwarded(found, bar, offset, width)?;
         self.platform.read_page(page, at, width).ok_or(Error::BadAccess)
     }
@@ -329,6 +342,9 @@ impl<P: Platform> Passthrough<P> {
     pub fn bar_write(&mut self, vm: u16, request: BarWrite) -> Result<(), Error> {
         let BarWrite { device, bar, offset, width, value } = request;
         let found = self.find_attached(vm, device)?;
+        if let Some((capability, port)) = self.devices[found].port(bar, offset, width) {
+            return self.platform.write_port(capability, port, width, value).ok_or(Error::BadAccess);
+        }
         let (page, at) = self.forwarded(found, bar, offset, width)?;
         self.platform.write_page(page, at, width, value).ok_or(Error::BadAccess)
     }

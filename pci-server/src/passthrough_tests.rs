@@ -9,9 +9,10 @@ use pci::testing::{Machine, Random};
 use pci::topology::Topology;
 use pci::{Address, DevFn};
 use protocol::message::Request;
-use protocol::pci::{GuestSlot, PciDevice};
+use protocol::pci::{GuestSlot, PciDevice, PortRange};
 
 use super::*;
+use crate::device::{PortBars, Ports};
 use crate::{promise, survey};
 
 #[derive(Default)]
@@ -23,6 +24,7 @@ struct Fake {
     handlers: BTreeMap<(u16, u8), u16>,
     shown: BTreeMap<u64, (u16, u16)>,
     pages: RefCell<BTreeMap<(u16, u16), u64>>,
+    ports: RefCell<BTreeMap<u16, u64>>,
     signals: std::vec::Vec<u16>,
     quieted: std::vec::Vec<u16>,
     fail: BTreeSet<&'static str>,
@@ -89,6 +91,17 @@ impl Platform for Fake {
         self.pages.borrow_mut().insert((page, offset), value);
         Some(())
     }
+    fn read_port(&self, capability: u64, port: u16, _: u8) -> Option<u64> {
+        assert_eq!(capability, PORTS);
+        assert!((0xc040..0xc060).contains(&port));
+        Some(self.ports.borrow().get(&port).copied().unwrap_or(0))
+    }
+    fn write_port(&self, capability: u64, port: u16, width: u8, value: u64) -> Option<()> {
+        assert_eq!(capability, PORTS);
+        assert!((0xc040..0xc060).contains(&port) && port + u16::from(width) <= 0xc060);
+        self.ports.borrow_mut().insert(port, value);
+        Some(())
+    }
     fn signal(&mut self, vm: u16) {
         self.signals.push(vm);
     }
@@ -101,8 +114,10 @@ impl Platform for Fake {
 
 const NIC: &str = "01:00.0";
 const EDU: &str = "00:02.0";
+/// The capability for the NIC's ports.
+const PORTS: u64 = 77;
 
-/// VM 3 has a NIC with MSI-X and function-level reset, and `edu`, with plain MSI and without any reset.
+/// VM 3 has a NIC with MSI-X, ports and function-level reset, and `edu`, with plain MSI and without any reset.
 fn setup() -> Passthrough<Fake> {
     let fake = Fake { remapping: true, now: 5, ..Fake::default() };
     let machine = &fake.machine;
@@ -110,6 +125,7 @@ fn setup() -> Passthrough<Fake> {
     machine.capabilities(port, &[(0x40, 0x10)]);
     machine.set16(port, 0x42, 0x42);
     let nic = machine.endpoint(NIC, 0x1af4, 0x1041);
+    machine.bar(nic, 0, 1, 0xc040, 32);
     machine.bar(nic, 1, 0, 0xfea0_0000, 0x1000);
     machine.bar(nic, 4, 0xc, 0xfe00_0000, 0x4000);
     machine.capabilities(nic, &[(0x98, 0x11), (0x40, 0x10)]);
@@ -150,7 +166,11 @@ fn setup() -> Passthrough<Fake> {
             irqs_first: 4 * index as u16,
             irqs_count: 4,
         };
-        let mut device = promise::promise(machine, &topology, function, &survey, &wanted).unwrap();
+        let mut ports = PortBars::new();
+        for bar in survey.bars.iter().filter(|bar| !bar.is_memory()) {
+            ports.push(Ports { bar: bar.index, first: bar.base as u16, capability: PORTS }).unwrap();
+        }
+        let mut device = promise::promise(machine, &topology, function, &survey, ports, &wanted).unwrap();
         for (number, part) in device.parts.iter_mut().enumerate() {
             part.frame = 1000 * (1 + index as u64) + 300 * number as u64;
             part.page = 7;
@@ -219,8 +239,10 @@ fn attach_gives_memory_interrupts_and_registers_but_not_the_bus() {
     let runs: std::vec::Vec<_> =
         attached.frames.iter().map(|r| (r.bar, r.offset, r.first, r.count)).collect();
     assert_eq!(runs, [(4, 0, 0, 4)], "the table's page is not among them");
-    assert_eq!(p.platform.shown.len(), 4);
-    assert_eq!(command_of(&p, NIC) & 7, command::MEMORY);
+    assert_eq!(attached.ports, [PortRange { bar: 0, slot: 4 }], "behind the frames");
+    assert_eq!(p.platform.shown[&PORTS], (3, 4));
+    assert_eq!(p.platform.shown.len(), 5);
+    assert_eq!(command_of(&p, NIC) & 7, command::IO | command::MEMORY);
     // Entry 3 exists, isn't the guest's, and is masked.
     let pages = p.platform.pages.borrow().clone();
     let entry = |n: u16| [0, 4, 8, 12].map(|word| pages.get(&(7, 16 * n + word)).copied());
@@ -228,20 +250,20 @@ fn attach_gives_memory_interrupts_and_registers_but_not_the_bus() {
     assert_eq!(entry(3), [None, None, None, Some(1)]);
     assert_eq!(p.platform.machine.read16(at(NIC), 0x9a), 0x8003);
     let again = p.attach(3, Attach { device: 0 }).unwrap();
-    assert_eq!((again, p.platform.shown.len()), (attached, 4), "once more changes nothing");
+    assert_eq!((again, p.platform.shown.len()), (attached, 5), "once more changes nothing");
 }
 
 #[test]
 fn bus_mastering_follows_the_guest_only_while_attached() {
     let mut p = setup();
-    assert_eq!(write(&mut p, 0, 4, 2, 6), Ok(Effect::Command { memory: true, bus_master: true }));
+    assert_eq!(write(&mut p, 0, 4, 2, 6), Ok(Effect::Command { memory: true, io: false, bus_master: true }));
     assert_eq!(command_of(&p, NIC) & command::BUS_MASTER, 0);
     attach(&mut p, 0).unwrap();
     assert_ne!(command_of(&p, NIC) & command::BUS_MASTER, 0, "the guest had asked before");
     write(&mut p, 0, 4, 2, 2).unwrap();
-    assert_eq!(command_of(&p, NIC) & 7, command::MEMORY);
+    assert_eq!(command_of(&p, NIC) & 7, command::IO | command::MEMORY);
     write(&mut p, 0, 4, 2, 0xffff).unwrap();
-    assert_eq!(command_of(&p, NIC) & 7, command::MEMORY | command::BUS_MASTER);
+    assert_eq!(command_of(&p, NIC) & 7, command::IO | command::MEMORY | command::BUS_MASTER);
     p.detach(3, Detach { device: 0 }).unwrap();
     assert_eq!(command_of(&p, NIC) & 7, 0);
     write(&mut p, 0, 4, 2, 6).unwrap();
@@ -349,7 +371,6 @@ fn forwarded_registers_are_those_beside_the_table() {
         (1, 0x3c, 4),
         (1, 0x38, 8),
         (4, 0, 4),
-        (0, 0, 4),
         (2, 0, 4),
         (5, 0, 4),
         (6, 0, 4),
@@ -371,6 +392,30 @@ fn forwarded_registers_are_those_beside_the_table() {
     }
     assert_eq!(p.bar_write(3, BarWrite { device: 0, bar: 1, offset: 0x40, width: 4, value: 9 }), Ok(()));
     assert_eq!(p.platform.pages.borrow()[&(7, 0x40)], 9);
+}
+
+#[test]
+fn ports_are_forwarded_within_their_bar_and_while_attached() {
+    let mut p = setup();
+    let read = |offset, width| BarRead { device: 0, bar: 0, offset, width };
+    let write = |offset, width| BarWrite { device: 0, bar: 0, offset, width, value: 9 };
+    assert_eq!(p.bar_read(3, read(0, 4)), Err(Error::NotAttached));
+    attach(&mut p, 0).unwrap();
+    for (offset, width) in [(0, 1), (1, 2), (3, 4), (28, 4), (31, 1)] {
+        assert_eq!(p.bar_write(3, write(offset, width)), Ok(()));
+        assert_eq!(p.bar_read(3, read(offset, width)), Ok(9));
+        assert_eq!(p.platform.ports.borrow()[&(0xc040 + offset as u16)], 9);
+    }
+    for (offset, width) in
+        [(29, 4), (31, 2), (32, 1), (0, 8), (0, 3), (0, 0), (u64::MAX, 1), (0x1_0000, 1), (u64::MAX - 3, 4)]
+    {
+        assert_eq!(p.bar_read(3, read(offset, width)), Err(Error::BadAccess), "{offset:#x} {width}");
+        assert_eq!(p.bar_write(3, write(offset, width)), Err(Error::BadAccess));
+    }
+    p.detach(3, Detach { device: 0 }).unwrap();
+    assert!(!p.platform.shown.contains_key(&PORTS), "nor does the guest have them");
+    assert_eq!(p.bar_write(3, write(0, 1)), Err(Error::NotAttached));
+    assert_eq!(command_of(&p, NIC) & command::IO, 0);
 }
 
 #[test]

@@ -31,14 +31,19 @@ pub trait Platform {
     /// What DMA faults a device has caused since it was attached.
     fn iommu_faults(&mut self, request: iommu::Faults) -> Result<iommu::FaultCount, Error>;
 
-    /// Copies a frame's capability into slot `slot` of a VM's `bars`.
+    /// Copies a capability, for a frame or for ports, into slot `slot` of a VM's `bars`.
     fn show_frame(&mut self, vm: u16, slot: u16, frame: u64) -> Result<(), Error>;
-    /// Takes all copies of a frame's capability away, and with them their mappings.
+    /// Takes all copies of such a capability away, and with them their mappings.
     fn hide_frame(&mut self, frame: u64) -> Result<(), Error>;
     /// Reads a register in a page that is forwarded; `None` if that can't be.
     fn read_page(&self, page: u16, offset: u16, width: u8) -> Option<u64>;
     /// Writes a register in a page that is forwarded; `None` if that can't be.
     fn write_page(&self, page: u16, offset: u16, width: u8, value: u64) -> Option<()>;
+
+    /// Reads a port by a capability for it; `None` if that can't be.
+    fn read_port(&self, capability: u64, port: u16, width: u8) -> Option<u64>;
+    /// Writes a port by a capability for it; `None` if that can't be.
+    fn write_port(&self, capability: u64, port: u16, width: u8, value: u64) -> Option<()>;
 
     /// Tells a VMM to ask again.
     fn signal(&mut self, vm: u16);

@@ -9,7 +9,7 @@ use pci::topology::Topology;
 use pci::{ConfigSpace, View};
 use protocol::pci::{DEFAULT_VECTORS, PciConfig, PciDevice, Refusal};
 
-use crate::device::Device;
+use crate::device::{Device, PortBars};
 use crate::survey::Survey;
 
 /// Makes the device, quiet and with decoding off; its frames are laid out, not made.
@@ -18,6 +18,7 @@ pub fn promise<C: ConfigSpace + ?Sized>(
     topology: &Topology,
     function: u16,
     survey: &Survey,
+    ports: PortBars,
     wanted: &PciDevice,
 ) -> Result<Device, Refusal> {
     let place = topology.get(function).ok_or(Refusal::NoSuchDevice)?;
@@ -42,6 +43,7 @@ pub fn promise<C: ConfigSpace + ?Sized>(
         bars_first: wanted.bars_first,
         bars_count: wanted.bars_count,
         parts: Vec::new(),
+        ports,
         methods: survey.methods,
         saved: Saved::read(space, address),
         view: View::new(space, address, &place.identity, &survey.bars, survey.interrupts, vectors),

@@ -6,11 +6,11 @@ use core::fmt::Write;
 use component::protocol::supervisor::{REASON_BYTES, reason};
 use heapless::{String, Vec};
 use pci::topology::Topology;
-use pci_server::device::Device;
+use pci_server::device::{Device, PortBars, Ports};
 use pci_server::judge::Machine;
 use pci_server::passthrough::Passthrough;
 use pci_server::promise;
-use pci_server::survey::{self, Claims};
+use pci_server::survey::{self, Claims, Survey};
 use pci_server::table::{Owner, Row};
 use protocol::iommu::{Coverage, Probe};
 use protocol::pci::{MAX_PROMISED, PciConfig, PciDevice, Refusal, ReservedRegion};
@@ -78,7 +78,7 @@ fn settle(passthrough: &mut Passthrough<Real>, machine: &Machine) -> Result<Verd
     let mut verdicts = Verdicts::new();
     for wanted in &machine.config.devices {
         let (vm, index) = (wanted.vm, wanted.index);
-        let device = consider(&passthrough.platform, machine, wanted, &verdicts);
+        let device = consider(&mut passthrough.platform, machine, wanted, &verdicts);
         let function = device.as_ref().map(|device| device.function).map_err(|reason| *reason);
         let full = verdicts.push(Verdict { vm, index, function }).is_err();
         if full || device.is_ok_and(|device| !passthrough.add(device)) {
@@ -93,22 +93,39 @@ fn settle(passthrough: &mut Passthrough<Real>, machine: &Machine) -> Result<Verd
 }
 
 fn consider(
-    real: &Real,
+    real: &mut Real,
     machine: &Machine,
     wanted: &PciDevice,
     before: &Verdicts,
 ) -> Result<Device, Refusal> {
     let function = machine.find(wanted)?;
-    let survey = survey::survey(&real.ecam, machine.topology, function).ok_or(Refusal::NoSuchDevice)?;
+    let mut survey = survey::survey(&real.ecam, machine.topology, function).ok_or(Refusal::NoSuchDevice)?;
     machine.judge(function, &survey, coverage(real, machine.topology, function), wanted.unsafe_interrupts)?;
     let given = before.iter().filter_map(|verdict| Some((verdict.function.ok()?, verdict.vm)));
     machine.judge_neighbours(function, wanted.vm, given)?;
-    survey::open_bridges(&real.ecam, machine.topology, function);
-    let mut device = promise::promise(&real.ecam, machine.topology, function, &survey, wanted)?;
+    let ports = ports(real, machine, function, &mut survey);
+    survey::open_bridges(&real.ecam, machine.topology, function, !ports.is_empty());
+    let mut device = promise::promise(&real.ecam, machine.topology, function, &survey, ports, wanted)?;
     if promise::has_company(machine.config, wanted) {
         device.view.has_several_functions();
     }
     Ok(device)
+}
+
+/// Gets the ports of a function's I/O BARs. What can't be had is hidden from the guest: most devices have the same registers in memory.
+fn ports(real: &mut Real, machine: &Machine, function: u16, survey: &mut Survey) -> PortBars {
+    let mut ports = PortBars::new();
+    let bars = survey.bars;
+    for bar in bars.iter().filter(|bar| !bar.is_memory()) {
+        let (first, last) = (bar.base as u16, bar.base.wrapping_add(bar.size - 1) as u16);
+        let mine = survey.ports & 1 << bar.index != 0 && !machine.claims.shared(function, bar);
+        match mine.then(|| real.ports(first, last)).flatten() {
+            // There are six at most.
+            Some(capability) => _ = ports.push(Ports { bar: bar.index, first, capability }),
+            None => survey.bars.hide(bar.index),
+        }
+    }
+    ports
 }
 
 /// Makes the frames of all promised BARs, in the order of their addresses: an untyped's watermark only moves forward.

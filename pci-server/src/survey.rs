@@ -13,6 +13,12 @@ use pci::{Address, Bars, ConfigSpace, Header, Msi, MsiX};
 /// BARs of all functions together: two of each, for most have one or none.
 pub const MAX_CLAIMS: usize = 2 * MAX_FUNCTIONS;
 
+/// Ports below are the chipset's and of devices older than PCI.
+const FIRST_PORT: u64 = 0x1000;
+const LAST_PORT: u64 = 0xffff;
+/// The most that one BAR can have (PCI Local Bus 3.0, section 6.2.5.1).
+const MAX_PORTS: u64 = 256;
+
 /// A function's resources.
 #[derive(Debug, Clone)]
 pub struct Survey {
@@ -24,6 +30,8 @@ pub struct Survey {
     pub methods: Methods,
     /// Memory BARs at places that a bridge above doesn't pass on, a bit each: what answers there isn't this function.
     pub beyond: u8,
+    /// I/O BARs that can be reached, a bit each: assigned, above the ports that are older than PCI, passed on by the bridges above.
+    pub ports: u8,
     /// It says things that can't be (BARs of no size, an MSI-X table outside its BARs): offset in configuration space, and
     /// the four bytes there.
     pub bad: Option<(u16, u32)>,
@@ -51,13 +59,21 @@ pub fn survey<C: ConfigSpace + ?Sized>(space: &C, topology: &Topology, index: u1
             && !topology.is_passed(space, index, bar.base, bar.base + (bar.size - 1))
     };
     let beyond = bars.iter().filter(is_beyond).fold(0, |set, bar| set | 1 << bar.index);
+    let reaches = |bar: &&Bar| {
+        !bar.is_memory()
+            && bar.size <= MAX_PORTS
+            && (FIRST_PORT..=LAST_PORT + 1 - bar.size).contains(&bar.base)
+            && bar.is_assigned()
+            && topology.are_ports_passed(space, index, bar.base as u16, (bar.base + bar.size - 1) as u16)
+    };
+    let ports = bars.iter().filter(reaches).fold(0, |set, bar| set | 1 << bar.index);
     let bad = match (bars.bad, msix.is_err()) {
         (0, false) => None,
         (0, true) => capability::find(space, at, capability::id::MSI_X).map(|offset| (offset + 4).min(0xfc)),
         (bars, _) => Some(register::BAR + 4 * bars.trailing_zeros() as u16),
     };
     let bad = bad.filter(|_| endpoint).map(|offset| (offset, space.read32(at, offset)));
-    Some(Survey { bars, interrupts, methods, beyond, bad })
+    Some(Survey { bars, interrupts, methods, beyond, ports, bad })
 }
 
 /// Turns bus mastering off everywhere but on bridges; `found` is told where it was on.
@@ -70,11 +86,12 @@ pub fn quiet_all<C: ConfigSpace + ?Sized>(space: &C, topology: &Topology, mut fo
     }
 }
 
-/// Lets the bridges above a function pass its requests and its registers' accesses.
-pub fn open_bridges<C: ConfigSpace + ?Sized>(space: &C, topology: &Topology, index: u16) {
+/// Lets the bridges above a function pass its requests and its registers' accesses, and those of ports if it `has_ports`.
+pub fn open_bridges<C: ConfigSpace + ?Sized>(space: &C, topology: &Topology, index: u16, has_ports: bool) {
+    let io = if has_ports { command::IO } else { 0 };
     let mut parent = topology.get(index).and_then(|f| f.parent);
     while let Some(bridge) = parent.and_then(|parent| topology.get(parent)) {
-        config::update_command(space, bridge.address, command::MEMORY | command::BUS_MASTER, 0);
+        config::update_command(space, bridge.address, io | command::MEMORY | command::BUS_MASTER, 0);
         parent = bridge.parent;
     }
 }

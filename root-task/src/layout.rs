@@ -42,6 +42,8 @@ pub const INDEX_BITS: usize = 16;
 
 /// Slots for the frames of one device's BARs: 2 MiB of 4 KiB pages, or 1 GiB of large ones.
 pub const BAR_SLOTS: u16 = 512;
+/// Slots for the ports of one device's BARs, behind those.
+pub const PORT_SLOTS: u16 = 6;
 /// Vectors of a device whose description names no number.
 pub const DEFAULT_VECTORS: u8 = protocol::pci::DEFAULT_VECTORS as u8;
 /// Slots that a VMM fills itself: VCPU, nested tables, badged notifications.
@@ -114,7 +116,7 @@ pub fn vm(memory: u64, vectors: &[u8], io_levels: u64) -> VmSlots {
     let devices: Vec<_> = vectors
         .iter()
         .map(|vectors| DeviceSlots {
-            bars: bars.run(BAR_SLOTS.into()),
+            bars: bars.run((BAR_SLOTS + PORT_SLOTS).into()),
             irqs: irqs.run((*vectors).into()),
             tables: dma.run(io_tables(memory, io_levels)),
             frames: dma.run(frames),
@@ -197,7 +199,7 @@ mod tests {
         assert_eq!(slots.nested.first + 32, slots.mapped.first);
         assert!(slots.mapped.first + 32 <= 1 << slots.own_radix);
         let [a, b] = slots.devices[..] else { panic!() };
-        assert_eq!((a.bars.first, b.bars.first), (1, 513));
+        assert_eq!((a.bars.first, b.bars.first), (1, 519));
         assert_eq!((a.irqs, b.irqs), (Run { first: 1, count: 4 }, Run { first: 5, count: 32 }));
         let dma = [a.tables, a.frames, a.handlers, b.tables, b.frames, b.handlers];
         for pair in dma.windows(2) {

@@ -12,5 +12,6 @@ pub mod memory_map;
 pub mod need;
 pub mod pieces;
 pub mod pins;
+pub mod ports;
 pub mod sleep;
 pub mod slots;

@@ -3,10 +3,11 @@
 
 use protocol::client::{self, ENDPOINT_MARK};
 use protocol::message::{self, Refusal};
-use protocol::supervisor::{Exited, Quieted, Ready, Refused, SupervisorError};
+use protocol::supervisor::{Exited, Ports, Quieted, Ready, Refused, SupervisorError};
 use protocol::{Protocol, Request};
 use root_task::lifecycle::{SHORT_LIFE_MS, SHORT_LIVES, State, Then};
-use sel4::{CapRights, Fault, MessageInfo, cap_type};
+use root_task::ports;
+use sel4::{CapRights, Fault, MessageInfo, cap_type, init_thread};
 use system_spec::compiled::Action;
 
 use crate::end::End;
@@ -25,6 +26,7 @@ enum Event {
     Refused(Refused),
     Exited(Exited),
     Quieted(Quieted),
+    Ports(Ports),
     Fault(Fault),
     #[cfg(feature = "deaths")]
     Kill(protocol::supervisor::Kill),
@@ -36,6 +38,7 @@ enum Event {
 pub(crate) enum Answer {
     Done,
     NotYours,
+    NoSuchPorts,
     Refusal(Refusal),
     /// Nothing: the caller doesn't run on.
     None,
@@ -80,6 +83,7 @@ impl System<'_> {
         match self.handle(client, event) {
             Answer::Done => reply.send(outcome(&Ok(()))),
             Answer::NotYours => reply.send(outcome(&Err(SupervisorError::NotYours))),
+            Answer::NoSuchPorts => reply.send(outcome(&Err(SupervisorError::NoSuchPorts))),
             Answer::Refusal(refusal) => reply.send(MessageInfo::new(refusal as u64, 0, 0, 0)),
             Answer::None => {}
         }
@@ -109,6 +113,14 @@ impl System<'_> {
                 }
             }
             Event::Quieted(_) => Answer::NotYours,
+            Event::Ports(ports) if client == client::PCI => match self.give_ports(&ports) {
+                Ok(()) => Answer::Done,
+                Err(failure) => {
+                    log!("ports {:#x} to {:#x} for a device: {failure}", ports.first, ports.last);
+                    Answer::NoSuchPorts
+                }
+            },
+            Event::Ports(_) => Answer::NotYours,
             Event::Exited(exited) => {
                 match vm {
                     Some(vm) => self.ended(vm, &End::Said(&exited), exited.code),
@@ -227,6 +239,7 @@ fn decode(info: MessageInfo) -> Event {
             Ok(Quieted::OPERATION) => message::decode(words).map(Event::Quieted),
             #[cfg(feature = "deaths")]
             Ok(protocol::supervisor::Kill::OPERATION) => message::decode(words).map(Event::Kill),
+            Ok(Ports::OPERATION) => message::decode(words).map(Event::Ports),
             Ok(_) => Some(Event::Bad(Refusal::UnknownOperation)),
             Err(refusal) => Some(Event::Bad(refusal)),
         };
@@ -242,6 +255,29 @@ fn outcome(outcome: &Result<(), SupervisorError>) -> MessageInfo {
 }
 
 impl System<'_> {
+    /// A capability for the ports of a BAR, into a slot of pci-server's. Its parent stays here, so that a second pci-server can have it as well.
+    fn give_ports(&mut self, wanted: &Ports) -> Result<(), Failure> {
+        let Ports { first, last, slot } = *wanted;
+        let power_off = self.firmware.power_off.map(|(port, _)| port);
+        ports::can_be_a_bars(first, last, power_off).then_some(()).during("they are no BAR's")?;
+        let known = self.ports.iter().find(|issued| (issued.0, issued.1) == (first, last));
+        let parent = match known {
+            Some(issued) => issued.2,
+            None => {
+                let parent = self.resources.slot()?;
+                let control = init_thread::slot::IO_PORT_CONTROL.cap();
+                let issued = control.ioport_control_issue(first.into(), last.into(), &at(parent));
+                if issued.is_err() {
+                    self.resources.slots.give_back(parent);
+                }
+                issued.during("they are somebody else's")?;
+                self.ports.push((first, last, parent));
+                parent
+            }
+        };
+        self.server(client::PCI)?.process.copy_at(slot.into(), parent, CapRights::all())
+    }
+
     fn tell_pci(&mut self, vm: u16) {
         match self.server(client::PCI) {
             Ok(server) => {

@@ -86,6 +86,8 @@ pub struct System<'a> {
     pub vms: Vec<Option<Vm>>,
     /// Where each VM is in its life.
     pub life: Lifecycle,
+    /// Ports of devices' BARs that were issued: the first, the last, the slot of their capability.
+    pub ports: Vec<(u16, u16, usize)>,
     /// Slot of the root task's reply object.
     pub reply: usize,
 }
@@ -128,6 +130,7 @@ impl<'a> System<'a> {
             servers,
             vms,
             life,
+            ports: Vec::new(),
             reply,
         })
     }

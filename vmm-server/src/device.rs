@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! One passed-through device: what pci-server says it is, where its BARs are, its messages.
 use crate::nested::{Nested, unmap_device};
+use crate::ports::Ports;
 use component::Memory;
 use core::fmt;
 use protocol::CallError;
 use protocol::message::Request;
 use protocol::pci::{
     self, Attach, BarRead, BarWrite, ConfigRead, ConfigWrite, Describe, Description, Detach, Effect,
-    FrameRun, Interrupts, MAX_RUNS, MaskVector,
+    FrameRun, Interrupts, MAX_RUNS, MaskVector, PortRange,
 };
 use protocol::start::{cptr, mount};
 use sel4::cap;
-use vmm_devices::bars::Claim;
+use vmm_devices::bars::{Claim, Space};
 use vmm_devices::ecam::Placement;
 use vmm_devices::msi::{MAX_VECTORS, Messages};
 use vmm_devices::trapped::{Layout, Trapped};
@@ -19,6 +20,7 @@ use vmm_devices::trapped::{Layout, Trapped};
 /// Configuration offsets (PCI Local Bus 3.0, section 6.1).
 const COMMAND: u16 = 4;
 const FIRST_BAR: u16 = 0x10;
+const COMMAND_IO: u32 = 1 << 0;
 const COMMAND_MEMORY: u32 = 1 << 1;
 
 /// Why a device can't be used.
@@ -73,12 +75,24 @@ impl From<sel4::Error> for DeviceError {
 struct Bar {
     index: u8,
     bytes: u64,
+    /// It is an I/O BAR: the device's own first port.
+    port: Option<u16>,
     /// Where it was put at first.
     home: u64,
     /// What the guest's register says.
     register: u64,
     /// Where its frames are mapped and its other pages trapped; `None`: nowhere.
     base: Option<u64>,
+    /// The guest has its ports without an exit.
+    open: bool,
+}
+
+impl Bar {
+    /// The ports, if it lies where the device's own are.
+    fn own_ports(&self) -> Option<(u16, u16)> {
+        let first = self.port.filter(|port| self.base == Some(u64::from(*port)))?;
+        Some((first, (u64::from(first) + self.bytes - 1) as u16))
+    }
 }
 
 /// What follows from a write to configuration space, beyond the device.
@@ -108,9 +122,11 @@ pub struct Device {
     devfn: u8,
     bars: heapless::Vec<Bar, 6>,
     frames: heapless::Vec<FrameRun, MAX_RUNS>,
+    ports: heapless::Vec<PortRange, 6>,
     /// Where the table is, of a device with MSI-X.
     layout: Option<Layout>,
     memory_enabled: bool,
+    ports_enabled: bool,
     /// The guest's messages.
     pub messages: Messages,
     /// Slot in `irqs` of vector 0.
@@ -137,8 +153,10 @@ impl Device {
             devfn: description.slot.devfn.0,
             bars: heapless::Vec::new(),
             frames: heapless::Vec::new(),
+            ports: heapless::Vec::new(),
             layout: layout(description.interrupts),
             memory_enabled: false,
+            ports_enabled: false,
             messages: Messages::new(0),
             first_vector: 0,
         };
@@ -152,15 +170,27 @@ impl Device {
         placement: &mut Placement,
     ) -> Result<(), DeviceError> {
         for bar in &description.bars {
-            let base = placement.place(bar.size).ok_or(DeviceError::NoRoom)?;
-            let placed = Bar { index: bar.index, bytes: bar.size, home: base, register: base, base: None };
+            let base = match bar.port {
+                Some(port) => port.into(),
+                None => placement.place(bar.size).ok_or(DeviceError::NoRoom)?,
+            };
+            let placed = Bar {
+                index: bar.index,
+                bytes: bar.size,
+                port: bar.port,
+                home: base,
+                register: base,
+                base: None,
+                open: false,
+            };
             // The description has at most six.
             let _ = self.bars.push(placed);
             component::log!(
-                "vmm: device {}: BAR {} of {:#x} bytes at {:#x}",
+                "vmm: device {}: BAR {} of {:#x} {} at {:#x}",
                 self.number,
                 bar.index,
                 bar.size,
+                if bar.port.is_some() { "ports" } else { "bytes" },
                 base
             );
         }
@@ -193,16 +223,18 @@ impl Device {
     pub fn attach(&mut self) -> Result<(), DeviceError> {
         let attached = self.call(&Attach { device: self.number })?;
         self.frames = attached.frames;
+        self.ports = attached.ports;
         self.first_vector = attached.first_vector;
         self.messages = Messages::new(usize::from(attached.vectors).min(MAX_VECTORS));
         for bar in &mut self.bars {
             // Frames that were there before went away with their capabilities.
             bar.register = bar.base.take().unwrap_or(bar.home);
+            bar.open = false;
         }
         self.write_bars()?;
-        let command = ConfigWrite { device: self.number, offset: COMMAND, width: 2, value: COMMAND_MEMORY };
-        self.call(&command)?;
-        self.memory_enabled = true;
+        let value = COMMAND_MEMORY | if self.has_ports() { COMMAND_IO } else { 0 };
+        self.call(&ConfigWrite { device: self.number, offset: COMMAND, width: 2, value })?;
+        (self.memory_enabled, self.ports_enabled) = (true, true);
         Ok(())
     }
 
@@ -240,10 +272,48 @@ impl Device {
 
     /// The BAR and the offset in it that lie at a guest-physical address.
     pub fn bar_at(&self, gpa: u64) -> Option<(usize, u64)> {
-        self.bars.iter().enumerate().find_map(|(n, bar)| {
-            let offset = gpa.checked_sub(bar.base?)?;
+        self.find(gpa, |bar| bar.port.is_none())
+    }
+
+    /// The I/O BAR and the offset in it that lie at a port, while the guest has ports decoded.
+    pub fn bar_of_port(&self, port: u16) -> Option<(usize, u64)> {
+        self.find(port.into(), |bar| bar.port.is_some()).filter(|_| self.ports_enabled)
+    }
+
+    fn find(&self, place: u64, mut is: impl FnMut(&Bar) -> bool) -> Option<(usize, u64)> {
+        self.bars.iter().enumerate().filter(|(_, bar)| is(bar)).find_map(|(n, bar)| {
+            let offset = place.checked_sub(bar.base?)?;
             (offset < bar.bytes).then_some((n, offset))
         })
+    }
+
+    /// It has I/O BARs.
+    pub fn has_ports(&self) -> bool {
+        self.bars.iter().any(|bar| bar.port.is_some())
+    }
+
+    /// Opens the ports of BARs that lie where the device's own do, and closes the others. Whatever can't be opened exits, and is forwarded.
+    pub fn settle_ports(&mut self, ports: &mut Ports, memory: &mut Memory) {
+        for bar in &mut self.bars {
+            let wanted = bar.own_ports().filter(|_| self.ports_enabled);
+            if bar.open == wanted.is_some() {
+                continue;
+            }
+            let Some((first, last)) = wanted else {
+                let first = bar.port.unwrap_or(0);
+                ports.close(first, first.saturating_add((bar.bytes - 1) as u16));
+                bar.open = false;
+                continue;
+            };
+            let Some(range) = self.ports.iter().find(|range| range.bar == bar.index) else { continue };
+            match ports.open(memory, cptr(mount::VMM_BARS, range.slot.into()), first, last) {
+                Ok(()) => bar.open = true,
+                Err(error) => component::log!(
+                    "vmm: device {}: ports {first:#x} to {last:#x} exit: {error:?}",
+                    self.number
+                ),
+            }
+        }
     }
 
     /// Reads configuration space.
@@ -256,8 +326,8 @@ impl Device {
         let write = ConfigWrite { device: self.number, offset, width, value };
         match self.call(&write) {
             Ok(Effect::None) | Err(_) => {}
-            Ok(Effect::Command { memory: enabled, .. }) => {
-                self.memory_enabled = enabled;
+            Ok(Effect::Command { memory, io, .. }) => {
+                (self.memory_enabled, self.ports_enabled) = (memory, io);
                 return Follows::Settle;
             }
             Ok(Effect::Bar { index, base }) => {
@@ -282,9 +352,10 @@ impl Device {
     /// What the BARs' registers say, and where they lie.
     pub fn claims(&self) -> impl Iterator<Item = Claim> + use<'_> {
         self.bars.iter().map(|bar| Claim {
+            space: if bar.port.is_some() { Space::Ports } else { Space::Memory },
             register: bar.register,
             bytes: bar.bytes,
-            decoding: self.memory_enabled,
+            decoding: if bar.port.is_some() { self.ports_enabled } else { self.memory_enabled },
             place: bar.base,
         })
     }

@@ -2,6 +2,7 @@
 //! All passed-through devices of the VM: who is addressed, who has interrupted.
 use crate::device::{Device, DeviceError, Follows};
 use crate::nested::Nested;
+use crate::ports::Ports;
 use component::memory::slot_at;
 use component::{Memory, slot};
 use protocol::config::MAX_DEVICES;
@@ -40,17 +41,22 @@ pub struct Devices {
     vectors: heapless::Vec<Vector, MAX_SLOTS>,
     /// Copies of the VM's notification, by bit; 0: not made yet.
     badged: [u64; BITS],
+    /// Some device has I/O BARs.
+    has_ports: bool,
+    ports: Ports,
     nested: Nested,
     memory: Memory,
 }
 
 impl Devices {
     /// None yet.
-    pub fn new(nested: Nested, memory: Memory) -> Self {
+    pub fn new(nested: Nested, ports: Ports, memory: Memory) -> Self {
         Self {
             devices: heapless::Vec::new(),
             vectors: heapless::Vec::new(),
             badged: [0; BITS],
+            has_ports: false,
+            ports,
             nested,
             memory,
         }
@@ -58,6 +64,7 @@ impl Devices {
 
     /// Adds the next device; its number. Not yet attached.
     pub fn add(&mut self, device: Device) -> usize {
+        self.has_ports |= device.has_ports();
         // The configuration has no more than fit.
         let _ = self.devices.push(device);
         self.devices.len() - 1
@@ -96,6 +103,7 @@ impl Devices {
         for device in &mut self.devices {
             let (own, others) = rest.split_at(device.claims().count().min(rest.len()));
             outcome = outcome.and(device.enter(own, &mut self.nested, &mut self.memory));
+            device.settle_ports(&mut self.ports, &mut self.memory);
             rest = others;
         }
         outcome
@@ -149,6 +157,35 @@ impl Devices {
     pub fn place(&self, gpa: u64) -> Option<BarPlace> {
         self.devices.iter().enumerate().find_map(|(device, d)| {
             let (bar, offset) = d.bar_at(gpa)?;
+            Some(BarPlace { device, bar, offset })
+        })
+    }
+
+    /// Reads a port that exits; all ones if no device has it.
+    #[inline]
+    pub fn read_port(&self, port: u16, width: u8) -> u32 {
+        match self.port(port) {
+            Some(place) => self.read_bar(place, width) as u32,
+            None => u32::MAX,
+        }
+    }
+
+    /// Writes a port that exits.
+    #[inline]
+    pub fn write_port(&mut self, port: u16, width: u8, value: u32) {
+        if let Some(place) = self.port(port)
+            && let Some(device) = self.devices.get_mut(place.device)
+        {
+            device.write_bar(place.bar, place.offset, width, value.into());
+        }
+    }
+
+    fn port(&self, port: u16) -> Option<BarPlace> {
+        if !self.has_ports {
+            return None;
+        }
+        self.devices.iter().enumerate().find_map(|(device, d)| {
+            let (bar, offset) = d.bar_of_port(port)?;
             Some(BarPlace { device, bar, offset })
         })
     }

@@ -55,7 +55,7 @@ impl Vm {
         let ports::Access { port, width, .. } = access;
         if access.read {
             let value = match ports::input(port, width) {
-                Input::Nothing => u32::MAX,
+                Input::Nothing => self.devices.read_port(port, width),
                 Input::Uart(offset) => u32::from(self.uart.read(offset)) | !0xff,
                 Input::ConfigAddress => self.config_ports.address(),
                 Input::ConfigData => self.read_config(self.config_ports.target(port, width), width) as u32,
@@ -69,7 +69,7 @@ impl Vm {
             return Ok(exit.skip());
         }
         match ports::output(port, width, ports::output_value(rax, width)) {
-            Output::Nothing => {}
+            Output::Nothing => self.devices.write_port(port, width, ports::output_value(rax, width)),
             Output::Uart(offset, value) => self.uart.write(offset, value, component::log::bytes),
             Output::Statistics => component::log!("vmm: {}", self.exits),
             Output::PowerOff => return Err(End::PowerOff(0)),

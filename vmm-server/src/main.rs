@@ -20,6 +20,7 @@ mod end;
 mod exit;
 mod instructions;
 mod nested;
+mod ports;
 mod ram;
 mod registers;
 mod run;

@@ -6,6 +6,7 @@ use crate::device::{Device, DeviceError};
 use crate::devices::Devices;
 use crate::end;
 use crate::nested::Nested;
+use crate::ports::Ports;
 use crate::ram::Ram;
 use crate::registers;
 use crate::run;
@@ -110,7 +111,7 @@ fn build(part: &mut Part, config: &VmmConfig) -> Result<(Vm, u64), StartError> {
     vcpu.vcpu_set_tcb(slot::TCB).map_err(|error| StartError::Kernel("binding the virtual CPU", error))?;
     slot::TCB.tcb_set_ept_root(root).map_err(|error| StartError::Kernel("the nested tables", error))?;
 
-    let mut devices = Devices::new(nested, memory);
+    let mut devices = Devices::new(nested, Ports::new(vcpu), memory);
     attach_all(part, config, &mut devices)?;
 
     // Guest time begins here.

@@ -8,7 +8,7 @@ use pci::testing::Machine;
 use pci::topology::Topology;
 use pci::view::{Effect, Interrupts};
 use pci::{Address, ConfigSpace, Msi, MsiX, View, Width, bar, capability, config};
-use vmm_devices::bars::{Claim, settle};
+use vmm_devices::bars::{Claim, Space, settle};
 use vmm_devices::layout;
 
 /// Registers that a guest never changes: IDs, revision and class, subsystem.
@@ -94,12 +94,16 @@ fn guest(mut view: View, bytes: &mut Bytes, machine: &Machine) {
 pub fn bars(input: &[u8]) {
     let mut bytes = Bytes(input);
     let mut claims = Vec::new();
-    let mut place = layout::PCI_WINDOW;
+    let (mut next_memory, mut next_port) = (layout::PCI_WINDOW, layout::PORTS);
     for _ in 0..1 + bytes.u8() % 8 {
-        let size = 0x1000 << (bytes.u8() % 8);
-        place = u64::next_multiple_of(place, size);
-        claims.push(Claim { register: place, bytes: size, decoding: true, place: Some(place) });
-        place += size;
+        let kind = bytes.u8();
+        let (space, size, next) = match kind & 0x80 {
+            0 => (Space::Memory, 0x1000 << (kind % 8), &mut next_memory),
+            _ => (Space::Ports, 4 << (kind % 7), &mut next_port),
+        };
+        let place = u64::next_multiple_of(*next, size);
+        claims.push(Claim { space, register: place, bytes: size, decoding: true, place: Some(place) });
+        *next = place + size;
     }
     while bytes.more() {
         let number = usize::from(bytes.u8()) % claims.len();
@@ -108,6 +112,7 @@ pub fn bars(input: &[u8]) {
         match bytes.u8() % 4 {
             0 => claim.register = claim.register & !0xffff_ffff | value & 0xffff_ffff,
             1 => claim.register = claim.register & 0xffff_ffff | value << 32,
+            2 if claim.space == Space::Ports => claim.register = value & 0xffff,
             2 => claim.register = layout::PCI_WINDOW + (value & 0xffff) * 0x1000,
             _ => claim.decoding = value & 1 != 0,
         }
@@ -116,8 +121,9 @@ pub fn bars(input: &[u8]) {
         for (n, one) in claims.iter().enumerate() {
             let Some(place) = one.place else { continue };
             let end = place.checked_add(one.bytes).expect("beyond all addresses");
-            assert!(place >= layout::PCI_WINDOW && place & (one.bytes - 1) == 0);
-            for other in &claims[n + 1..] {
+            let first = if one.space == Space::Ports { layout::PORTS } else { layout::PCI_WINDOW };
+            assert!(place >= first && place & (one.bytes - 1) == 0);
+            for other in claims[n + 1..].iter().filter(|other| other.space == one.space) {
                 let apart = other.place.is_none_or(|at| at >= end || at + other.bytes <= place);
                 assert!(apart, "BARs in each other: {claims:x?}");
             }

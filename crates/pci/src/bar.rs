@@ -64,6 +64,13 @@ impl Bars {
         self.bars.get(usize::from(index))?.as_ref()
     }
 
+    /// Takes one out, so that nobody sees it.
+    pub fn hide(&mut self, index: u8) {
+        if let Some(bar) = self.bars.get_mut(usize::from(index)) {
+            *bar = None;
+        }
+    }
+
     /// All that are implemented.
     pub fn iter(&self) -> impl Iterator<Item = &Bar> {
         self.bars.iter().flatten()

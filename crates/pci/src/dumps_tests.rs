@@ -40,7 +40,9 @@ fn changeable(view: &View) -> List<(u16, u32)> {
 const HEADER: [(u16, u32); 3] = [(4, 0x406), (0xc, 0xff), (0x3c, 0xff)];
 
 fn changes_only(view: &View, words: &[(u16, u32)]) {
-    let mut expected: List<_> = HEADER.iter().chain(words).copied().collect();
+    let known = |at: &u16| words.iter().any(|(offset, _)| offset == at);
+    let header = HEADER.iter().filter(|(offset, _)| !known(offset));
+    let mut expected: List<_> = header.chain(words).copied().collect();
     expected.sort_unstable();
     assert_eq!(changeable(view), expected);
 }
@@ -77,8 +79,9 @@ fn e1000e() {
     let serial = [(0x100, 0x1400_0000), (0x140, 0x0001_0003), (0x144, 0xff12_3457), (0x148, 0x5254_00ff)];
     assert_eq!(shown(&view), [&messages[..], &rest, &serial].concat());
     assert_eq!(view.read(0x146, Width::Word), Some(0xff12));
-    assert_eq!(view.read(0x18, Width::Dword), Some(0), "the I/O BAR");
-    let bars = [(0x10, 0xfffe_0000), (0x14, 0xfffe_0000), (0x1c, 0xffff_c000)];
+    assert_eq!(view.read(0x18, Width::Dword), Some(1), "the I/O BAR");
+    // Which the command register turns on.
+    let bars = [(4, 0x407), (0x10, 0xfffe_0000), (0x14, 0xfffe_0000), (0x18, 0xffe0), (0x1c, 0xffff_c000)];
     changes_only(&view, &[&bars[..], &[(0xa0, 0xc000_0000), (0xe8, 0x7fff)]].concat());
 }
 

@@ -11,8 +11,10 @@ pub enum Effect {
     None,
     /// The command register's bits as they now hold.
     Command {
-        /// The guest's BARs answer: map them, or take the mappings away.
+        /// The guest's memory BARs answer: map them, or take the mappings away.
         memory: bool,
+        /// The guest's I/O BARs answer.
+        io: bool,
         /// The device may master the bus.
         bus_master: bool,
     },
@@ -20,7 +22,7 @@ pub enum Effect {
     Bar {
         /// Index of the BAR.
         index: u8,
-        /// Guest-physical address as it now is. A guest that sizes a BAR moves it to the end of memory for a moment:
+        /// Guest-physical address, or port, as it now is. A guest that sizes a BAR moves it to the end of memory for a moment:
         /// map nothing while memory decoding is off, nor where the whole BAR doesn't fit.
         base: u64,
     },

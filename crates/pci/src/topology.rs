@@ -201,14 +201,25 @@ impl Topology {
 
     /// Whether accesses to `first..=last` get through all bridges above a function.
     pub fn is_passed<C: ConfigSpace + ?Sized>(&self, space: &C, index: u16, first: u64, last: u64) -> bool {
-        let mut at = self.get(index).and_then(|function| function.parent);
-        while let Some(bridge) = at.and_then(|parent| self.get(parent)) {
-            if !bridge::passes(space, bridge.address, first, last) {
-                return false;
-            }
-            at = bridge.parent;
-        }
-        true
+        self.bridges(index).all(|bridge| bridge::passes(space, bridge, first, last))
+    }
+
+    /// Whether accesses to the ports `first..=last`, which lie in 256 aligned ones, get through all bridges above a function.
+    pub fn are_ports_passed<C: ConfigSpace + ?Sized>(
+        &self,
+        space: &C,
+        index: u16,
+        first: u16,
+        last: u16,
+    ) -> bool {
+        self.bridges(index).all(|bridge| bridge::passes_ports(space, bridge, first, last))
+    }
+
+    /// The bridges above a function, the nearest first.
+    fn bridges(&self, index: u16) -> impl Iterator<Item = Address> {
+        let parent = |index: u16| self.get(index)?.parent;
+        core::iter::successors(parent(index), move |index| parent(*index))
+            .filter_map(|index| self.get(index).map(|bridge| bridge.address))
     }
 
     /// What the requests of a function bear as their source when they reach the remapping unit: a bridge from PCI Express

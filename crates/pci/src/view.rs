@@ -106,17 +106,24 @@ impl View {
         self.put32(register::REVISION, identity.class << 8 | u32::from(identity.revision));
         self.put16(register::SUBSYSTEM, identity.subvendor);
         self.put16(register::SUBSYSTEM + 2, identity.subdevice);
-        self.allow(register::COMMAND, &(command::MEMORY | command::BUS_MASTER).to_le_bytes());
+        let has_ports = self.bars.iter().any(|bar| !bar.is_memory());
+        let io = if has_ports { command::IO } else { 0 };
+        self.allow(register::COMMAND, &(command::MEMORY | command::BUS_MASTER | io).to_le_bytes());
         self.allow(register::COMMAND + 1, &[(command::INTX_DISABLE >> 8) as u8]);
         self.allow(register::CACHE_LINE, &[0xff]);
         self.allow(register::INTERRUPT_LINE, &[0xff]);
     }
 
-    /// Memory BARs, at address 0; I/O BARs are not there.
+    /// The BARs, at address 0. Of ports the upper 16 bits are zero, as there are no more.
     fn base_addresses(&mut self) {
         let bars = self.bars;
-        for bar in bars.iter().filter(|bar| bar.is_memory()) {
+        for bar in bars.iter() {
             let offset = register::BAR + 4 * u16::from(bar.index);
+            if bar.kind == Kind::Io {
+                self.put32(offset, 1);
+                self.allow(offset, &(!(bar.size - 1) as u16 & !3).to_le_bytes());
+                continue;
+            }
             let wide = bar.kind == Kind::Memory64;
             self.put32(offset, u32::from(bar.prefetchable) << 3 | u32::from(wide) << 2);
             let mask = !(bar.size - 1);
@@ -275,7 +282,8 @@ impl View {
         match (group, self.interrupts) {
             // The upper half is status.
             (register::COMMAND, _) if offset < register::STATUS => {
-                Effect::Command { memory: self.memory(), bus_master: self.bus_master() }
+                let io = self.get16(register::COMMAND) & command::IO != 0;
+                Effect::Command { memory: self.memory(), io, bus_master: self.bus_master() }
             }
             (0x10..=0x24, _) => self.moved(((group - register::BAR) / 4) as u8),
             (_, Interrupts::Msi(msi)) if (msi.offset..msi.offset + msi.length()).contains(&group) => {
@@ -292,7 +300,7 @@ impl View {
     fn moved(&self, register: u8) -> Effect {
         let upper_of = |bar: &&crate::bar::Bar| bar.kind == Kind::Memory64 && bar.index + 1 == register;
         let bar = self.bars.get(register).or_else(|| self.bars.iter().find(upper_of));
-        match bar.filter(|bar| bar.is_memory()) {
+        match bar {
             Some(bar) => Effect::Bar { index: bar.index, base: self.bar(bar.index) },
             None => Effect::None,
         }
@@ -335,10 +343,13 @@ impl View {
         self.get16(register::COMMAND) & command::BUS_MASTER != 0
     }
 
-    /// Where the guest has put a memory BAR; 0 for one that isn't there.
+    /// Where the guest has put a BAR, an address or a port; 0 for one that isn't there.
     pub fn bar(&self, index: u8) -> u64 {
-        let Some(bar) = self.bars.get(index).filter(|bar| bar.is_memory()) else { return 0 };
+        let Some(bar) = self.bars.get(index) else { return 0 };
         let offset = register::BAR + 4 * u16::from(index);
+        if bar.kind == Kind::Io {
+            return u64::from(self.get32(offset) & !3);
+        }
         let high = if bar.kind == Kind::Memory64 { self.get32(offset + 4) } else { 0 };
         u64::from(high) << 32 | u64::from(self.get32(offset) & !0xf)
     }

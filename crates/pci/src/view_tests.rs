@@ -53,21 +53,39 @@ pub(super) fn list(view: &View) -> Vec<u8, 48> {
 }
 
 #[test]
-fn the_header_is_the_device_s_without_io_intx_and_extended_space() {
+fn the_header_is_the_device_s_without_intx_and_extended_space() {
     let machine = Machine::new();
     let at = nic(&machine);
-    machine.bar(at, 0, 1, 0xc000, 32);
     let view = view(&machine, at, 32);
     assert_eq!(view.read(0, DWORD), Some(0x1041_1af4));
     assert_eq!(view.read(4, DWORD), Some(0x0010_0000));
     assert_eq!(view.read(8, DWORD), Some(0x0200_0001));
     assert_eq!(view.read(0x2c, DWORD), Some(0x1100_1af4));
-    assert_eq!(view.read(0x10, DWORD), Some(0), "I/O BARs are hidden");
+    assert_eq!(view.read(0x10, DWORD), Some(0));
     assert_eq!(view.read(0x30, DWORD), Some(0));
     assert_eq!(view.read(0x3c, DWORD), Some(0));
     assert_eq!(view.read(0x100, DWORD), Some(0));
     assert_eq!(view.read(0x1000, DWORD), None);
     assert_eq!(view.read(2, DWORD), None);
+}
+
+#[test]
+fn ports_are_sized_and_moved() {
+    let machine = Machine::new();
+    let at = nic(&machine);
+    machine.bar(at, 0, 1, 0xc040, 32);
+    let mut view = view(&machine, at, 32);
+    assert_eq!(view.read(0x10, DWORD), Some(1));
+    assert_eq!(view.write(0x10, DWORD, u32::MAX), Some(Effect::Bar { index: 0, base: 0xffe0 }));
+    assert_eq!(view.read(0x10, DWORD), Some(0xffe1));
+    assert_eq!(view.write(0x11, Width::Byte, 0xd1), Some(Effect::Bar { index: 0, base: 0xd1e0 }));
+    assert_eq!(view.write(0x10, Width::Word, 0x2043), Some(Effect::Bar { index: 0, base: 0x2040 }));
+    let command = |io| Some(Effect::Command { memory: false, io, bus_master: false });
+    assert_eq!(
+        [view.write(4, Width::Word, 1), view.write(4, Width::Word, 0)],
+        [command(true), command(false)]
+    );
+    assert_eq!(machine.read32(at, 0x10), 0xc041, "the device's is as it was");
 }
 
 #[test]
@@ -114,9 +132,12 @@ fn the_command_register_has_two_bits_with_a_meaning() {
     let at = nic(&machine);
     let mut view = view(&machine, at, 32);
     let effect = view.write(4, DWORD, u32::MAX);
-    assert_eq!(effect, Some(Effect::Command { memory: true, bus_master: true }));
+    assert_eq!(effect, Some(Effect::Command { memory: true, io: false, bus_master: true }));
     assert_eq!(view.read(4, DWORD), Some(0x0010_0406));
-    assert_eq!(view.write(4, Width::Byte, 2), Some(Effect::Command { memory: true, bus_master: false }));
+    assert_eq!(
+        view.write(4, Width::Byte, 2),
+        Some(Effect::Command { memory: true, io: false, bus_master: false })
+    );
     assert_eq!(view.write(6, Width::Word, 0xffff), Some(Effect::None), "status");
 }
 

@@ -63,7 +63,7 @@ pub struct Describe {
     pub device: u8,
 }
 
-/// A memory BAR as the guest sees it. I/O BARs are hidden.
+/// A BAR as the guest sees it. I/O BARs whose ports pci-server couldn't have are hidden.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Bar {
     /// Index 0 to 5 of its first register, at configuration offset 0x10 + 4 * index.
@@ -74,6 +74,8 @@ pub struct Bar {
     pub prefetchable: bool,
     /// Bytes, a power of two. Align the guest address to the larger of it and 4 KiB.
     pub size: u64,
+    /// It is an I/O BAR: the device's own first port. `size` ports follow, and guest addresses are ports.
+    pub port: Option<u16>,
 }
 
 /// How a device interrupts, as the guest sees it.
@@ -136,11 +138,22 @@ pub struct FrameRun {
     pub size_bits: u8,
 }
 
+/// A capability in the `bars` mount for all ports of an I/O BAR.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PortRange {
+    /// Index of the BAR.
+    pub bar: u8,
+    /// Index in the `bars` mount.
+    pub slot: u16,
+}
+
 /// The device is ready. What of a BAR no run covers is to be trapped.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Attached {
     /// Parts of BARs that can be mapped into the guest.
     pub frames: Vec<FrameRun, MAX_RUNS>,
+    /// I/O BARs, whose ports the guest can have where they are the device's own.
+    pub ports: Vec<PortRange, 6>,
     /// Index in the `irqs` mount of the handler of vector 0; those of the others follow. It tells the notification bit
     /// as well ([`crate::start::signal::vmm_vector`]).
     pub first_vector: u16,
@@ -173,7 +186,7 @@ pub struct ConfigWrite {
     pub value: u32,
 }
 
-/// Reads a device register that no mapped frame covers. Reply: the bytes, the lowest address in the lowest bits.
+/// Reads a device register that no mapped frame covers, or ports of an I/O BAR. Reply: the bytes, the lowest address in the lowest bits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct BarRead {
     /// Index of the device in this VM.
@@ -182,11 +195,11 @@ pub struct BarRead {
     pub bar: u8,
     /// Byte offset in the BAR.
     pub offset: u64,
-    /// Bytes: 1, 2, 4 or 8, and `offset` a multiple of it.
+    /// Bytes: 1, 2, 4 or 8, and `offset` a multiple of it. Of ports 1, 2 or 4, and any offset.
     pub width: u8,
 }
 
-/// Writes a device register that no mapped frame covers.
+/// Writes a device register that no mapped frame covers, or ports of an I/O BAR.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct BarWrite {
     /// Index of the device in this VM.
@@ -195,7 +208,7 @@ pub struct BarWrite {
     pub bar: u8,
     /// Byte offset in the BAR.
     pub offset: u64,
-    /// Bytes: 1, 2, 4 or 8, and `offset` a multiple of it.
+    /// As in [`BarRead`].
     pub width: u8,
     /// What to write.
     pub value: u64,
@@ -493,7 +506,13 @@ mod tests {
         fits(Description {
             identity,
             slot: GuestSlot { bus: 255, devfn: DevFn(255) },
-            bars: full(Bar { index: 255, wide: true, prefetchable: true, size: u64::MAX }),
+            bars: full(Bar {
+                index: 255,
+                wide: true,
+                prefetchable: true,
+                size: u64::MAX,
+                port: Some(u16::MAX),
+            }),
             interrupts: Interrupts::MsiX {
                 table_bar: 255,
                 table_offset: u32::MAX,
@@ -504,7 +523,8 @@ mod tests {
             vectors: u16::MAX,
         });
         let run = FrameRun { bar: 255, offset, first: u16::MAX, count: u16::MAX, size_bits: 255 };
-        fits(Attached { frames: full(run), first_vector: u16::MAX, vectors: u16::MAX });
+        let ports = PortRange { bar: 255, slot: u16::MAX };
+        fits(Attached { frames: full(run), ports: full(ports), first_vector: u16::MAX, vectors: u16::MAX });
         fits(Effect::Msi {
             enabled: true,
             address: u64::MAX,

@@ -73,11 +73,25 @@ pub enum Death {
     Request,
 }
 
+/// From pci-server, before it is ready: a capability for the ports of a device's BAR, put into an empty slot of its own CNode. The same ports can be
+/// asked for again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ports {
+    /// The first.
+    pub first: u16,
+    /// The last: with the first an aligned power of two, 4 to 256.
+    pub last: u16,
+    /// Index of the slot.
+    pub slot: u16,
+}
+
 /// Errors of this protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SupervisorError {
     /// The caller may not say this of that VM, or not now.
     NotYours,
+    /// The ports are somebody else's, or no BAR's.
+    NoSuchPorts,
 }
 
 requests! {
@@ -87,6 +101,7 @@ requests! {
     Exited = 3 -> ();
     Quieted = 4 -> ();
     Kill = 5 -> ();
+    Ports = 8 -> ();
 }
 
 /// As much of `text` as fits a reason, cut at a character.

@@ -129,6 +129,13 @@ fn dsdt() -> Table {
     [0, first, end - 1, 0, end - first]
         .iter()
         .for_each(|value: &u32| put(&mut resources, &value.to_le_bytes()));
+    // WordIO, fixed, all ports of BARs; IO, the configuration ports.
+    put(&mut resources, &[0x88, 0x0d, 0, 1, 0x0c, 3, 0, 0]);
+    let (first, end) = (layout::PORTS as u32, layout::PORTS_END as u32);
+    [first, end - 1, 0, end - first]
+        .iter()
+        .for_each(|value: &u32| put(&mut resources, &(*value as u16).to_le_bytes()));
+    put(&mut resources, &[0x47, 1, 0xf8, 0x0c, 0xf8, 0x0c, 1, 8]);
     put(&mut resources, &[0x79, 0]);
 
     let mut device = Table::new();
@@ -218,7 +225,8 @@ mod tests {
         let resources = &buffer[2..];
         assert_eq!(resources[..3], [0x88, 0x0d, 0]);
         assert_eq!(resources[16..19], [0x87, 0x17, 0]);
-        assert_eq!(resources[42..], [0x79, 0]);
+        assert_eq!(resources[42..58], [0x88, 0x0d, 0, 1, 0xc, 3, 0, 0, 0, 0x10, 0xff, 0xff, 0, 0, 0, 0xf0]);
+        assert_eq!(resources[58..], [0x47, 1, 0xf8, 0xc, 0xf8, 0xc, 1, 8, 0x79, 0]);
     }
     /// The content of a package after `skip` opcode bytes; nothing may follow it.
     fn package(code: &[u8], skip: usize) -> &[u8] {

@@ -3,14 +3,40 @@
 //! after each write the places are computed anew, and the difference is what has to be mapped.
 use crate::layout;
 
+/// Where a BAR can lie.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Space {
+    /// In the PCI window.
+    Memory,
+    /// Among the ports.
+    Ports,
+}
+
+impl Space {
+    fn holds(self, first: u64, bytes: u64) -> bool {
+        let window = match self {
+            Self::Memory => layout::PCI_WINDOW..layout::PCI_WINDOW_END,
+            Self::Ports => layout::PORTS..layout::PORTS_END,
+        };
+        first >= window.start && first.checked_add(bytes).is_some_and(|end| end <= window.end)
+    }
+
+    /// A place in one is another place than the same number in the other.
+    fn is_apart_from(self, other: Self) -> bool {
+        (self == Self::Ports) != (other == Self::Ports)
+    }
+}
+
 /// A BAR: what its register says, and where it lies.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Claim {
-    /// Address in the guest's register.
+    /// Where it can lie.
+    pub space: Space,
+    /// Address or port in the guest's register.
     pub register: u64,
-    /// Bytes.
+    /// Bytes or ports.
     pub bytes: u64,
-    /// Its device decodes memory.
+    /// Its device decodes that space.
     pub decoding: bool,
     /// Where it is mapped; `None`: nowhere.
     pub place: Option<u64>,
@@ -19,15 +45,14 @@ pub struct Claim {
 impl Claim {
     /// The register names a place where a BAR may lie.
     fn is_good(&self) -> bool {
-        let end = self.register.checked_add(self.bytes);
-        self.decoding
-            && self.register >= layout::PCI_WINDOW
-            && end.is_some_and(|end| end <= layout::PCI_WINDOW_END)
+        self.decoding && self.space.holds(self.register, self.bytes)
     }
 
-    fn overlaps(&self, place: u64, bytes: u64) -> bool {
-        self.place
-            .is_some_and(|own| own < place.saturating_add(bytes) && place < own.saturating_add(self.bytes))
+    /// It lies in the way of `other` at `place`.
+    fn overlaps(&self, other: &Self, place: u64) -> bool {
+        let is_over =
+            |own: u64| own < place.saturating_add(other.bytes) && place < own.saturating_add(self.bytes);
+        !self.space.is_apart_from(other.space) && self.place.is_some_and(is_over)
     }
 }
 
@@ -37,8 +62,7 @@ pub fn settle(claims: &mut [Claim]) {
     let is_right = |claim: &Claim| claim.is_good() && claim.place == Some(claim.register);
     for number in 0..claims.len() {
         let claim = claims[number];
-        let taken =
-            || claims.iter().any(|other| is_right(other) && other.overlaps(claim.register, claim.bytes));
+        let taken = || claims.iter().any(|other| is_right(other) && other.overlaps(&claim, claim.register));
         if claim.is_good() && !is_right(&claim) && !taken() {
             claims[number].place = Some(claim.register);
         }
@@ -47,7 +71,7 @@ pub fn settle(claims: &mut [Claim]) {
         let claim = claims[number];
         let Some(place) = claim.place.filter(|_| !is_right(&claim)) else { continue };
         // Those without a right don't overlap each other: they lie where they lay.
-        if claims.iter().any(|other| is_right(other) && other.overlaps(place, claim.bytes)) {
+        if claims.iter().any(|other| is_right(other) && other.overlaps(&claim, place)) {
             claims[number].place = None;
         }
     }
@@ -62,7 +86,7 @@ mod tests {
     const W: u64 = layout::PCI_WINDOW;
 
     fn at(register: u64, bytes: u64) -> Claim {
-        Claim { register, bytes, decoding: true, place: Some(register) }
+        Claim { space: Space::Memory, register, bytes, decoding: true, place: Some(register) }
     }
 
     fn places(claims: &[Claim]) -> Vec<Option<u64>> {
@@ -114,7 +138,21 @@ mod tests {
         assert_eq!(claims[0].place, Some(W), "not decoding");
     }
 
-    /// Any writes of any width: BARs lie in the window and not in each other, and once all registers are good each is where its
+    #[test]
+    fn ports_are_another_space() {
+        let ports = |register| Claim { space: Space::Ports, ..at(register, 0x100) };
+        let mut claims = [ports(0xc000), ports(0xd000), at(W, 0x1000)];
+        for register in [0, 0xf00, 0x3f8, 0xff80, 0x1_0000, W] {
+            claims[0].register = register;
+            settle(&mut claims);
+            assert_eq!(claims[0].place, Some(0xc000), "{register:x}");
+        }
+        (claims[0].register, claims[1].register) = (0xff00, 0xc000);
+        settle(&mut claims);
+        assert_eq!(places(&claims), [Some(0xff00), Some(0xc000), Some(W)]);
+    }
+
+    /// Any writes of any width: BARs lie where BARs may lie and not in each other, and once all registers are good each is where its
     /// register says, whatever came before.
     #[test]
     fn random_writes_end_where_the_registers_say() {
@@ -122,13 +160,20 @@ mod tests {
         for _ in 0..500 {
             let mut claims: Vec<Claim> = Vec::new();
             for n in 0..1 + random.next() % 7 {
-                claims.push(at(W + n * 0x10_0000, 0x1000 << (random.next() % 5)));
+                claims.push(match random.next() % 3 {
+                    0 => Claim { space: Space::Ports, ..at(0x1000 + n * 0x100, 4 << (random.next() % 7)) },
+                    _ => at(W + n * 0x10_0000, 0x1000 << (random.next() % 5)),
+                });
             }
             for _ in 0..200 {
                 let number = random.next() as usize % claims.len();
                 let claim = &mut claims[number];
                 let shift = 8 * (random.next() % 8);
-                let near = (W + (random.next() % 16) * 0x4000) & !(claim.bytes - 1);
+                let near = match claim.space {
+                    Space::Ports => 0x1000 + (random.next() % 16) * 0x40,
+                    Space::Memory => W + (random.next() % 16) * 0x4000,
+                };
+                let near = near & !(claim.bytes - 1);
                 match random.next() % 4 {
                     0 => claim.register = near,
                     1 => claim.register = claim.register & !0xffff_ffff | near,
@@ -139,13 +184,7 @@ mod tests {
                     _ => claim.decoding = !claim.decoding,
                 }
                 settle(&mut claims);
-                let mapped: Vec<_> = claims.iter().filter_map(|c| Some((c.place?, c.bytes))).collect();
-                for (n, &(place, bytes)) in mapped.iter().enumerate() {
-                    assert!(place >= W && place + bytes <= layout::PCI_WINDOW_END);
-                    let apart =
-                        |&(other, length): &(u64, u64)| other + length <= place || place + bytes <= other;
-                    assert!(mapped[n + 1..].iter().all(apart), "{claims:x?}");
-                }
+                are_apart(&claims);
                 let before = places(&claims);
                 settle(&mut claims);
                 assert_eq!(before, places(&claims), "nothing more to do");
@@ -153,10 +192,29 @@ mod tests {
             let count = claims.len() as u64;
             for n in 0..count {
                 let claim = &mut claims[n as usize];
-                (claim.register, claim.decoding) = (W + (count - 1 - n) * 0x10_0000, true);
+                claim.register = match claim.space {
+                    Space::Ports => 0x8000 + (count - 1 - n) * 0x100,
+                    Space::Memory => W + (count - 1 - n) * 0x10_0000,
+                };
+                claim.decoding = true;
                 settle(&mut claims);
             }
             assert!(claims.iter().all(|claim| claim.place == Some(claim.register)), "{claims:x?}");
+        }
+    }
+
+    fn are_apart(claims: &[Claim]) {
+        for (n, claim) in claims.iter().enumerate() {
+            let Some(place) = claim.place else { continue };
+            let (start, end) = match claim.space {
+                Space::Ports => (0x1000, 0x1_0000),
+                Space::Memory => (W, layout::PCI_WINDOW_END),
+            };
+            assert!(place >= start && place + claim.bytes <= end, "{claims:x?}");
+            for other in claims[n + 1..].iter().filter(|other| other.space == claim.space) {
+                let Some(there) = other.place else { continue };
+                assert!(there + other.bytes <= place || place + claim.bytes <= there, "{claims:x?}");
+            }
         }
     }
 }

@@ -13,6 +13,10 @@ pub const MAX_RAM: u64 = PCI_WINDOW;
 pub const PCI_WINDOW: u64 = 0xc000_0000;
 /// End of the PCI memory window.
 pub const PCI_WINDOW_END: u64 = 0xe000_0000;
+/// First port where an I/O BAR can lie; those below are older than PCI.
+pub const PORTS: u64 = 0x1000;
+/// End of the ports.
+pub const PORTS_END: u64 = 0x1_0000;
 /// Configuration space (ECAM) of bus 0.
 pub const ECAM: u64 = 0xe000_0000;
 /// Bytes of configuration space: one bus.

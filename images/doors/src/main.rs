@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Goes through every door that leads to a passed-through device, and looks whether all show the same. Words of the command line choose:
-//! `ports`.
+//! `ports`, `io`.
 #![no_std]
 #![no_main]
 
+mod io;
 mod ports;
 
 use guest_runtime::checks::Checks;
@@ -43,6 +44,7 @@ fn main() -> u32 {
 fn command(word: &str, function: &Function, checks: &mut Checks) -> bool {
     match word {
         "ports" => ports::run(function, checks),
+        "io" => io::run(function, checks),
         _ => return false,
     }
     true
