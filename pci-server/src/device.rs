@@ -59,6 +59,8 @@ pub struct Device {
     pub owner: Name,
     /// Index in the tree.
     pub function: u16,
+    /// Of a virtual function: the index of its physical one in the tree.
+    pub physical: Option<u16>,
     /// Where it answers.
     pub address: Address,
     /// What its requests bear.
@@ -89,6 +91,8 @@ pub struct Device {
     pub life: Life,
     /// Its reset, as long as that takes.
     pub resetting: Option<Resetting>,
+    /// Its reset is to begin when that of its physical function is over.
+    pub waits: bool,
     /// Something of a domain, of handlers or frames that it was given may still be there.
     pub holds: bool,
 }

@@ -3,9 +3,9 @@
 
 use pci::carve::Window;
 use pci::topology::Topology;
-use pci::{Address, Header, Path};
+use pci::{Address, Header, Location, Path};
 use protocol::iommu::Coverage;
-use protocol::pci::{PciConfig, PciDevice, Refusal};
+use protocol::pci::{PciConfig, Refusal};
 
 use crate::survey::{Claims, Survey};
 
@@ -23,12 +23,12 @@ pub struct Machine<'a> {
 
 impl Machine<'_> {
     /// Finds the function that a description names.
-    pub fn find(&self, wanted: &PciDevice) -> Result<u16, Refusal> {
-        let elements = match &wanted.location {
-            pci::Location::Path(Path { hops, .. }) => hops.len(),
-            pci::Location::Address(_) => 1,
+    pub fn find(&self, location: &Location) -> Result<u16, Refusal> {
+        let elements = match location {
+            Location::Path(Path { hops, .. }) => hops.len(),
+            Location::Address(_) => 1,
         };
-        self.topology.find(&wanted.location).map_err(|missing| {
+        self.topology.find(location).map_err(|missing| {
             // The last element is the device itself, those before it are bridges.
             if missing + 1 >= elements { Refusal::NoSuchDevice } else { Refusal::PathAbsent(missing as u8) }
         })

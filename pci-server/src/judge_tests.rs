@@ -2,7 +2,7 @@
 //! Each refusal, and the one device that nothing speaks against.
 
 use pci::testing;
-use protocol::pci::{GuestSlot, ReservedRegion};
+use protocol::pci::{GuestSlot, PciDevice, ReservedRegion};
 
 use super::*;
 use crate::survey;
@@ -71,7 +71,7 @@ impl Case {
             irqs_first: 0,
             irqs_count: 4,
         };
-        let function = machine.find(&wanted)?;
+        let function = machine.find(&wanted.location)?;
         let survey = survey::survey(&self.space, topology, function).unwrap();
         machine.judge(function, &survey, coverage, unsafe_interrupts)
     }

@@ -10,3 +10,4 @@ pub mod platform;
 pub mod promise;
 pub mod survey;
 pub mod table;
+pub mod virtuals;

@@ -59,6 +59,20 @@ impl Real {
         Some(address)
     }
 
+    /// Waits, before anybody is served.
+    pub fn wait(&mut self, milliseconds: u64) -> Result<(), &'static str> {
+        let until = self.now() + self.ticks(milliseconds);
+        let asked =
+            self.timer.is_some_and(|timer| component::call(timer, &SetDeadline { tsc: until }).is_ok());
+        if !asked {
+            return Err("timer-server took no deadline");
+        }
+        while self.now() < until {
+            component::wait();
+        }
+        Ok(())
+    }
+
     /// Asks iommu-server.
     pub fn ask<R: Request<Error = iommu::Error>>(&self, request: &R) -> Result<R::Reply, Error> {
         let iommu = self.iommu.ok_or(Error::Iommu(iommu::Error::NoIommu))?;

@@ -76,8 +76,9 @@ impl<P: Platform> Passthrough<P> {
     /// Resets a device, or gives it to its VM if that has been done.
     pub fn attach(&mut self, vm: u16, request: Attach) -> Result<Attached, Error> {
         let found = self.find(vm, request.device)?;
+        let waits = self.physical_is_resetting(found);
         let device = &mut self.devices[found];
-        if device.resetting.is_some() {
+        if device.resetting.is_some() || device.waits || waits {
             return Err(Error::Resetting);
         }
         match (device.life.state(), device.methods.is_empty()) {
@@ -111,8 +112,73 @@ impl<P: Platform> Passthrough<P> {
         })
     }
 
+    /// Whether a device is a virtual function whose physical one is being reset.
+    fn physical_is_resetting(&self, found: usize) -> bool {
+        let physical = self.devices[found].physical;
+        self.devices.iter().any(|device| Some(device.function) == physical && device.resetting.is_some())
+    }
+
+    /// The reset of a physical function ends its virtual ones, which come back as new. Whoever has one loses bus and messages first, and
+    /// gets them back by a reset of its own.
+    fn cut_off_virtuals(&mut self, found: usize) {
+        let physical = Some(self.devices[found].function);
+        for device in self.devices.iter_mut().filter(|device| device.physical == physical) {
+            device.waits |= device.resetting.take().is_some();
+            if device.life.state() != State::Attached
+                || Self::step(&mut self.platform, device, Event::Fault).is_err()
+            {
+                continue;
+            }
+            config::update_command(self.platform.config(), device.address, 0, command::BUS_MASTER);
+            Self::silence(self.platform.config(), device);
+            // What comes back in its place is reset before anybody gets it. A frame that stays shows when it is detached.
+            for part in device.parts.iter().filter(|part| part.run.open) {
+                for number in 0..part.run.count {
+                    let _ = self.platform.hide_frame(part.frame + number);
+                }
+            }
+            let _ = Self::step(&mut self.platform, device, Event::Quarantine);
+            let Device { address, owner, .. } = &*device;
+            self.platform.log(format_args!(
+                "{address} of vm {owner}: cut off, since its physical function is reset; a reset of its own gives it back"
+            ));
+        }
+    }
+
+    /// The reset of a physical function is over: those of its virtual ones that waited begin, and who asked for one asks again.
+    fn go_on_with_virtuals(&mut self, found: usize) {
+        let physical = Some(self.devices[found].function);
+        for number in 0..self.devices.len() {
+            let device = &mut self.devices[number];
+            if device.physical != physical {
+                continue;
+            }
+            if core::mem::take(&mut device.waits) {
+                self.start_reset(number);
+            } else {
+                self.tell(number);
+            }
+        }
+    }
+
+    /// Tells a device's VMM to ask again.
+    fn tell(&mut self, found: usize) {
+        let vm = self.devices[found].vm;
+        if self.ended & 1 << (vm & 31) == 0 {
+            self.platform.signal(vm);
+        }
+    }
+
     /// Starts the reset of a device that isn't given, if it has one.
     fn start_reset(&mut self, found: usize) {
+        if self.devices[found].methods.is_empty() {
+            return;
+        }
+        if self.physical_is_resetting(found) {
+            self.devices[found].waits = true;
+            return;
+        }
+        self.cut_off_virtuals(found);
         let device = &mut self.devices[found];
         let space = self.platform.config();
         let begun = Sequence::begin(space, device.address, &device.methods, &device.saved);
@@ -418,9 +484,8 @@ impl<P: Platform> Passthrough<P> {
         } else if before == State::Detached {
             self.platform.log(format_args!("{address}: reset, quiet"));
         }
-        if self.ended & 1 << (device.vm & 31) == 0 {
-            self.platform.signal(device.vm);
-        }
+        self.tell(found);
+        self.go_on_with_virtuals(found);
     }
 
     /// Asks for the earliest deadline.
@@ -457,3 +522,7 @@ impl<P: Platform> Passthrough<P> {
 #[cfg(test)]
 #[path = "passthrough_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "virtual_life_tests.rs"]
+mod virtual_tests;

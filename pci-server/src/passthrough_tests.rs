@@ -16,17 +16,17 @@ use crate::device::{PortBars, Ports};
 use crate::{promise, survey};
 
 #[derive(Default)]
-struct Fake {
-    machine: Machine,
-    now: u64,
-    deadline: Option<u64>,
-    domains: BTreeMap<(u16, u8), u16>,
+pub(super) struct Fake {
+    pub machine: Machine,
+    pub now: u64,
+    pub deadline: Option<u64>,
+    pub domains: BTreeMap<(u16, u8), u16>,
     handlers: BTreeMap<(u16, u8), u16>,
-    shown: BTreeMap<u64, (u16, u16)>,
+    pub shown: BTreeMap<u64, (u16, u16)>,
     pages: RefCell<BTreeMap<(u16, u16), u64>>,
     ports: RefCell<BTreeMap<u16, u64>>,
-    signals: std::vec::Vec<u16>,
-    quieted: std::vec::Vec<u16>,
+    pub signals: std::vec::Vec<u16>,
+    pub quieted: std::vec::Vec<u16>,
     fail: BTreeSet<&'static str>,
     /// Cut off by iommu-server.
     cut_off: BTreeSet<(u16, u8)>,
@@ -34,6 +34,10 @@ struct Fake {
 }
 
 impl Fake {
+    pub fn new() -> Self {
+        Self { remapping: true, now: 5, ..Self::default() }
+    }
+
     fn check(&self, what: &'static str) -> Result<(), Error> {
         if self.fail.contains(what) { Err(Error::Kernel(10)) } else { Ok(()) }
     }
@@ -119,7 +123,7 @@ const PORTS: u64 = 77;
 
 /// VM 3 has a NIC with MSI-X, ports and function-level reset, and `edu`, with plain MSI and without any reset.
 fn setup() -> Passthrough<Fake> {
-    let fake = Fake { remapping: true, now: 5, ..Fake::default() };
+    let fake = Fake::new();
     let machine = &fake.machine;
     let port = machine.bridge("00:04.0", 1, 1);
     machine.capabilities(port, &[(0x40, 0x10)]);

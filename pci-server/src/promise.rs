@@ -29,11 +29,18 @@ pub fn promise<C: ConfigSpace + ?Sized>(
     config::update_command(space, address, command::INTX_DISABLE, clear);
     let mut life = Life::new();
     life.step(Event::Reserve).map_err(|_| Refusal::NoSuchDevice)?;
+    let virtuals = topology.virtuals(function).copied();
+    if virtuals.is_some() && !survey.methods.is_empty() {
+        // The reset that came before its virtual functions is its first: another one would end them.
+        life.step(Event::Calm).map_err(|_| Refusal::NoSuchDevice)?;
+    }
+    let saved = Saved::read(space, address).with_virtuals(virtuals);
     let mut device = Device {
         vm: wanted.vm,
         index: wanted.index,
         owner: wanted.owner.clone(),
         function,
+        physical: place.physical.map(|(physical, _)| physical),
         address,
         requester: topology.requester(function).ok_or(Refusal::NoSuchDevice)?,
         identity: place.identity,
@@ -45,10 +52,11 @@ pub fn promise<C: ConfigSpace + ?Sized>(
         parts: Vec::new(),
         ports,
         methods: survey.methods,
-        saved: Saved::read(space, address),
+        saved: if place.physical.is_some() { saved.of_virtual() } else { saved },
         view: View::new(space, address, &place.identity, &survey.bars, survey.interrupts, vectors),
         life,
         resetting: None,
+        waits: false,
         holds: false,
     };
     if device.lay_out() { Ok(device) } else { Err(Refusal::NoRoom) }

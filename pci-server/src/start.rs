@@ -5,6 +5,8 @@ use core::fmt::Write;
 
 use component::protocol::supervisor::{REASON_BYTES, reason};
 use heapless::{String, Vec};
+use pci::reset::{Progress, Saved, Sequence};
+use pci::sriov::{self, Sriov};
 use pci::topology::Topology;
 use pci_server::device::{Device, PortBars, Ports};
 use pci_server::judge::Machine;
@@ -12,8 +14,9 @@ use pci_server::passthrough::Passthrough;
 use pci_server::promise;
 use pci_server::survey::{self, Claims, Survey};
 use pci_server::table::{Owner, Row};
+use pci_server::virtuals::{self, Missing};
 use protocol::iommu::{Coverage, Probe};
-use protocol::pci::{MAX_PROMISED, PciConfig, PciDevice, Refusal, ReservedRegion};
+use protocol::pci::{MAX_PROMISED, PciConfig, PciDevice, Problem, Refusal, ReservedRegion, Virtuals};
 use protocol::start::RangeKind;
 
 use crate::frames::Frames;
@@ -49,18 +52,101 @@ fn prepare(passthrough: &mut Passthrough<Real>, config: &PciConfig) -> Result<()
     for range in &config.ecam {
         topology.enumerate(&real.ecam, range.segment, range.first_bus, range.last_bus);
     }
-    survey::quiet_all(&real.ecam, &topology, |address| {
+    let had_virtual = survey::quiet_all(&real.ecam, &topology, |address| {
         component::log!("{address}: firmware left bus mastering on; it is off now");
     });
     topology.harden(&real.ecam);
+    if had_virtual {
+        real.wait(sriov::DISABLE_MS)?;
+    }
+    let missing = enable_virtuals(real, &mut topology, config)?;
     let claims = Claims::read(&real.ecam, &topology);
     let windows = real.frames.windows();
     let machine = Machine { topology: &topology, claims: &claims, config, windows: &windows };
-    let mut verdicts = settle(passthrough, &machine)?;
+    let mut verdicts = settle(passthrough, &machine, &missing)?;
     make_frames(passthrough, &mut verdicts);
     log_table(&passthrough.platform, &machine, &verdicts);
     refuse(passthrough, config, &verdicts);
     Ok(())
+}
+
+/// Enables the virtual functions of the description: those of each physical one, or why there are none. Nobody is served yet, so this
+/// waits for the timer itself.
+#[inline(never)]
+fn enable_virtuals(
+    real: &mut Real,
+    topology: &mut Topology,
+    config: &PciConfig,
+) -> Result<Missing, &'static str> {
+    let mut missing = Missing::new();
+    for wanted in &config.virtuals {
+        match enable(real, topology, config, wanted)? {
+            Ok(()) => component::log!("{}: {} virtual functions", wanted.location, wanted.count),
+            Err(reason) => {
+                component::log!("{}: no virtual functions: {reason}", wanted.location);
+                // There is room for each.
+                let _ = missing.push((wanted.location.clone(), reason));
+            }
+        }
+    }
+    Ok(missing)
+}
+
+/// Resets a physical function, and enables its virtual ones.
+fn enable(
+    real: &mut Real,
+    topology: &mut Topology,
+    config: &PciConfig,
+    wanted: &Virtuals,
+) -> Result<Result<(), Refusal>, &'static str> {
+    let planned = plan(real, topology, config, wanted);
+    let (index, survey, sriov) = match planned {
+        Ok(planned) => planned,
+        Err(reason) => return Ok(Err(reason)),
+    };
+    let Some(address) = topology.get(index).map(|function| function.address) else {
+        return Ok(Err(Refusal::NoSuchDevice));
+    };
+    survey::open_bridges(&real.ecam, topology, index, false);
+    let saved = Saved::read(&real.ecam, address).with_virtuals(Some(sriov));
+    let mut progress = match Sequence::begin(&real.ecam, address, &survey.methods, &saved) {
+        Some((sequence, progress)) => (Some(sequence), progress),
+        None => {
+            sriov.enable(&real.ecam, address);
+            (None, Progress::Wait(sriov::ENABLE_MS))
+        }
+    };
+    loop {
+        match progress {
+            (_, Progress::Failed) => return Ok(Err(Refusal::Virtual(Problem::ResetFailed))),
+            (_, Progress::Done) => break,
+            (sequence, Progress::Wait(milliseconds)) => {
+                real.wait(milliseconds)?;
+                let Some(mut sequence) = sequence else { break };
+                let step = sequence.go_on(&real.ecam, address, &survey.methods, &saved);
+                progress = (Some(sequence), step);
+            }
+        }
+    }
+    Ok(topology.add_virtual(&real.ecam, index, sriov).map_err(Refusal::Virtual))
+}
+
+/// What a physical function's virtual ones are to be. Against the function itself nothing may speak.
+#[inline(never)]
+fn plan(
+    real: &Real,
+    topology: &Topology,
+    config: &PciConfig,
+    wanted: &Virtuals,
+) -> Result<(u16, Survey, Sriov), Refusal> {
+    let claims = Claims::read(&real.ecam, topology);
+    let windows = real.frames.windows();
+    let machine = Machine { topology, claims: &claims, config, windows: &windows };
+    let index = machine.find(&wanted.location)?;
+    let survey = survey::survey(&real.ecam, topology, index).ok_or(Refusal::NoSuchDevice)?;
+    machine.judge(index, &survey, coverage(real, topology, index), false)?;
+    let planned = virtuals::plan(&real.ecam, topology, index, &claims, wanted.count.into());
+    Ok((index, survey, planned.map_err(Refusal::Virtual)?))
 }
 
 /// What the IOMMU says of a function. Without an answer there is no IOMMU.
@@ -74,11 +160,16 @@ fn coverage(real: &Real, topology: &Topology, function: u16) -> Coverage {
 
 /// Judges every device of the description, and promises those that nothing speaks against.
 #[inline(never)]
-fn settle(passthrough: &mut Passthrough<Real>, machine: &Machine) -> Result<Verdicts, &'static str> {
+fn settle(
+    passthrough: &mut Passthrough<Real>,
+    machine: &Machine,
+    missing: &Missing,
+) -> Result<Verdicts, &'static str> {
     let mut verdicts = Verdicts::new();
     for wanted in &machine.config.devices {
         let (vm, index) = (wanted.vm, wanted.index);
         let device = consider(&mut passthrough.platform, machine, wanted, &verdicts);
+        let device = device.map_err(|reason| virtuals::explain(reason, wanted, missing));
         let function = device.as_ref().map(|device| device.function).map_err(|reason| *reason);
         let full = verdicts.push(Verdict { vm, index, function }).is_err();
         if full || device.is_ok_and(|device| !passthrough.add(device)) {
@@ -98,7 +189,7 @@ fn consider(
     wanted: &PciDevice,
     before: &Verdicts,
 ) -> Result<Device, Refusal> {
-    let function = machine.find(wanted)?;
+    let function = machine.find(&wanted.location)?;
     let mut survey = survey::survey(&real.ecam, machine.topology, function).ok_or(Refusal::NoSuchDevice)?;
     machine.judge(function, &survey, coverage(real, machine.topology, function), wanted.unsafe_interrupts)?;
     let given = before.iter().filter_map(|verdict| Some((verdict.function.ok()?, verdict.vm)));
@@ -198,7 +289,7 @@ fn wanted<'a>(config: &'a PciConfig, verdict: &Verdict) -> Option<&'a PciDevice>
 }
 
 fn named(machine: &Machine, verdict: &Verdict) -> Option<u16> {
-    machine.find(wanted(machine.config, verdict)?).ok()
+    machine.find(&wanted(machine.config, verdict)?.location).ok()
 }
 
 /// Tells the root task which VMs lack a device, of each the first that it lacks.

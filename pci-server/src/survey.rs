@@ -6,6 +6,7 @@ use pci::bar::{self, Bar};
 use pci::capability;
 use pci::config::{self, command, register};
 use pci::reset::Methods;
+use pci::sriov;
 use pci::topology::{MAX_FUNCTIONS, Topology};
 use pci::view::Interrupts;
 use pci::{Address, Bars, ConfigSpace, Header, Msi, MsiX};
@@ -41,8 +42,9 @@ pub struct Survey {
 pub fn survey<C: ConfigSpace + ?Sized>(space: &C, topology: &Topology, index: u16) -> Option<Survey> {
     let function = topology.get(index)?;
     let at = function.address;
-    let bars = match function.header {
-        Header::Endpoint => bar::probe(space, at, 6),
+    let bars = match (function.header, function.physical) {
+        (_, Some(_)) => topology.virtual_bars(index)?,
+        (Header::Endpoint, None) => bar::probe(space, at, 6),
         _ => Bars::default(),
     };
     let msix = MsiX::read(space, at, &bars);
@@ -76,14 +78,22 @@ pub fn survey<C: ConfigSpace + ?Sized>(space: &C, topology: &Topology, index: u1
     Some(Survey { bars, interrupts, methods, beyond, ports, bad })
 }
 
-/// Turns bus mastering off everywhere but on bridges; `found` is told where it was on.
-pub fn quiet_all<C: ConfigSpace + ?Sized>(space: &C, topology: &Topology, mut found: impl FnMut(Address)) {
+/// Turns bus mastering off everywhere but on bridges; `found` is told where it was on. Turns all virtual functions off as well: true if
+/// there were any.
+pub fn quiet_all<C: ConfigSpace + ?Sized>(
+    space: &C,
+    topology: &Topology,
+    mut found: impl FnMut(Address),
+) -> bool {
+    let mut had_virtual = false;
     for function in topology.functions().iter().filter(|f| f.header != Header::Bridge) {
         if space.read16(function.address, register::COMMAND) & command::BUS_MASTER != 0 {
             found(function.address);
         }
         config::update_command(space, function.address, 0, command::BUS_MASTER);
+        had_virtual |= sriov::turn_off(space, function.address);
     }
+    had_virtual
 }
 
 /// Lets the bridges above a function pass its requests and its registers' accesses, and those of ports if it `has_ports`.
@@ -129,6 +139,12 @@ impl Claims {
             }
         }
         Self { claims, full }
+    }
+
+    /// First and last address of everything that memory BARs claim.
+    pub fn memory(&self) -> impl Iterator<Item = (u64, u64)> + Clone {
+        let memory = self.claims.iter().filter(|claim| claim.memory);
+        memory.map(|claim| (claim.base, claim.base.saturating_add((1 << claim.size_bits) - 1)))
     }
 
     /// There is no room for all BARs, or not all functions are known.

@@ -4,7 +4,7 @@
 use protocol::client;
 use protocol::config::{ConsoleConfig, RingOwner, TimerConfig};
 use protocol::iommu::{IommuConfig, IommuDevice, IommuVm};
-use protocol::pci::{EcamRange, GuestSlot, PciConfig, PciDevice};
+use protocol::pci::{EcamRange, GuestSlot, PciConfig, PciDevice, Virtuals};
 use protocol::start::{Range, RangeKind, cptr, mount, signal};
 use root_task::layout::{
     DEVICES, LARGE, LARGE_STACK_PAGES, PAGE, RING_PAGES, STACK_PAGES, WINDOW, server_need,
@@ -310,6 +310,10 @@ impl System<'_> {
         let pci = &self.description.pci;
         config.matches.extend_from_slice(&pci.matches).ok().during("too many entries in `pci.matches`")?;
         config.reserve.extend_from_slice(&pci.reserve).ok().during("too many entries in `pci.reserve`")?;
+        for (location, count) in &pci.vfs {
+            let virtuals = Virtuals { location: location.clone(), count: *count };
+            config.virtuals.push(virtuals).ok().during("too many entries in `pci.vfs`")?;
+        }
         let regions = &self.firmware.regions;
         let all = config.regions.extend_from_slice(regions).is_ok();
         config.regions_unknown = self.firmware.regions_unknown || !all;

@@ -76,6 +76,13 @@ fn controls<C: ConfigSpace + ?Sized>(space: &C, at: Address, is_port: bool) -> b
     })
 }
 
+/// Whether a virtual function, or a physical one that has the device to itself but for its virtual ones, sends every request up. Those
+/// that could reach each other inside their device must have access control (PCI Express Base 4.0, section 6.12.1.2); one without it
+/// is believed.
+pub fn isolates_among_virtual<C: ConfigSpace + ?Sized>(space: &C, at: Address) -> bool {
+    extended(space, at, extended_id::ACS, 8).is_none() || controls(space, at, false)
+}
+
 /// Whether a function sends every request up, past what is beside and behind it.
 pub fn isolates<C: ConfigSpace + ?Sized>(
     space: &C,

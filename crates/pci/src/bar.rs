@@ -72,8 +72,17 @@ impl Bars {
     }
 
     /// All that are implemented.
-    pub fn iter(&self) -> impl Iterator<Item = &Bar> {
+    pub fn iter(&self) -> impl Iterator<Item = &Bar> + Clone {
         self.bars.iter().flatten()
+    }
+
+    /// The same, each where `base` says.
+    #[must_use]
+    pub fn moved(mut self, mut base: impl FnMut(&Bar) -> u64) -> Self {
+        for bar in self.bars.iter_mut().flatten() {
+            bar.base = base(bar);
+        }
+        self
     }
 }
 
@@ -82,10 +91,22 @@ impl Bars {
 pub fn probe<C: ConfigSpace + ?Sized>(space: &C, at: Address, count: u8) -> Bars {
     let old = space.read16(at, register::COMMAND);
     space.write16(at, register::COMMAND, old & !(command::IO | command::MEMORY));
+    let bars = probe_registers(space, at, register::BAR, count.min(6));
+    space.write16(at, register::COMMAND, old);
+    bars
+}
+
+/// Reads and sizes the `count` registers (6 at most) from offset `first` on; nothing of the function may be decoding them.
+pub(crate) fn probe_registers<C: ConfigSpace + ?Sized>(
+    space: &C,
+    at: Address,
+    first: u16,
+    count: u8,
+) -> Bars {
     let mut bars = Bars::default();
     let mut index = 0;
-    while index < count.min(6) {
-        match probe_one(space, at, index, index + 1 < count.min(6)) {
+    while index < count {
+        match probe_one(space, at, first, index, index + 1 < count) {
             Ok(Some(bar)) => {
                 bars.bars[usize::from(index)] = Some(bar);
                 if bar.kind == Kind::Memory64 {
@@ -97,7 +118,6 @@ pub fn probe<C: ConfigSpace + ?Sized>(space: &C, at: Address, count: u8) -> Bars
         }
         index += 1;
     }
-    space.write16(at, register::COMMAND, old);
     bars
 }
 
@@ -113,10 +133,11 @@ fn size_register<C: ConfigSpace + ?Sized>(space: &C, at: Address, offset: u16) -
 fn probe_one<C: ConfigSpace + ?Sized>(
     space: &C,
     at: Address,
+    first: u16,
     index: u8,
     has_next: bool,
 ) -> Result<Option<Bar>, ()> {
-    let offset = register::BAR + 4 * u16::from(index);
+    let offset = first + 4 * u16::from(index);
     let (old, mask) = size_register(space, at, offset);
     if mask == 0 {
         return Ok(None);

@@ -26,20 +26,22 @@ const fn window(word: u32, base_high: u32, limit_high: u32) -> (u64, u64) {
     (base, limit)
 }
 
-/// Whether a bridge passes on accesses to all of `first..=last`.
-pub fn passes<C: ConfigSpace + ?Sized>(space: &C, at: Address, first: u64, last: u64) -> bool {
-    if space.read32(at, register::REVISION) >> 8 == SUBTRACTIVE {
-        return true;
-    }
+/// The first and last address of a bridge's windows: the one for all memory, and that for prefetchable memory. A window whose limit
+/// lies below its base is closed.
+pub fn windows<C: ConfigSpace + ?Sized>(space: &C, at: Address) -> [(u64, u64); 2] {
     let prefetchable = space.read32(at, PREFETCHABLE_BASE);
     let (base_high, limit_high) = if prefetchable & 0xf == WIDE {
         (space.read32(at, PREFETCHABLE_BASE_HIGH), space.read32(at, PREFETCHABLE_LIMIT_HIGH))
     } else {
         (0, 0)
     };
-    // A window whose limit lies below its base is closed.
-    let windows = [window(space.read32(at, MEMORY_BASE), 0, 0), window(prefetchable, base_high, limit_high)];
-    windows.iter().any(|(base, limit)| *base <= first && first <= last && last <= *limit)
+    [window(space.read32(at, MEMORY_BASE), 0, 0), window(prefetchable, base_high, limit_high)]
+}
+
+/// Whether a bridge passes on accesses to all of `first..=last`.
+pub fn passes<C: ConfigSpace + ?Sized>(space: &C, at: Address, first: u64, last: u64) -> bool {
+    space.read32(at, register::REVISION) >> 8 == SUBTRACTIVE
+        || windows(space, at).iter().any(|(base, limit)| *base <= first && first <= last && last <= *limit)
 }
 
 /// Whether a bridge passes on accesses to all of the ports `first..=last`, which lie in 256 aligned ones.

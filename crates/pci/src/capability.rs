@@ -32,6 +32,8 @@ pub mod extended_id {
     pub const SERIAL_NUMBER: u16 = 0x0003;
     /// Address translation services.
     pub const ATS: u16 = 0x000f;
+    /// Single root I/O virtualization.
+    pub const SRIOV: u16 = 0x0010;
     /// Page request interface.
     pub const PAGE_REQUESTS: u16 = 0x0013;
     /// Process address space IDs.

@@ -151,6 +151,12 @@ pub fn present<C: ConfigSpace + ?Sized>(space: &C, at: Address) -> bool {
     !matches!(ids as u16, 0xffff | 0) && ids != 0xffff_0001
 }
 
+/// Whether a virtual function answers: its vendor and device ID always read all ones (Single Root I/O Virtualization 1.1, sections
+/// 3.4.1.1 and 3.4.1.2), but bits of Command and Status are hardwired to zero.
+pub fn virtual_present<C: ConfigSpace + ?Sized>(space: &C, at: Address) -> bool {
+    space.read32(at, register::COMMAND) != u32::MAX && space.read32(at, register::REVISION) != u32::MAX
+}
+
 /// The kind of header, and whether the device has several functions (section 6.2.1).
 pub fn header<C: ConfigSpace + ?Sized>(space: &C, at: Address) -> (Header, bool) {
     let byte = space.read8(at, register::HEADER_TYPE);

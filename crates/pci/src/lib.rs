@@ -25,6 +25,7 @@ pub mod matching;
 pub mod path;
 pub mod reset;
 mod shown;
+pub mod sriov;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod topology;

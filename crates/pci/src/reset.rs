@@ -7,7 +7,8 @@ pub use sequence::{Progress, Sequence};
 
 use crate::address::Address;
 use crate::capability::{self, id};
-use crate::config::{BRIDGE_BUS_RESET, ConfigSpace, command, register};
+use crate::config::{self, BRIDGE_BUS_RESET, ConfigSpace, command, register};
+use crate::sriov::Sriov;
 
 /// The ways a function can be reset.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -87,6 +88,10 @@ pub struct Saved {
     interrupt_line: u8,
     /// Offset and value of PCI Express' Device Control: payload sizes must go on fitting the path.
     device_control: Option<(u16, u16)>,
+    /// It is a virtual function, which has neither vendor ID nor addresses of its own.
+    is_virtual: bool,
+    /// Its virtual functions, which its reset ends.
+    virtuals: Option<Sriov>,
 }
 
 impl Saved {
@@ -98,7 +103,31 @@ impl Saved {
             cache_line: space.read8(at, register::CACHE_LINE),
             interrupt_line: space.read8(at, register::INTERRUPT_LINE),
             device_control: express.map(|offset| (offset + 8, space.read16(at, offset + 8) & !(1 << 15))),
+            is_virtual: false,
+            virtuals: None,
         }
+    }
+
+    /// Says that it is a virtual function.
+    #[must_use]
+    pub fn of_virtual(self) -> Self {
+        Self { is_virtual: true, ..self }
+    }
+
+    /// Says that it has virtual functions, to be enabled again after each reset.
+    #[must_use]
+    pub fn with_virtuals(self, virtuals: Option<Sriov>) -> Self {
+        Self { virtuals, ..self }
+    }
+
+    /// Its virtual functions.
+    pub fn virtuals(&self) -> Option<&Sriov> {
+        self.virtuals.as_ref()
+    }
+
+    /// Whether the function answers.
+    pub fn is_present<C: ConfigSpace + ?Sized>(&self, space: &C, at: Address) -> bool {
+        if self.is_virtual { config::virtual_present(space, at) } else { config::present(space, at) }
     }
 
     /// Puts it back; the function comes out with decoding, bus mastering and INTx off.
@@ -119,7 +148,7 @@ impl Saved {
         const TRANSACTIONS_PENDING: u16 = 1 << 5;
         // A function that isn't there has all bits set.
         self.device_control.is_some_and(|(control, _)| {
-            crate::config::present(space, at) && space.read16(at, control + 2) & TRANSACTIONS_PENDING != 0
+            self.is_present(space, at) && space.read16(at, control + 2) & TRANSACTIONS_PENDING != 0
         })
     }
 
@@ -136,7 +165,7 @@ impl Saved {
 
     /// Whether the function is there again and holds what was put back.
     pub fn is_back<C: ConfigSpace + ?Sized>(&self, space: &C, at: Address) -> bool {
-        crate::config::present(space, at)
+        self.is_present(space, at)
             && self
                 .bars
                 .into_iter()

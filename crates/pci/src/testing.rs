@@ -105,6 +105,39 @@ impl Machine {
         self.set8(address, link, 0);
     }
 
+    /// Gives a function the capability of a physical function, at 0x100: so many virtual functions, First VF Offset, VF Stride, and a
+    /// 64-bit BAR 0 of `size` bytes for each that firmware has put at `base`. The virtual functions are added, and answer from the start.
+    pub fn physical(
+        &self,
+        physical: Address,
+        total: u16,
+        (first, stride): (u16, u16),
+        (base, size): (u64, u64),
+    ) {
+        self.set32(physical, 0x100, 0x0001_0010);
+        self.set16(physical, 0x10e, total);
+        self.set8(physical, 0x112, physical.devfn.function());
+        self.set32(physical, 0x114, u32::from(stride) << 16 | u32::from(first));
+        self.set16(physical, 0x11a, 0x1234);
+        self.set32(physical, 0x11c, 0x553);
+        self.set32(physical, 0x120, 1);
+        self.set32(physical, 0x124, base as u32 | 4);
+        self.set32(physical, 0x128, (base >> 32) as u32);
+        self.writable32(physical, 0x108, 0x1f);
+        self.writable32(physical, 0x110, 0xffff);
+        self.writable32(physical, 0x120, 0x553);
+        self.writable32(physical, 0x124, !(size - 1) as u32 & !0xf);
+        self.writable32(physical, 0x128, (!(size - 1) >> 32) as u32);
+        for number in 0..u32::from(total) {
+            let devfn = u32::from(physical.devfn.0) + u32::from(first) + number * u32::from(stride);
+            if let Some(devfn) = u8::try_from(devfn).ok().filter(|devfn| *devfn != physical.devfn.0) {
+                let address = Address { devfn: crate::DevFn(devfn), ..physical };
+                self.endpoint(&std::format!("{address}"), 0xffff, 0xffff);
+                self.set32(address, register::REVISION, 0x0108_0202);
+            }
+        }
+    }
+
     /// A base address register of `size` bytes with the low flag bits given; two registers if they say 64 bits.
     pub fn bar(&self, address: Address, index: u16, flags: u32, base: u64, size: u64) {
         let offset = register::BAR + 4 * index;

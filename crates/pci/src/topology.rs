@@ -5,14 +5,18 @@ use heapless::Vec;
 
 use crate::access;
 use crate::address::{Address, DevFn, RequesterId};
+use crate::bar::Bars;
 use crate::bridge;
 use crate::capability::{self, Express};
 use crate::config::{self, ConfigSpace, Header, command, register};
 use crate::matching::Identity;
 use crate::path::{Location, Path};
+use crate::sriov::{Problem, Sriov};
 
 /// Functions that a machine's tree can hold; what is beyond is counted in [`Topology::dropped`].
 pub const MAX_FUNCTIONS: usize = 256;
+/// Physical functions whose virtual ones it can hold.
+pub const MAX_PHYSICAL: usize = 4;
 
 /// A function that was found.
 #[derive(Clone, Debug)]
@@ -33,12 +37,16 @@ pub struct Function {
     pub secondary: Option<u8>,
     /// It separates the traffic of what is behind or beside it (see [`Topology::group`]).
     pub isolates: bool,
+    /// Of a virtual function: the index of its physical one, and its number from 1 on.
+    pub physical: Option<(u16, u16)>,
 }
 
 /// The tree.
 #[derive(Clone, Debug, Default)]
 pub struct Topology {
     functions: Vec<Function, MAX_FUNCTIONS>,
+    /// Physical functions whose virtual ones are in the tree.
+    physical: Vec<(u16, Sriov), MAX_PHYSICAL>,
     /// Functions that were found and had no room.
     pub dropped: u16,
 }
@@ -113,18 +121,86 @@ impl Topology {
         let express = capability::express(space, address);
         let isolates = access::isolates(space, address, header, express);
         let identity = config::identity(space, address);
-        let room = path.and_then(|path| {
-            self.functions
-                .push(Function { address, path, parent, identity, header, express, secondary, isolates })
-                .ok()
-        });
-        if room.is_none() {
+        let function = |path| Function {
+            address,
+            path,
+            parent,
+            identity,
+            header,
+            express,
+            secondary,
+            isolates,
+            physical: None,
+        };
+        if path.and_then(|path| self.functions.push(function(path)).ok()).is_none() {
             self.dropped = self.dropped.saturating_add(1);
             // Nobody will look at it again.
             if header != Header::Bridge {
                 config::update_command(space, address, 0, command::BUS_MASTER);
             }
         }
+    }
+
+    /// Adds the virtual functions of a physical one, which were enabled.
+    ///
+    /// # Errors
+    /// [`Problem::Absent`] and [`Problem::Full`], and then none is added.
+    pub fn add_virtual<C: ConfigSpace + ?Sized>(
+        &mut self,
+        space: &C,
+        index: u16,
+        sriov: Sriov,
+    ) -> Result<(), Problem> {
+        let Some(above) = self.get(index).cloned() else { return Err(Problem::NoCapability) };
+        if let Some(number) = sriov.absent(space, above.address) {
+            return Err(Problem::Absent(number));
+        }
+        let room = self.functions.capacity() - self.functions.len();
+        if room < sriov.count().into() || self.physical.push((index, sriov)).is_err() {
+            return Err(Problem::Full);
+        }
+        for number in 1..=sriov.count() {
+            let Some(address) = sriov.address(above.address, number) else { continue };
+            let mut path = above.path.clone();
+            if let Some(last) = path.hops.last_mut() {
+                *last = address.devfn;
+            }
+            let identity = Identity {
+                vendor: above.identity.vendor,
+                device: sriov.device(),
+                ..config::identity(space, address)
+            };
+            let express = capability::express(space, address);
+            access::harden(space, address, Header::Endpoint, express);
+            let _ = self.functions.push(Function {
+                address,
+                path,
+                parent: above.parent,
+                identity,
+                header: Header::Endpoint,
+                express,
+                secondary: None,
+                isolates: access::isolates_among_virtual(space, address),
+                physical: Some((index, number)),
+            });
+        }
+        if let Some(function) = self.functions.get_mut(usize::from(index))
+            && function.isolates
+        {
+            function.isolates = access::isolates_among_virtual(space, function.address);
+        }
+        Ok(())
+    }
+
+    /// The virtual functions of a physical one, if they are in the tree.
+    pub fn virtuals(&self, index: u16) -> Option<&Sriov> {
+        self.physical.iter().find(|(physical, _)| *physical == index).map(|(_, sriov)| sriov)
+    }
+
+    /// The BARs of a virtual function, which are in its physical one's capability.
+    pub fn virtual_bars(&self, index: u16) -> Option<Bars> {
+        let (physical, number) = self.get(index)?.physical?;
+        Some(self.virtuals(physical)?.bars_of(number))
     }
 
     /// Turns access control on and the ways past it off at every function, and looks again at who isolates.
@@ -193,10 +269,14 @@ impl Topology {
             .map(|(i, f)| (i as u16, f))
     }
 
-    /// The bridge by which the bus of a function can be reset without harming others: the function is alone on it.
+    /// The bridge by which the bus of a function can be reset without harming others: the function is alone on it, but for its own
+    /// virtual functions, which any reset of it ends.
     pub fn bus_reset(&self, index: u16) -> Option<Address> {
         let parent = self.get(index)?.parent?;
-        (self.siblings(index).count() == 1).then(|| self.get(parent).map(|bridge| bridge.address)).flatten()
+        let is_own = |other: &Function| other.physical.is_some_and(|(physical, _)| physical == index);
+        (self.siblings(index).filter(|(_, other)| !is_own(other)).count() == 1)
+            .then(|| self.get(parent).map(|bridge| bridge.address))
+            .flatten()
     }
 
     /// Whether accesses to `first..=last` get through all bridges above a function.

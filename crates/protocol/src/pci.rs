@@ -16,6 +16,7 @@
 use core::fmt;
 
 use heapless::Vec;
+pub use pci::sriov::Problem;
 pub use pci::view::Effect;
 use pci::{Address, DevFn, Identity, Location, Match};
 use serde::{Deserialize, Serialize};
@@ -337,6 +338,8 @@ pub enum Refusal {
     NoRoom,
     /// See the text.
     TooManyDevices,
+    /// It would be a virtual function; why its physical one has none.
+    Virtual(Problem),
 }
 
 impl fmt::Display for Refusal {
@@ -399,6 +402,9 @@ impl fmt::Display for Refusal {
                 );
             }
             Self::NoRoom => "there is no room left for its BAR frames",
+            Self::Virtual(problem) => {
+                return write!(f, "no such device, since its physical function has no virtual ones: {problem}");
+            }
             Self::TooManyDevices => {
                 "the machine has more PCI functions or BARs than pci-server keeps in view: who shares what isn't known"
             }
@@ -425,6 +431,17 @@ pub struct PciConfig {
     pub regions: Vec<ReservedRegion, MAX_REGIONS>,
     /// There are more of these than have room: nobody knows which devices they are for.
     pub regions_unknown: bool,
+    /// `pci.vfs`
+    pub virtuals: Vec<Virtuals, { pci::topology::MAX_PHYSICAL }>,
+}
+
+/// Virtual functions to be enabled.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Virtuals {
+    /// The physical function.
+    pub location: Location,
+    /// How many, at least 1.
+    pub count: u8,
 }
 
 /// Reserved regions that a configuration has room for.
@@ -564,7 +581,7 @@ mod tests {
                 device: u16::MAX,
                 subsystem: Some((u16::MAX, u16::MAX)),
             }),
-            reserve: full(location),
+            reserve: full(location.clone()),
             devices: full(device),
             regions: full(ReservedRegion {
                 base: u64::MAX,
@@ -572,6 +589,7 @@ mod tests {
                 device: pci::Path { segment: u16::MAX, bus: 255, hops: full(DevFn(255)) },
             }),
             regions_unknown: true,
+            virtuals: full(Virtuals { location, count: u8::MAX }),
         };
         fits_a_start_page(config, 80);
     }

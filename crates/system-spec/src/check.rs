@@ -24,6 +24,8 @@ pub enum Place {
     Vms,
     /// An entry of `pci.reserve`.
     Reserve(usize),
+    /// An entry of `pci.vfs`.
+    Virtuals(usize),
     /// A key of a VM.
     Vm(usize, Key),
     /// A key of a VM's device.
@@ -64,6 +66,8 @@ pub enum Problem {
     ReservedTwice,
     NothingMatches,
     NotReserved,
+    PhysicalNotReserved,
+    NoVirtuals,
     GivenTwice { vm: usize },
     SlotTwice { device: usize },
     SlotBus,
@@ -91,6 +95,10 @@ impl fmt::Display for Problem {
             Self::ReservedTwice => f.write_str("this device is reserved twice"),
             Self::NothingMatches => f.write_str("devices are reserved, but pci.matches allows none"),
             Self::NotReserved => f.write_str("this device is not reserved"),
+            Self::PhysicalNotReserved => {
+                f.write_str("a device with virtual functions to be enabled is not reserved")
+            }
+            Self::NoVirtuals => f.write_str("no virtual function is to be enabled"),
             Self::GivenTwice { vm } => write!(f, "this device is given twice: VM {vm} has it already"),
             Self::SlotTwice { device } => {
                 write!(f, "this slot is used twice: device {device} of this VM has it")
@@ -126,6 +134,10 @@ impl Problem {
             Self::ReservedTwice => "name each device once",
             Self::NothingMatches => "add the device's identity to pci.matches, for example \"1af4:1041\"",
             Self::NotReserved => "add the same path to pci.reserve",
+            Self::PhysicalNotReserved => {
+                "add the same path to pci.reserve: nobody else may use the physical function"
+            }
+            Self::NoVirtuals => "from 1 to 255, or leave the entry out",
             Self::GivenTwice { .. } => "a device belongs to one VM",
             Self::SlotTwice { .. } => "choose another, or leave the slot out",
             Self::SlotBus => "write 00:01.0 to 00:1f.7",
@@ -159,6 +171,14 @@ pub fn check(system: &System<'_>, report: &mut dyn FnMut(Finding)) {
     }
     if !system.pci.reserve.is_empty() && system.pci.matches.is_empty() {
         say(Place::Reserve(0), Problem::NothingMatches);
+    }
+    for (index, (path, count)) in system.pci.vfs.iter().enumerate() {
+        if !system.pci.reserve.contains(path) {
+            say(Place::Virtuals(index), Problem::PhysicalNotReserved);
+        }
+        if *count == 0 {
+            say(Place::Virtuals(index), Problem::NoVirtuals);
+        }
     }
     if system.vms.is_empty() {
         say(Place::Vms, Problem::NoVms);

@@ -18,6 +18,8 @@ pub const MAX_ALL_DEVICES: usize = 12;
 pub const MAX_MATCHES: usize = 32;
 /// The most entries of `pci.reserve`.
 pub const MAX_RESERVED: usize = 32;
+/// The most entries of `pci.vfs`.
+pub const MAX_PHYSICAL: usize = 4;
 /// The longest name of a system or VM, in bytes.
 pub const MAX_NAME: usize = 31;
 /// The longest command line of a guest, in bytes.
@@ -78,11 +80,13 @@ pub struct Pci {
     pub reserve: Vec<Location, MAX_RESERVED>,
     /// DMA faults after which a device is quarantined, at least 1.
     pub fault_limit: u16,
+    /// Physical functions, and how many virtual functions of each are enabled, at least 1.
+    pub vfs: Vec<(Location, u8), MAX_PHYSICAL>,
 }
 
 impl Default for Pci {
     fn default() -> Self {
-        Self { matches: Vec::new(), reserve: Vec::new(), fault_limit: DEFAULT_FAULT_LIMIT }
+        Self { matches: Vec::new(), reserve: Vec::new(), fault_limit: DEFAULT_FAULT_LIMIT, vfs: Vec::new() }
     }
 }
 

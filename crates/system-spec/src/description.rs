@@ -223,8 +223,37 @@ fn describe_pci(reader: &mut Reader<'_>, table: &Table<'_>, pci: &mut compiled::
             }
         }
     }
+    if let Some(vfs) = reader.table(table, "vfs") {
+        virtual_functions(reader, &vfs, pci, places);
+    }
     if places.matches_incomplete && pci.matches.is_empty() {
         places.spans.remove(&Place::Reserve(0));
+    }
+}
+
+/// `{ "/path" = 2 }`.
+fn virtual_functions(
+    reader: &mut Reader<'_>,
+    table: &Table<'_>,
+    pci: &mut compiled::Pci,
+    places: &mut Places,
+) {
+    // In the order of the file.
+    let mut keys = table.keys();
+    keys.sort_by_key(|(_, span)| span.start);
+    for (path, span) in keys {
+        let Some(location) = location(reader, &path, span.clone()) else { continue };
+        let Some((count, number)) = reader.integer(table, &path) else { continue };
+        let Ok(count) = u8::try_from(count) else {
+            reader.error(number, "this is no number of virtual functions", "from 1 to 255");
+            continue;
+        };
+        if !places.reserve_incomplete {
+            places.put(Place::Virtuals(pci.vfs.len()), span.clone());
+        }
+        if pci.vfs.push((location, count)).is_err() {
+            reader.error(span, format!("more than {} entries", compiled::MAX_PHYSICAL), "leave some out");
+        }
     }
 }
 

@@ -29,7 +29,7 @@ pub(crate) const PCI: Section = Section {
         ("matches", Built),
         ("reserve", Built),
         ("unsafe-interrupts", Later),
-        ("vfs", Later),
+        ("vfs", Built),
         ("rmrr", Later),
         ("fault-limit", Built),
     ],

@@ -22,6 +22,11 @@ impl<'a> Table<'a> {
         self.keys.iter().find(|(name, _)| name.get_ref() == key).map(|(_, value)| value)
     }
 
+    /// Its keys, and where they are.
+    pub fn keys(&self) -> Vec<(String, Span)> {
+        self.keys.keys().map(|key| (key.get_ref().to_string(), key.span())).collect()
+    }
+
     /// Whether the table has that key, of whatever type.
     pub fn has(&self, key: &str) -> bool {
         self.get(key).is_some()

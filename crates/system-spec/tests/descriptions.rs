@@ -74,6 +74,8 @@ fn each_rule_has_a_fixture() {
         Problem::ReservedTwice,
         Problem::NothingMatches,
         Problem::NotReserved,
+        Problem::PhysicalNotReserved,
+        Problem::NoVirtuals,
         Problem::GivenTwice { vm: 0 },
         Problem::SlotTwice { device: 0 },
         Problem::SlotBus,

@@ -12,6 +12,8 @@ mod admin {
     pub const CREATE_SUBMISSION_QUEUE: u32 = 0x01;
     pub const CREATE_COMPLETION_QUEUE: u32 = 0x05;
     pub const IDENTIFY: u32 = 0x06;
+    pub const NAMESPACE_ATTACHMENT: u32 = 0x15;
+    pub const VIRTUALIZATION_MANAGEMENT: u32 = 0x1c;
 }
 
 mod io {
@@ -19,9 +21,6 @@ mod io {
     pub const WRITE: u32 = 0x01;
     pub const READ: u32 = 0x02;
 }
-
-/// The namespace that the I/O commands are about.
-const NAMESPACE: u32 = 1;
 
 /// Which way an I/O command moves data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,10 +34,32 @@ pub enum Transfer {
 /// What [`Command::identify`] asks about; the numbers are the specification's (CNS).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subject {
-    /// The namespace.
+    /// A namespace.
     Namespace = 0,
     /// The controller.
     Controller = 1,
+    /// The secondary controllers: those of virtual functions.
+    Secondary = 0x15,
+}
+
+/// What a controller can have more or less of (section 5.22, Resource Type).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resource {
+    /// Queues, the admin queue included.
+    Queues = 0,
+    /// Interrupts.
+    Interrupts = 1,
+}
+
+/// What is done to a controller (section 5.22, Action).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// The primary one is to have so much of what could be others' from its next reset on.
+    KeepFlexible = 1,
+    /// A secondary one that is offline gets so much.
+    Assign = 8,
+    /// A secondary one begins to work.
+    Online = 9,
 }
 
 /// A command, without its identifier: the queue gives it one.
@@ -57,9 +78,8 @@ impl Command {
         Self(words)
     }
 
-    /// Has 4,096 bytes about the subject written to the page `to`.
-    pub fn identify(subject: Subject, to: u64) -> Self {
-        let namespace = if subject == Subject::Namespace { NAMESPACE } else { 0 };
+    /// Has 4,096 bytes about the subject written to the page `to`. `namespace` is 0 for subjects that aren't one.
+    pub fn identify(subject: Subject, namespace: u32, to: u64) -> Self {
         let mut command = Self::new(admin::IDENTIFY, namespace, (to, 0));
         command.0[10] = subject as u32;
         command
@@ -84,13 +104,26 @@ impl Command {
         command
     }
 
-    /// Moves `blocks` (at least one) from or to block `first` on; `prp` says where they lie in RAM.
-    pub fn transfer(transfer: Transfer, first: u64, blocks: u16, prp: (u64, u64)) -> Self {
+    /// Does something to a controller, by its identifier; the primary one has its own.
+    pub fn virtualization(controller: u16, action: Action, resource: Resource, amount: u16) -> Self {
+        let mut command = Self::new(admin::VIRTUALIZATION_MANAGEMENT, 0, (0, 0));
+        command.0[10] = u32::from(controller) << 16 | (resource as u32) << 8 | action as u32;
+        command.0[11] = amount.into();
+        command
+    }
+
+    /// Lets the controllers in the list at `list` (their number, their identifiers, 16 bits each) have a namespace.
+    pub fn attach_namespace(namespace: u32, list: u64) -> Self {
+        Self::new(admin::NAMESPACE_ATTACHMENT, namespace, (list, 0))
+    }
+
+    /// Moves `blocks` (at least one) from or to block `first` of a namespace on; `prp` says where they lie in RAM.
+    pub fn transfer(transfer: Transfer, namespace: u32, first: u64, blocks: u16, prp: (u64, u64)) -> Self {
         let opcode = match transfer {
             Transfer::Read => io::READ,
             Transfer::Write => io::WRITE,
         };
-        let mut command = Self::new(opcode, NAMESPACE, prp);
+        let mut command = Self::new(opcode, namespace, prp);
         command.0[10] = first as u32;
         command.0[11] = (first >> 32) as u32;
         command.0[12] = u32::from(blocks - 1);
@@ -98,8 +131,8 @@ impl Command {
     }
 
     /// Has everything that was written reach the disk itself.
-    pub fn flush() -> Self {
-        Self::new(io::FLUSH, NAMESPACE, (0, 0))
+    pub fn flush(namespace: u32) -> Self {
+        Self::new(io::FLUSH, namespace, (0, 0))
     }
 
     /// The bytes for the queue.
@@ -167,11 +200,12 @@ mod tests {
 
     #[test]
     fn transfers() {
-        let bytes = Command::transfer(Transfer::Write, 0x1_2345_6789, 8, (0x1000, 0x9_0000_2000)).encode(7);
-        assert_eq!((word(&bytes, 0), word(&bytes, 1)), (7 << 16 | 1, 1));
+        let bytes =
+            Command::transfer(Transfer::Write, 3, 0x1_2345_6789, 8, (0x1000, 0x9_0000_2000)).encode(7);
+        assert_eq!((word(&bytes, 0), word(&bytes, 1)), (7 << 16 | 1, 3));
         assert_eq!([6, 7, 8, 9].map(|index| word(&bytes, index)), [0x1000, 0, 0x2000, 9]);
         assert_eq!([10, 11, 12].map(|index| word(&bytes, index)), [0x2345_6789, 1, 7]);
-        assert_eq!(word(&Command::transfer(Transfer::Read, 0, 1, (0, 0)).encode(0), 0), 2);
+        assert_eq!(word(&Command::transfer(Transfer::Read, 1, 0, 1, (0, 0)).encode(0), 0), 2);
     }
 
     #[test]
@@ -180,6 +214,14 @@ mod tests {
         assert_eq!([0, 6, 10, 11].map(|index| word(&bytes, index)), [5, 0x3000, 63 << 16 | 1, 1 << 16 | 3]);
         let bytes = Command::create_submission_queue(1, 64, 0x4000).encode(0);
         assert_eq!([0, 6, 10, 11].map(|index| word(&bytes, index)), [1, 0x4000, 63 << 16 | 1, 1 << 16 | 1]);
+    }
+
+    #[test]
+    fn virtual_functions() {
+        let bytes = Command::virtualization(2, Action::Assign, Resource::Interrupts, 1).encode(0);
+        assert_eq!([0, 1, 10, 11].map(|index| word(&bytes, index)), [0x1c, 0, 2 << 16 | 1 << 8 | 8, 1]);
+        let bytes = Command::attach_namespace(2, 0x5000).encode(0);
+        assert_eq!([0, 1, 6, 10].map(|index| word(&bytes, index)), [0x15, 2, 0x5000, 0]);
     }
 
     #[test]

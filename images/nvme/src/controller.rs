@@ -12,6 +12,7 @@ use guest_runtime::dma::Buffer;
 use guest_runtime::irq;
 use guest_runtime::mmio::Mmio;
 use guest_runtime::pci::{self, Address, Function, Message, MsiX};
+use guest_runtime::{println, time};
 
 /// Class, subclass and programming interface of an NVMe I/O controller.
 const CLASS: u32 = 0x01_08_02;
@@ -50,21 +51,20 @@ pub struct Blocks {
     pub address: u64,
 }
 
-/// A controller that runs.
-pub struct Controller {
-    function: Function,
+/// A controller with its admin queue.
+pub struct Started {
+    /// Its function.
+    pub function: Function,
     registers: Mmio,
-    admin: Queue,
-    io: Queue,
-    identity: identify::Controller,
-    namespace: Namespace,
-    /// A page for each command's list.
-    lists: Buffer,
+    table: MsiX,
+    stride: usize,
+    /// The admin queue.
+    pub admin: Queue,
 }
 
-impl Controller {
+impl Started {
     /// Finds the first controller and starts it, or says what is wrong.
-    pub fn find() -> Result<Self, String> {
+    pub fn find(is_virtual: bool) -> Result<Self, String> {
         let mut found = None;
         pci::for_each(|function| {
             if found.is_none() && function.ids().class == CLASS {
@@ -74,10 +74,11 @@ impl Controller {
         let function = found.ok_or("there is no NVMe controller")?;
         let registers = function.bar(0).ok_or("BAR 0 is missing")?.registers();
         function.enable();
-        let table = MsiX::of(&function).filter(|table| table.vectors() >= 2);
-        let table = table.ok_or("the controller has no MSI-X with at least two vectors")?;
+        if is_virtual {
+            wait_online(&function, &registers)?;
+        }
+        let table = MsiX::of(&function).ok_or("the controller has no MSI-X")?;
         table.enable();
-
         let capabilities = registers.read64(register::CAPABILITIES);
         let stride = 4 << (capabilities >> 32 & 0xf);
         if (capabilities & 0xffff) + 1 < u64::from(ENTRIES) || capabilities >> 48 & 0xf != 0 {
@@ -85,28 +86,92 @@ impl Controller {
                 "capabilities {capabilities:#x}: queues of {ENTRIES} or pages of 4 KiB don't fit"
             ));
         }
-        let queue = |number: u16| {
+        let admin = queue(&registers, &table, stride, 0, None)?;
+        start(&registers, &admin)?;
+        Ok(Self { function, registers, table, stride, admin })
+    }
+
+    /// Ends the controller in order.
+    pub fn shut_down(&mut self) -> Result<(), String> {
+        shut_down(&self.registers)
+    }
+}
+
+/// Makes the queue of this number, with a vector of its own unless it shares one.
+fn queue(
+    registers: &Mmio,
+    table: &MsiX,
+    stride: usize,
+    number: u16,
+    shared: Option<u8>,
+) -> Result<Queue, String> {
+    let vector = match shared {
+        Some(vector) => vector,
+        None => {
             let vector = irq::register(|_| ()).ok_or("there is no free vector")?;
             table.set(usize::from(number), Message::to_this_cpu(vector));
-            let place = |index: usize| registers.part(register::DOORBELLS + index * stride, 4);
-            let first = usize::from(number) * 2;
-            let doorbells = place(first).zip(place(first + 1)).ok_or("BAR 0 ends before the doorbells")?;
-            Ok::<_, &str>(Queue::new(doorbells.into(), vector))
-        };
-        let (mut admin, mut io) = (queue(0)?, queue(IO)?);
-        start(&registers, &admin)?;
-        let identity = identify::Controller::decode(&*identify(&mut admin, Subject::Controller)?);
-        let namespace = Namespace::decode(&*identify(&mut admin, Subject::Namespace)?);
+            vector
+        }
+    };
+    let place = |index: usize| registers.part(register::DOORBELLS + index * stride, 4);
+    let first = usize::from(number) * 2;
+    let doorbells = place(first).zip(place(first + 1)).ok_or("BAR 0 ends before the doorbells")?;
+    Ok(Queue::new(doorbells.into(), vector))
+}
+
+/// Waits until a virtual function's controller is online, for which there are no interrupts. One that reads all ones went away when its
+/// physical function was reset, and comes back by a reset of its own.
+fn wait_online(function: &Function, registers: &Mmio) -> Result<(), String> {
+    const PAUSE_NS: u64 = 10_000_000;
+    loop {
+        match registers.read32(register::STATUS) {
+            u32::MAX => {
+                println!("nvme: the function is gone: resetting it");
+                if !function.reset() {
+                    return Err("the function can't be reset".into());
+                }
+                function.enable();
+            }
+            status if status & FATAL != 0 => time::sleep_until(time::now() + PAUSE_NS),
+            _ => return Ok(()),
+        }
+    }
+}
+
+/// A controller that runs.
+pub struct Controller {
+    function: Function,
+    registers: Mmio,
+    admin: Queue,
+    io: Queue,
+    identity: identify::Controller,
+    number: u32,
+    namespace: Namespace,
+    /// A page for each command's list.
+    lists: Buffer,
+}
+
+impl Controller {
+    /// Finds the first controller, starts it and makes a queue for a namespace, or says what is wrong. `is_virtual`: it is a virtual
+    /// function's, which works once the owner of the physical one has brought it online.
+    pub fn find(number: u32, is_virtual: bool) -> Result<Self, String> {
+        let Started { function, registers, table, stride, mut admin } = Started::find(is_virtual)?;
+        // With one vector for both, each looks whether it was meant.
+        let vector = if table.vectors() > usize::from(IO) { IO } else { 0 };
+        let mut io = queue(&registers, &table, stride, IO, (vector == 0).then_some(admin.vector()))?;
+        let identity = identify::Controller::decode(&*identify(&mut admin, Subject::Controller, 0)?);
         let namespace =
-            namespace.ok_or("namespace 1 is missing, or has blocks that this driver can't use")?;
-        one(&mut admin, Command::create_completion_queue(IO, ENTRIES, io.completions(), IO))
+            Namespace::decode(&*identify(&mut admin, Subject::Namespace, number)?).ok_or_else(|| {
+                format!("namespace {number} is missing, or has blocks that this driver can't use")
+            })?;
+        one(&mut admin, Command::create_completion_queue(IO, ENTRIES, io.completions(), vector))
             .map_err(|status| format!("no completion queue: {status}"))?;
         one(&mut admin, Command::create_submission_queue(IO, ENTRIES, io.submissions()))
             .map_err(|status| format!("no submission queue: {status}"))?;
         // A flush proves that the queue works.
-        one(&mut io, Command::flush()).map_err(|status| format!("no flush: {status}"))?;
+        one(&mut io, Command::flush(number)).map_err(|status| format!("no flush: {status}"))?;
         let lists = Buffer::new(AT_ONCE * prp::PAGE as usize);
-        Ok(Self { function, registers, admin, io, identity, namespace, lists })
+        Ok(Self { function, registers, admin, io, identity, number, namespace, lists })
     }
 
     /// Where it sits.
@@ -117,6 +182,11 @@ impl Controller {
     /// Model and serial number.
     pub fn identity(&self) -> String {
         format!("\"{}\", serial number \"{}\"", self.identity.model, self.identity.serial)
+    }
+
+    /// The namespace's number.
+    pub fn namespace(&self) -> u32 {
+        self.number
     }
 
     /// Blocks of the namespace.
@@ -154,22 +224,32 @@ impl Controller {
             let prps = prp::describe(blocks.address, bytes, list).expect("a transfer of one list");
             let entries: Vec<u8> = prps.list.iter().flat_map(|page| page.to_le_bytes()).collect();
             self.lists.write(offset, &entries);
-            commands.push(Command::transfer(direction, blocks.first, blocks.blocks, prps.pointers));
+            commands.push(Command::transfer(
+                direction,
+                self.number,
+                blocks.first,
+                blocks.blocks,
+                prps.pointers,
+            ));
         }
         self.io.run(&commands)
     }
 
     /// Has everything that was written reach the disk.
     pub fn flush(&mut self) -> Result<(), Status> {
-        one(&mut self.io, Command::flush())
+        one(&mut self.io, Command::flush(self.number))
     }
 
     /// Ends the controller in order; it takes no commands any more.
     pub fn shut_down(&mut self) -> Result<(), String> {
-        let configuration = self.registers.read32(register::CONFIGURATION);
-        self.registers.write32(register::CONFIGURATION, configuration | SHUT_DOWN);
-        wait(&self.registers, |status| status & SHUTDOWN_STATUS == SHUTDOWN_DONE)
+        shut_down(&self.registers)
     }
+}
+
+fn shut_down(registers: &Mmio) -> Result<(), String> {
+    let configuration = registers.read32(register::CONFIGURATION);
+    registers.write32(register::CONFIGURATION, configuration | SHUT_DOWN);
+    wait(registers, |status| status & SHUTDOWN_STATUS == SHUTDOWN_DONE)
 }
 
 /// Turns the controller off and on with this admin queue.
@@ -198,7 +278,8 @@ fn wait(registers: &Mmio, done: impl Fn(u32) -> bool) -> Result<(), String> {
     }
 }
 
-fn one(queue: &mut Queue, command: Command) -> Result<(), Status> {
+/// Runs one command.
+pub fn one(queue: &mut Queue, command: Command) -> Result<(), Status> {
     match queue.run(&[command])[..] {
         [status] if status.is_success() => Ok(()),
         [status, ..] => Err(status),
@@ -206,9 +287,14 @@ fn one(queue: &mut Queue, command: Command) -> Result<(), Status> {
     }
 }
 
-fn identify(admin: &mut Queue, subject: Subject) -> Result<alloc::boxed::Box<[u8; identify::BYTES]>, String> {
+/// Asks the controller about a subject; `namespace` is 0 for subjects that aren't one.
+pub fn identify(
+    admin: &mut Queue,
+    subject: Subject,
+    namespace: u32,
+) -> Result<alloc::boxed::Box<[u8; identify::BYTES]>, String> {
     let page = Buffer::new(identify::BYTES);
-    one(admin, Command::identify(subject, page.address()))
+    one(admin, Command::identify(subject, namespace, page.address()))
         .map_err(|status| format!("no identification: {status}"))?;
     let mut data = vec![0; identify::BYTES];
     page.read(0, &mut data);

@@ -2,6 +2,7 @@
 //! What controller and namespace say about themselves (NVM Express Base Specification 1.4, section 5.15.2).
 
 use alloc::string::String;
+use alloc::vec::Vec;
 
 /// Bytes of each of the two structures.
 pub const BYTES: usize = 4096;
@@ -51,6 +52,25 @@ impl Namespace {
         let shift = data[format + 2];
         (blocks != 0 && metadata == 0 && (9..=12).contains(&shift))
             .then_some(Self { blocks, block_bytes: 1 << shift })
+    }
+}
+
+/// The controllers of virtual functions.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Secondary {
+    /// The controller's identifier.
+    pub controller: u16,
+    /// Its virtual function's number, from 1 on; 0 if that isn't enabled.
+    pub function: u16,
+}
+
+impl Secondary {
+    /// Reads the list of secondary controllers (section 5.15.2.12).
+    pub fn decode(data: &[u8; BYTES]) -> Vec<Self> {
+        const ENTRY: usize = 32;
+        let word = |entry: &[u8], at: usize| u16::from_le_bytes([entry[at], entry[at + 1]]);
+        let entries = data[ENTRY..].chunks_exact(ENTRY).take(data[0].into());
+        entries.map(|entry| Self { controller: word(entry, 0), function: word(entry, 8) }).collect()
     }
 }
 

@@ -24,9 +24,11 @@ pub fn run(disk: &mut Controller, checks: &mut Checks) {
     checks.report("beyond-the-end-is-an-error", beyond(disk));
     checks.report("works-after-an-error", compare(disk, layout::ONE, 0));
     checks.report("two-hundred-in-a-row", one_message_each(disk));
-    let (admin, _) = disk.vectors();
-    // Two identifications and two queues, each waited for by itself.
-    checks.equal("admin-queue-has-its-own-messages", irq::count(admin), 4);
+    let (admin, io) = disk.vectors();
+    if admin != io {
+        // Two identifications and two queues, each waited for by itself.
+        checks.equal("admin-queue-has-its-own-messages", irq::count(admin), 4);
+    }
     checks.report("flush", disk.flush().map_err(|status| format!("{status}")));
     checks.report("shutdown", disk.shut_down());
     checks.equal("no-unexpected-interrupt", irq::unexpected(), 0);

@@ -19,6 +19,7 @@ mod messages;
 mod nvme;
 mod refusals;
 mod restart;
+mod sriov;
 mod time;
 mod tool;
 mod vmm;
@@ -30,6 +31,7 @@ pub fn all() -> Vec<Case> {
         kernel::CASES,
         edu::CASES,
         nvme::CASES,
+        sriov::CASES,
         device::CASES,
         gate::CASES,
         config::CASES,

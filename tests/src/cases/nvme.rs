@@ -14,7 +14,7 @@ pub(super) const CASES: &[Case] = &[
     Case::new("nvme::a_disk_does_not_reach_what_is_not_its_vms", outside),
 ];
 
-const BLOCK: usize = 512;
+pub(super) const BLOCK: usize = 512;
 const BLOCKS: usize = 8192;
 
 /// Blocks in a row with the number from which their bytes are made: first block, blocks, seed.
@@ -27,7 +27,7 @@ const FROM_GUEST: [Extent; 4] = [(100, 1, 2), (200, 8, 3), (1024, 256, 4), (BLOC
 const REST: u32 = 99;
 
 /// The bytes of a seed, as the guest makes them.
-fn pattern(seed: u32, bytes: usize) -> Vec<u8> {
+pub(super) fn pattern(seed: u32, bytes: usize) -> Vec<u8> {
     let start = seed.wrapping_mul(0x85eb_ca6b);
     let byte = |index: u32| (index.wrapping_mul(0x9e37_79b1).wrapping_add(start) >> 13) as u8;
     (0..u32::try_from(bytes).unwrap_or(u32::MAX)).map(byte).collect()
@@ -38,16 +38,16 @@ fn lay(disk: &mut [u8], (first, blocks, seed): Extent) {
 }
 
 /// A raw file that is gone with its test.
-struct Disk(PathBuf);
+pub(super) struct Disk(PathBuf);
 
 impl Disk {
-    fn new(contents: &[u8]) -> Result<Self, String> {
-        let path = std::env::temp_dir().join(format!("postern-{}-nvme.raw", std::process::id()));
+    pub(super) fn new(name: &str, contents: &[u8]) -> Result<Self, String> {
+        let path = std::env::temp_dir().join(format!("postern-{}-{name}.raw", std::process::id()));
         fs::write(&path, contents).map_err(|error| format!("{}: {error}", path.display()))?;
         Ok(Self(path))
     }
 
-    fn contents(&self) -> Result<Vec<u8>, String> {
+    pub(super) fn contents(&self) -> Result<Vec<u8>, String> {
         fs::read(&self.0).map_err(|error| format!("{}: {error}", self.0.display()))
     }
 }
@@ -58,19 +58,41 @@ impl Drop for Disk {
     }
 }
 
-/// QEMU's arguments for a system with this disk.
-fn arguments(system: &str, disk: &Disk) -> Result<Vec<String>, String> {
+/// QEMU's arguments for a system with these disks.
+pub(super) fn arguments(system: &str, disks: &[&Disk]) -> Result<Vec<String>, String> {
     let mut arguments = build::system(system)?.arguments();
-    let drive = format!("if=none,id=disk0,format=raw,file={}", disk.0.display());
-    arguments.extend(["-drive".into(), drive]);
+    for (number, disk) in disks.iter().enumerate() {
+        let drive = format!("if=none,id=disk{number},format=raw,file={}", disk.0.display());
+        arguments.extend(["-drive".into(), drive]);
+    }
     Ok(arguments)
 }
 
+/// What a disk holds that the host has laid out for a self-test.
+pub(super) fn before() -> Vec<u8> {
+    let mut disk = pattern(REST, BLOCKS * BLOCK);
+    lay(&mut disk, FROM_HOST);
+    disk
+}
+
+/// Fails unless a disk holds what a self-test leaves.
+pub(super) fn compare_after(disk: &Disk) -> Outcome {
+    let mut expected = before();
+    FROM_GUEST.into_iter().for_each(|extent| lay(&mut expected, extent));
+    (0..16).for_each(|index| lay(&mut expected, (2048 + 16 * index, 8, 16 + index as u32)));
+    let found = disk.contents()?;
+    if found.len() != expected.len() {
+        return Err(format!("the disk has {} bytes now", found.len()));
+    }
+    match found.chunks(BLOCK).zip(expected.chunks(BLOCK)).position(|(found, expected)| found != expected) {
+        Some(block) => Err(format!("block {block} of the disk holds something else")),
+        None => Ok(()),
+    }
+}
+
 fn contents() -> Outcome {
-    let mut expected = pattern(REST, BLOCKS * BLOCK);
-    lay(&mut expected, FROM_HOST);
-    let disk = Disk::new(&expected)?;
-    with(Machine::start(&arguments("nvme", &disk)?)?, |machine| {
+    let disk = Disk::new("nvme", &before())?;
+    with(Machine::start(&arguments("nvme", &[&disk])?)?, |machine| {
         machine.expect("is \"QEMU NVMe Ctrl\", serial number \"postern-0\"")?;
         machine.expect("[disk] nvme: namespace 1 has 8192 blocks of 512 bytes")?;
         let summary = machine.expect("[disk] tests: ")?;
@@ -88,17 +110,7 @@ fn contents() -> Outcome {
             status => Err(format!("QEMU ended with {status}")),
         }
     })?;
-
-    FROM_GUEST.into_iter().for_each(|extent| lay(&mut expected, extent));
-    (0..16).for_each(|index| lay(&mut expected, (2048 + 16 * index, 8, 16 + index as u32)));
-    let found = disk.contents()?;
-    if found.len() != expected.len() {
-        return Err(format!("the disk has {} bytes now", found.len()));
-    }
-    match found.chunks(BLOCK).zip(expected.chunks(BLOCK)).position(|(found, expected)| found != expected) {
-        Some(block) => Err(format!("block {block} of the disk holds something else")),
-        None => Ok(()),
-    }
+    compare_after(&disk)
 }
 
 /// The memory that `nvme-outside` aims at, and the block that its guest writes it to.
@@ -110,9 +122,9 @@ const MARKER: u32 = 77;
 /// The host has laid a marker in memory that isn't the VM's. It must neither come to the disk nor be overwritten from it.
 fn outside() -> Outcome {
     let before = pattern(REST, BLOCKS * BLOCK);
-    let disk = Disk::new(&before)?;
+    let disk = Disk::new("nvme", &before)?;
     let marker = pattern(MARKER, BLOCK);
-    let mut arguments = arguments("nvme-outside", &disk)?;
+    let mut arguments = arguments("nvme-outside", &[&disk])?;
     // When the guest has ended its memory can still be looked at.
     arguments.push("-no-shutdown".into());
     let (machine, mut qtest) = Machine::start_with_qtest(&arguments)?;

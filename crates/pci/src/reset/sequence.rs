@@ -3,7 +3,8 @@
 
 use super::{Methods, Reset, Saved};
 use crate::address::Address;
-use crate::config::{self, ConfigSpace, command, register};
+use crate::config::{ConfigSpace, command, register};
+use crate::sriov::ENABLE_MS;
 
 /// Milliseconds between two looks at a function that isn't ready.
 pub const LOOK_MS: u64 = 100;
@@ -22,6 +23,8 @@ enum Phase {
     Held,
     /// The function recovers.
     Recovering,
+    /// It is back, and its virtual functions come.
+    Enabling,
 }
 
 /// A reset that isn't over.
@@ -81,6 +84,17 @@ impl Sequence {
                 Progress::Wait(self.method.release(space, at))
             }
             Phase::Recovering => self.recover(space, at, methods, saved),
+            Phase::Enabling => {
+                let absent = saved.virtuals().and_then(|virtuals| virtuals.absent(space, at));
+                match absent {
+                    None => Progress::Done,
+                    Some(_) if self.looks < RECOVERY_LOOKS => {
+                        self.looks += 1;
+                        Progress::Wait(LOOK_MS)
+                    }
+                    Some(_) => Progress::Failed,
+                }
+            }
         }
     }
 
@@ -91,11 +105,14 @@ impl Sequence {
         methods: &Methods,
         saved: &Saved,
     ) -> Progress {
-        let present = config::present(space, at);
+        let present = saved.is_present(space, at);
         if present && !saved.survived(space, at) {
             saved.restore(space, at);
             if saved.is_back(space, at) {
-                return Progress::Done;
+                let Some(virtuals) = saved.virtuals() else { return Progress::Done };
+                virtuals.enable(space, at);
+                *self = Self { phase: Phase::Enabling, looks: 0, ..*self };
+                return Progress::Wait(ENABLE_MS);
             }
         } else if !present && self.looks < RECOVERY_LOOKS {
             self.looks += 1;

@@ -107,6 +107,22 @@ impl Function {
         self.config.write16(COMMAND, command & !BUS_MASTER);
     }
 
+    /// Resets the function alone, if it can (PCI Express Base Specification 6.0, section 6.6.2). It comes back with memory decoding and bus
+    /// mastering off, and its BARs where they were: whoever started the guest puts them back.
+    #[cfg(target_os = "none")]
+    pub fn reset(&self) -> bool {
+        const RESET: u16 = 1 << 15;
+        const CAN_RESET: u32 = 1 << 28;
+        const RECOVERY_NS: u64 = 100_000_000;
+        let Some(offset) = self.capabilities().find_id(super::capability_id::EXPRESS) else { return false };
+        if self.config.read32(offset + 4) & CAN_RESET == 0 {
+            return false;
+        }
+        self.config.write16(offset + 8, self.config.read16(offset + 8) | RESET);
+        crate::time::sleep_until(crate::time::now() + RECOVERY_NS);
+        true
+    }
+
     /// The memory BAR with this index (0 to 5), as assigned by whoever started the guest. `None` for an empty or an I/O BAR, the upper half of
     /// a 64-bit one, and one beyond the 4 GiB that are mapped.
     pub fn bar(&self, index: u8) -> Option<Bar> {

@@ -21,6 +21,8 @@ pub mod capability_id {
     pub const MSI: u8 = 0x05;
     /// Vendor-specific.
     pub const VENDOR: u8 = 0x09;
+    /// PCI Express.
+    pub const EXPRESS: u8 = 0x10;
     /// MSI-X.
     pub const MSI_X: u8 = 0x11;
 }
