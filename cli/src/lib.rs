@@ -10,6 +10,7 @@
 pub mod elf;
 pub mod fetch;
 pub mod image;
+pub mod inspect;
 pub mod iso;
 pub mod log;
 pub mod qemu;

@@ -57,6 +57,13 @@ impl Text {
         let _ = write!(self, "({lines} lines lost: the log ring was full)\r\n");
     }
 
+    /// Makes it a line of console-server's own making, which has nothing in it that a terminal would obey.
+    pub fn set_formatted(&mut self, name: &str, line: core::fmt::Arguments) {
+        self.begin(name);
+        let _ = self.write_fmt(line);
+        self.push(b"\r\n");
+    }
+
     fn begin(&mut self, name: &str) {
         self.length = 0;
         let _ = write!(self, "[{name}] ");

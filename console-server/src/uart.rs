@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! COM1: a 16550 whose transmitter takes 16 bytes at once.
+//! COM1: a 16550 whose transmitter takes 16 bytes at once, and whose receiver interrupts at each byte.
 
 use component::sel4::cap;
 
-/// Transmit register, and the divisor's low byte while it is open.
+/// Transmit register, receive register when read, and the divisor's low byte while it is open.
 const DATA: u16 = 0;
 /// Interrupt enable register, and the divisor's high byte while it is open.
 const INTERRUPTS: u16 = 1;
@@ -24,8 +24,12 @@ const DIVISOR: u8 = 0x80;
 const FIFO_ON: u8 = 7;
 /// Modem control: DTR, RTS, and OUT2, which lets interrupts out.
 const READY: u8 = 0x0b;
+/// Interrupt: something was received.
+const ON_INPUT: u8 = 1;
 /// Interrupt: the transmitter is empty.
 const ON_EMPTY: u8 = 2;
+/// Line status: something was received.
+const RECEIVED: u8 = 1;
 /// Line status: the transmitter is empty.
 const EMPTY: u8 = 0x20;
 /// Bytes that an empty transmitter takes.
@@ -36,12 +40,14 @@ const BURST: usize = 16;
 pub struct Uart {
     ports: cap::IOPort,
     base: u16,
+    /// What the interrupt enable register holds.
+    enabled: u8,
 }
 
 impl Uart {
     /// Sets it to 115,200 baud, 8N1, no interrupts yet.
     pub fn start(ports: cap::IOPort, base: u16) -> Option<Self> {
-        let uart = Self { ports, base };
+        let uart = Self { ports, base, enabled: 0 };
         uart.write(INTERRUPTS, 0)?;
         uart.write(LINE, DIVISOR | EIGHT_BITS)?;
         uart.write(DATA, 1)?;
@@ -65,13 +71,23 @@ impl Uart {
         sent
     }
 
-    /// Raises an interrupt when the transmitter is empty.
-    pub fn interrupt_when_empty(&self) {
-        let _ = self.write(INTERRUPTS, ON_EMPTY);
+    /// A byte that was received.
+    pub fn receive(&self) -> Option<u8> {
+        (self.read(STATUS) & RECEIVED != 0).then(|| self.read(DATA))
+    }
+
+    /// Raises an interrupt when something is received (`input`), when the transmitter is empty (`empty`), and for nothing else. What
+    /// is so already raises it at once: its line, whose edge counts, was low since [`quiet`](Self::quiet).
+    pub fn interrupt_on(&mut self, input: bool, empty: bool) {
+        let wanted = if input { ON_INPUT } else { 0 } | if empty { ON_EMPTY } else { 0 };
+        if core::mem::replace(&mut self.enabled, wanted) != wanted {
+            let _ = self.write(INTERRUPTS, wanted);
+        }
     }
 
     /// Takes the interrupt back.
-    pub fn quiet(&self) {
+    pub fn quiet(&mut self) {
+        self.enabled = 0;
         let _ = self.write(INTERRUPTS, 0);
         self.read(FIFO);
     }

@@ -18,6 +18,7 @@ pub mod cap;
 pub mod cdt;
 pub mod cspace;
 pub mod delete;
+pub mod describe;
 pub mod error;
 pub mod fastpath;
 pub mod fault;

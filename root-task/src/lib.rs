@@ -6,6 +6,7 @@
 extern crate alloc;
 
 pub mod elf;
+pub mod held;
 pub mod layout;
 pub mod lifecycle;
 pub mod memory_map;

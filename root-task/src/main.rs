@@ -11,6 +11,7 @@ mod end;
 mod failure;
 mod firmware;
 mod log;
+mod look;
 mod power;
 mod process;
 mod raw;

@@ -48,6 +48,8 @@ pub struct Arena {
 pub struct Resources {
     /// Empty slots.
     pub slots: Slots,
+    /// Slots of the root task's CNode, full and empty.
+    pub slot_count: usize,
     /// RAM.
     pub ram: Pieces,
     /// Device memory.
@@ -78,6 +80,7 @@ impl Resources {
     pub fn new(bootinfo: &BootInfoPtr, own_bits: u8) -> Result<Self, Failure> {
         let mut resources = Self {
             slots: Slots::new(bootinfo.empty()),
+            slot_count: 1 << bootinfo.init_cnode_size_bits(),
             ram: Pieces::new(),
             device: Pieces::new(),
             own: Arena::default(),

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What parts tell the root task: that they are ready, that a VM can't run or has ended, and their faults.
 
+use alloc::boxed::Box;
+
 use protocol::client::{self, ENDPOINT_MARK};
+use protocol::look::{Held, ListHeld};
 use protocol::message::{self, Refusal};
 use protocol::supervisor::{Exited, Ports, Quieted, Ready, Refused, SupervisorError};
 use protocol::{Protocol, Request};
@@ -27,6 +30,7 @@ enum Event {
     Exited(Exited),
     Quieted(Quieted),
     Ports(Ports),
+    ListHeld(ListHeld),
     Fault(Fault),
     #[cfg(feature = "deaths")]
     Kill(protocol::supervisor::Kill),
@@ -39,6 +43,7 @@ pub(crate) enum Answer {
     Done,
     NotYours,
     NoSuchPorts,
+    Held(Box<Result<Held, SupervisorError>>),
     Refusal(Refusal),
     /// Nothing: the caller doesn't run on.
     None,
@@ -81,9 +86,10 @@ impl System<'_> {
         let event = decode(info);
         let ready = matches!(event, Event::Ready).then_some(client);
         match self.handle(client, event) {
-            Answer::Done => reply.send(outcome(&Ok(()))),
-            Answer::NotYours => reply.send(outcome(&Err(SupervisorError::NotYours))),
-            Answer::NoSuchPorts => reply.send(outcome(&Err(SupervisorError::NoSuchPorts))),
+            Answer::Done => reply.send(outcome::<Ready>(&Ok(()))),
+            Answer::NotYours => reply.send(outcome::<Ready>(&Err(SupervisorError::NotYours))),
+            Answer::Held(held) => reply.send(outcome::<ListHeld>(&held)),
+            Answer::NoSuchPorts => reply.send(outcome::<Ready>(&Err(SupervisorError::NoSuchPorts))),
             Answer::Refusal(refusal) => reply.send(MessageInfo::new(refusal as u64, 0, 0, 0)),
             Answer::None => {}
         }
@@ -121,6 +127,8 @@ impl System<'_> {
                 }
             },
             Event::Ports(_) => Answer::NotYours,
+            Event::ListHeld(asked) if client == client::CONSOLE => Answer::Held(Box::new(self.held(asked))),
+            Event::ListHeld(_) => Answer::NotYours,
             Event::Exited(exited) => {
                 match vm {
                     Some(vm) => self.ended(vm, &End::Said(&exited), exited.code),
@@ -240,6 +248,7 @@ fn decode(info: MessageInfo) -> Event {
             #[cfg(feature = "deaths")]
             Ok(protocol::supervisor::Kill::OPERATION) => message::decode(words).map(Event::Kill),
             Ok(Ports::OPERATION) => message::decode(words).map(Event::Ports),
+            Ok(ListHeld::OPERATION) => message::decode(words).map(Event::ListHeld),
             Ok(_) => Some(Event::Bad(Refusal::UnknownOperation)),
             Err(refusal) => Some(Event::Bad(refusal)),
         };
@@ -247,10 +256,9 @@ fn decode(info: MessageInfo) -> Event {
     })
 }
 
-/// All of this protocol's requests have the same kind of outcome.
-fn outcome(outcome: &Result<(), SupervisorError>) -> MessageInfo {
+fn outcome<R: Request>(outcome: &Result<R::Reply, R::Error>) -> MessageInfo {
     let (label, length) =
-        sel4::with_ipc_buffer_mut(|buffer| message::encode_outcome::<Ready>(outcome, buffer.msg_regs_mut()));
+        sel4::with_ipc_buffer_mut(|buffer| message::encode_outcome::<R>(outcome, buffer.msg_regs_mut()));
     MessageInfo::new(label, 0, 0, length)
 }
 

@@ -9,6 +9,7 @@
 //! * [`cases`]: the tests; [`bench`]: the figures.
 #![forbid(unsafe_code)]
 
+pub mod authority;
 pub mod bench;
 pub mod build;
 pub mod cases;

@@ -2,13 +2,15 @@
 //! A running QEMU: its log on COM1 as lines to wait for, its monitor, and everything it said if a test fails.
 
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use postern_cli::qemu;
+use serde_json::Value;
 
 use crate::gdb::Debugger;
 use crate::qmp::{self, Monitor};
@@ -25,6 +27,8 @@ pub struct Machine {
     pub serial: Transcript,
     /// Lines on QEMU's standard error.
     pub stderr: Transcript,
+    /// What is typed on COM1.
+    input: ChildStdin,
     monitor: Option<Monitor>,
     listener: UnixListener,
     socket: PathBuf,
@@ -86,14 +90,17 @@ impl Machine {
         let (listener, monitor_arguments) = qmp::listen(socket)?;
         let mut command = Command::new(qemu::PROGRAM);
         command.args(arguments).args(["-serial", "stdio"]).args(monitor_arguments);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|error| format!("{}: {error}", qemu::PROGRAM))?;
-        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-        let (Some(stdout), Some(stderr)) = (stdout, stderr) else { return Err("QEMU has no output".into()) };
+        let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let (Some(input), Some(stdout), Some(stderr)) = (stdin, stdout, stderr) else {
+            return Err("QEMU has no input or output".into());
+        };
         Ok(Self {
             child,
             serial: Transcript::of(stdout),
             stderr: Transcript::of(stderr),
+            input,
             monitor: None,
             listener,
             socket: socket.to_owned(),
@@ -149,6 +156,36 @@ impl Machine {
     pub fn expect_all(&self, texts: &[&str]) -> Result<String, String> {
         let found = self.serial.wait(0, LIMIT, |line| texts.iter().all(|text| line.contains(text)));
         found.map(|(_, line)| line).map_err(|why| format!("no line with all of {texts:?}: {why}"))
+    }
+
+    /// Types a line on COM1.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn type_in(&mut self, line: &[u8]) -> Result<(), String> {
+        let typed = self.input.write_all(line).and_then(|()| self.input.write_all(b"\r"));
+        typed.and_then(|()| self.input.flush()).map_err(|error| format!("typing on COM1: {error}"))
+    }
+
+    /// Types a command, and gives the objects of its answer, without the last, which says that it is done.
+    ///
+    /// # Errors
+    /// A sentence; the console's own if it says that something is wrong.
+    pub fn look(&mut self, command: &str) -> Result<Vec<Value>, String> {
+        let from = self.serial.len();
+        self.type_in(command.as_bytes())?;
+        let is_last = |line: &str| {
+            postern_cli::inspect::object(line)
+                .is_some_and(|object| object.get("done").is_some() || object.get("error").is_some())
+        };
+        let (end, last) = (self.serial.wait(from, LIMIT, is_last))
+            .map_err(|why| format!("`{command}` isn't answered: {why}"))?;
+        let lines = self.serial.lines();
+        let answer = lines[from..end].iter().filter_map(|line| postern_cli::inspect::object(line));
+        match postern_cli::inspect::object(&last).as_ref().and_then(|last| last.get("error")) {
+            Some(error) => Err(format!("`{command}`: {error}")),
+            None => Ok(answer.collect()),
+        }
     }
 
     /// Fails if a line so far contains `text`.

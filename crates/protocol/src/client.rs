@@ -17,7 +17,7 @@ pub const MAX_VMS: usize = 48;
 /// Most VMs with devices.
 pub const MAX_DEVICE_VMS: usize = 31;
 /// Most clients; one more than the largest [`index`].
-pub const MAX_CLIENTS: usize = 8 + MAX_VMS;
+pub const MAX_CLIENTS: usize = FIRST_VM_INDEX + MAX_VMS;
 
 /// Set in the badge of every endpoint capability, and in no notification's. A received word with this bit is a
 /// client's message; without it, it is the bound notification's signals. So no client can pass for a signal by
@@ -37,13 +37,16 @@ pub const fn vm_of(client: u64) -> Option<u16> {
     }
 }
 
+/// The [`index`] of VM 0; that of VM *k* is this plus *k*.
+pub const FIRST_VM_INDEX: usize = 8;
+
 /// A small number for tables and for bits of notifications: servers 1 to 4, VM *k* 8 + *k*. The root task, which
 /// calls nobody, takes 0 for its log ring.
 pub const fn index(client: u64) -> Option<usize> {
     match client {
         PCI..=TIMER => Some(client as usize),
         _ => match vm_of(client) {
-            Some(vm) => Some(8 + vm as usize),
+            Some(vm) => Some(FIRST_VM_INDEX + vm as usize),
             None => None,
         },
     }

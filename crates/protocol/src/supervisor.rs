@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The supervisor's protocol: what parts tell the root task. The same endpoint gets their faults.
 
+use crate::look::{Held, ListHeld};
 use crate::message::requests;
 use serde::{Deserialize, Serialize};
 
@@ -88,10 +89,12 @@ pub struct Ports {
 /// Errors of this protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SupervisorError {
-    /// The caller may not say this of that VM, or not now.
+    /// The caller may not say this of that VM, or not now; or may not ask this.
     NotYours,
     /// The ports are somebody else's, or no BAR's.
     NoSuchPorts,
+    /// This kernel doesn't tell.
+    NotTold,
 }
 
 requests! {
@@ -102,6 +105,7 @@ requests! {
     Quieted = 4 -> ();
     Kill = 5 -> ();
     Ports = 8 -> ();
+    ListHeld = 6 -> Held;
 }
 
 /// As much of `text` as fits a reason, cut at a character.

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod bootinfo;
+pub mod describe;
 pub mod error;
 pub mod fault;
 pub mod label;

@@ -12,6 +12,7 @@
 #![deny(unsafe_code)]
 
 mod bootinfo;
+mod cap_facts;
 mod cap_rights;
 mod cap_types;
 mod cptr;
@@ -34,6 +35,7 @@ mod vm_enter;
 pub use bootinfo::{
     BootInfo, BootInfoExtra, BootInfoExtraIter, BootInfoPtr, SlotRegion, UntypedDesc, extensions_from_extra,
 };
+pub use cap_facts::{CapFacts, CapMapping};
 pub use cap_rights::{CNodeCapData, CapRights, CapRightsBuilder, IOSpaceCapData};
 pub use cap_types::{
     CapType, CapTypeForFrameObject, CapTypeForFrameObjectOfFixedSize, CapTypeForObjectOfFixedSize, cap,

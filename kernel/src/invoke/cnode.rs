@@ -9,6 +9,7 @@ use crate::cap::{Cap, Frame};
 use crate::cdt::{self, SlotRef};
 use crate::cspace::target_slot;
 use crate::delete;
+use crate::describe::describe;
 use crate::error::{SysError, SysResult};
 use crate::ipc;
 use crate::kernel::Kernel;
@@ -16,13 +17,14 @@ use crate::transfer::{derive, insert_derived};
 
 /// Methods of a CNode capability.
 pub fn cnode(k: &mut Kernel, i: &Invocation) -> SysResult<usize> {
-    if !(label::CNODE_REVOKE..=label::CNODE_ROTATE).contains(&i.label) {
+    if !(label::CNODE_REVOKE..=label::CNODE_ROTATE).contains(&i.label) && i.label != label::CNODE_DESCRIBE {
         return Err(SysError::IllegalOperation);
     }
     i.need(2, 0)?;
     let root = i.slot.cap();
     let dest = target_slot(root, i.arg(0), i.arg(1) & 0xff, false)?;
     match i.label {
+        label::CNODE_DESCRIBE => return Ok(i.reply(&describe(&dest))),
         label::CNODE_REVOKE => delete::revoke(k, dest)?,
         label::CNODE_DELETE => delete::delete(k, dest)?,
         label::CNODE_CANCEL_BADGED_SENDS => match dest.cap() {

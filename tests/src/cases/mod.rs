@@ -13,6 +13,7 @@ mod gate;
 mod groups;
 mod hostile;
 mod http;
+mod inspect;
 mod kernel;
 mod memory;
 mod messages;
@@ -39,6 +40,7 @@ pub fn all() -> Vec<Case> {
         groups::CASES,
         memory::CASES,
         http::CASES,
+        inspect::CASES,
         refusals::CASES,
         firmware::CASES,
         hostile::CASES,

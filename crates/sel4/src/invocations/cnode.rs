@@ -3,7 +3,7 @@
 
 use sel4_abi::label;
 
-use crate::{AbsoluteCPtr, Badge, CNodeCapData, CapRights, InvocationContext, Result, Word};
+use crate::{AbsoluteCPtr, Badge, CNodeCapData, CapFacts, CapRights, InvocationContext, Result, Word};
 
 impl<C: InvocationContext> AbsoluteCPtr<C> {
     #[inline(always)]
@@ -25,6 +25,12 @@ impl<C: InvocationContext> AbsoluteCPtr<C> {
     /// Ends the sends that wait under the badge of the endpoint capability in this slot.
     pub fn cancel_badged_sends(self) -> Result<()> {
         self.operate(label::CNODE_CANCEL_BADGED_SENDS)
+    }
+
+    /// What the capability in this slot is (extension X5). An empty slot holds one of tag 0.
+    pub fn describe(self) -> Result<CapFacts> {
+        let (root, path) = self.into_parts();
+        root.invoke(label::CNODE_DESCRIBE, [path.bits(), path.depth() as Word], []).map(CapFacts::from_words)
     }
 
     /// Copies the capability in `src` into this empty slot, with at most `rights`.

@@ -4,8 +4,9 @@
 use kernel_tests::env::at;
 use kernel_tests::{Env, Outcome, check, check_eq, expect_error, expect_reply};
 use sel4::abi::label;
+use sel4::abi::object::tag;
 use sel4::init_thread::slot;
-use sel4::{AbsoluteCPtr, CNodeCapData, CapRights, Error, cap, cap_type};
+use sel4::{AbsoluteCPtr, CNodeCapData, CapFacts, CapRights, Error, cap, cap_type};
 
 super::checks! {
     copy_needs_an_empty_destination,
@@ -29,6 +30,8 @@ super::checks! {
     delete_of_an_empty_slot_succeeds,
     cnode_in_itself_can_be_deleted,
     control_capabilities_are_not_copied,
+    describe_tells_what_a_slot_holds,
+    describe_changes_nothing,
 }
 
 const ALL: CapRights = CapRights::all();
@@ -319,5 +322,41 @@ fn control_capabilities_are_not_copied(env: &mut Env) -> Outcome {
     // But moved.
     at(free).move_(&at(slot::IRQ_CONTROL.cap()))?;
     at(slot::IRQ_CONTROL.cap()).move_(&at(free))?;
+    Ok(())
+}
+
+fn describe_tells_what_a_slot_holds(env: &mut Env) -> Outcome {
+    let c = Small::new(env)?;
+    check_eq!(c.slot(1).describe()?, CapFacts::default(), "an empty slot");
+    let endpoint: cap::Endpoint = env.make()?;
+    c.slot(1).mint(&at(endpoint), CapRights::write_only(), 77)?;
+    let (first, badged) = (at(endpoint).describe()?, c.slot(1).describe()?);
+    check_eq!((first.tag, first.rights, first.word), (tag::ENDPOINT, 15, 0), "an endpoint");
+    check_eq!((badged.tag, badged.rights, badged.word), (tag::ENDPOINT, 1, 77), "a badged one");
+    check_eq!(badged.address, first.address, "its address");
+    let frame: cap::_4k = env.make()?;
+    let facts = at(frame).describe()?;
+    check_eq!((facts.tag, facts.size_bits, facts.device), (tag::FRAME, 12, false), "a frame");
+    check_eq!(facts.address, frame.frame_get_address()? as u64, "its address");
+    check_eq!(at(c.0).describe()?.size_bits, 4, "the radix of a CNode");
+    check_eq!(at(slot::VSPACE.cap()).describe()?.tag, tag::PML4, "the address space");
+    let beyond = c.0.absolute_cptr_from_bits_with_depth(1, 0);
+    expect_error(beyond.describe(), Error::RangeError, &[1, 64])?;
+    expect_reply(c.0.invoke_raw(label::CNODE_DESCRIBE, &[1], &[]), Error::TruncatedMessage, &[])
+}
+
+fn describe_changes_nothing(env: &mut Env) -> Outcome {
+    let c = Small::new(env)?;
+    let notification: cap::Notification = env.make()?;
+    c.slot(2).mint(&at(notification), ALL, 5)?;
+    let first = c.slot(2).describe()?;
+    for _ in 0..10 {
+        check_eq!(c.slot(2).describe()?, first, "the capability");
+        c.slot(3).describe()?;
+    }
+    check!(c.is_empty(env, 3)?, "an empty slot was filled");
+    check_eq!(badge(env, notification, &c.slot(2))?, 5, "the badge");
+    at(notification).revoke()?;
+    check!(c.is_empty(env, 2)?, "it does not derive any more");
     Ok(())
 }

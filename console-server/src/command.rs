@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What can be asked on COM1.
+
+use protocol::config::RingOwner;
+
+/// What [`Command::Help`] says: each command, and what it shows.
+pub const HELP: [(&str, &str); 2] = [
+    ("caps [PART]", "the capabilities of each part, or of one, as the kernel has them"),
+    ("help", "this list"),
+];
+
+/// A command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Command {
+    /// What there is to ask.
+    Help,
+    /// The capabilities of one part, by its place, or of all.
+    Caps(Option<usize>),
+}
+
+/// Why a line is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoCommand {
+    /// See the text.
+    Unknown,
+    /// See the text.
+    NoSuchPart,
+    /// See the text.
+    NotALine,
+    /// See the text.
+    Forgotten,
+}
+
+impl NoCommand {
+    /// A sentence.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Unknown => "there is no such command: help lists them",
+            Self::NoSuchPart => "no part has this name",
+            Self::Forgotten => "console-server was started anew: what was asked before is forgotten",
+            Self::NotALine => "a line has at most 80 characters of text",
+        }
+    }
+}
+
+impl Command {
+    /// Reads a line. `owners` are the parts, in their places.
+    pub fn read(line: &str, owners: &[RingOwner]) -> Result<Self, NoCommand> {
+        let mut words = line.split_ascii_whitespace();
+        let place =
+            |name: &str| owners.iter().position(|owner| owner.name == name).ok_or(NoCommand::NoSuchPart);
+        let command = match (words.next(), words.next()) {
+            (Some("help"), None) => Self::Help,
+            (Some("caps"), None) => Self::Caps(None),
+            (Some("caps"), Some(name)) => Self::Caps(Some(place(name)?)),
+            _ => return Err(NoCommand::Unknown),
+        };
+        if words.next().is_some() { Err(NoCommand::Unknown) } else { Ok(command) }
+    }
+
+    /// The command's name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Help => "help",
+            Self::Caps(_) => "caps",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_commands_or_say_what_is_wrong() {
+        let owners = ["root-task", "pci-server", "web"].map(|name| RingOwner {
+            index: 0,
+            name: name.try_into().unwrap(),
+            is_vm: false,
+        });
+        let read = |line| Command::read(line, &owners);
+        assert_eq!(read("help"), Ok(Command::Help));
+        assert_eq!(read("  caps "), Ok(Command::Caps(None)));
+        assert_eq!(read("caps web"), Ok(Command::Caps(Some(2))));
+        assert_eq!(read("caps nobody"), Err(NoCommand::NoSuchPart));
+        for line in ["", "cap", "caps web web", "help me", "CAPS"] {
+            assert_eq!(read(line), Err(NoCommand::Unknown), "{line}");
+        }
+    }
+}
