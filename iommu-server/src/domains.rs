@@ -3,10 +3,14 @@
 //!
 //! One requester ID, one domain, one set of I/O page tables. A domain has exactly the frames that the VM's holdings name.
 
+#[path = "line.rs"]
+mod line;
+
 use heapless::Vec;
 use pci::RequesterId;
 use protocol::iommu::{
-    Attach, Block, Coverage, Detach, Error, FIRST_VECTOR, Granted, LAST_VECTOR, Probe, Vectors,
+    Attach, Block, Coverage, Detach, Error, FIRST_LINE, FIRST_VECTOR, Granted, LAST_LINE, LAST_VECTOR, Pin,
+    Probe, Vectors,
 };
 
 use crate::allocate::{self, Numbers};
@@ -75,6 +79,8 @@ pub struct Holding {
     pub handlers: Caps,
     /// Empty slots for their copies, in `irqs`.
     pub copies: Caps,
+    /// Its interrupt line, if it interrupts by that.
+    pub pin: Option<Pin>,
 }
 
 /// Vectors that a device has.
@@ -96,6 +102,8 @@ struct Device {
     tables_used: u16,
     frames_used: bool,
     lines: Option<Lines>,
+    /// Number of its line's interrupt, while it has that.
+    line: Option<u16>,
 }
 
 /// All devices' domains and interrupts.
@@ -109,6 +117,8 @@ pub struct Domains<K> {
     devices: Vec<Device, MAX_DEVICES>,
     entries: Numbers,
     vectors: Numbers,
+    /// Numbers of lines' interrupts.
+    lines: Numbers,
 }
 
 fn code(error: sel4_abi::Error) -> Error {
@@ -127,13 +137,21 @@ impl<K: Kernel> Domains<K> {
             devices: Vec::new(),
             entries: Numbers::new(0, entries),
             vectors: Numbers::new(FIRST_VECTOR.into(), vectors),
+            lines: Numbers::new(FIRST_LINE.into(), u16::from(LAST_LINE - FIRST_LINE) + 1),
         }
     }
 
     /// Adds a device; false if there are too many.
     pub fn add(&mut self, holding: Holding) -> bool {
-        let device =
-            Device { holding, attached: None, last: None, tables_used: 0, frames_used: false, lines: None };
+        let device = Device {
+            holding,
+            attached: None,
+            last: None,
+            tables_used: 0,
+            frames_used: false,
+            lines: None,
+            line: None,
+        };
         self.devices.push(device).is_ok()
     }
 
@@ -238,7 +256,7 @@ impl<K: Kernel> Domains<K> {
         let index = self.find(request.vm, request.device)?;
         let device = &self.devices[index];
         let requester = device.attached.ok_or(Error::NotAttached)?;
-        if device.lines.is_some() {
+        if device.lines.is_some() || device.line.is_some() {
             return Err(Error::AlreadyAttached);
         }
         let room = device.holding.handlers.count.min(device.holding.copies.count);
@@ -327,6 +345,7 @@ impl<K: Kernel> Domains<K> {
         if let Some(lines) = self.devices[index].lines.take() {
             self.unmake(index, lines);
         }
+        self.end_line(index);
         outcome.map_err(code)
     }
 

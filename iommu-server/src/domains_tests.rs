@@ -15,6 +15,8 @@ struct Fake {
     levels: BTreeSet<(u64, u64, u64)>,
     frames: BTreeMap<u64, (u64, u64)>,
     entries: BTreeMap<u64, (u16, u8, u16)>,
+    /// Handlers of pins: which pin, and the number.
+    pins: BTreeMap<u64, (u8, u8)>,
     /// Remapping entries that the kernel has taken itself.
     reserved: BTreeSet<u16>,
     uncovered: Option<RequesterId>,
@@ -94,6 +96,21 @@ impl Kernel for Fake {
         self.entries.insert(slot, (handle, vector, requester.0));
         Ok(())
     }
+    fn make_line(&mut self, slot: u64, pin: Pin, number: u8) -> Result<(), Kern> {
+        self.call()?;
+        if pin.io_apic > 0 || pin.input > 23 {
+            return Err(Kern::RangeError);
+        }
+        // Two are the system's own.
+        if [4, 23].contains(&pin.input) || self.pins.values().any(|(taken, _)| *taken == pin.input) {
+            return Err(Kern::RevokeFirst);
+        }
+        assert!((FIRST_LINE..=LAST_LINE).contains(&number));
+        assert!(self.pins.values().all(|(_, taken)| *taken != number));
+        assert!(self.slots.insert(slot, "handler").is_none());
+        self.pins.insert(slot, (pin.input, number));
+        Ok(())
+    }
     fn block(&mut self, handler: u64, blocked: bool) -> Result<(), Kern> {
         assert_eq!(self.slots[&handler], "handler");
         self.call()?;
@@ -116,6 +133,7 @@ impl Kernel for Fake {
             Some("handler") => {
                 self.slots.remove(&(slot + 1000));
                 self.entries.remove(&slot);
+                self.pins.remove(&slot);
             }
             // The end of an I/O space empties its context entry.
             Some("space") => {
@@ -139,6 +157,7 @@ fn holding(vm: u16, device: u8) -> Holding {
         ram: Vec::from_slice(&[RamRun { first: base + 0x100, count: 32, size_bits: 21, base: 0 }]).unwrap(),
         handlers: Caps { first: base + 0x1000, count: 8 },
         copies: Caps { first: base + 0x1000 + 1000, count: 8 },
+        pin: None,
     }
 }
 
@@ -288,4 +307,59 @@ fn every_failure_is_survived() {
         assert_eq!(d.detach(Detach { vm: 0, device: 0 }), Ok(()), "{fail_at}");
         assert!(d.kernel.context.is_empty(), "{fail_at}");
     }
+}
+
+/// Devices with lines at these inputs, one for each VM.
+fn lines(inputs: &[u8]) -> Domains<Fake> {
+    let features = Features { dma_remapping: true, interrupt_remapping: true, entries: 256 };
+    let mut domains = Domains::new(Fake::default(), features, 1);
+    for (vm, &input) in inputs.iter().enumerate() {
+        let pin = (input != 255).then_some(Pin { io_apic: 0, input });
+        assert!(domains.add(Holding { pin, ..holding(vm as u16, 0) }));
+    }
+    domains
+}
+
+#[test]
+fn a_line_is_had_once_and_given_back() {
+    use protocol::iommu::{Line, ProbeLine};
+    let mut d = lines(&[20, 20, 23, 24, 255]);
+    let line = |vm| Line { vm, device: 0 };
+    assert_eq!(d.grant_line(line(0)), Err(Error::NotAttached));
+    let ends = [Ok(()), Ok(()), Err(Error::PinTaken), Err(Error::NoSuchPin), Err(Error::NoLine)];
+    for (vm, end) in ends.into_iter().enumerate() {
+        assert_eq!(d.probe_line(ProbeLine { vm: vm as u16, device: 0 }), end);
+        assert!(d.kernel.slots.is_empty() && d.kernel.pins.is_empty());
+        let requester = RequesterId(0x100 + vm as u16);
+        assert_eq!(d.attach(attach(vm as u16, 0, requester)), Ok(()));
+        d.detach(Detach { vm: vm as u16, device: 0 }).unwrap();
+    }
+    assert_eq!(d.probe_line(ProbeLine { vm: 9, device: 0 }), Err(Error::NoSuchDevice));
+    for _ in 0..30 {
+        d.attach(attach(0, 0, NIC)).unwrap();
+        d.attach(attach(1, 0, RequesterId(0x200))).unwrap();
+        assert_eq!(d.grant_line(line(0)), Ok(()));
+        assert_eq!(d.grant_line(line(0)), Err(Error::AlreadyAttached));
+        assert_eq!(d.grant(Vectors { vm: 0, device: 0, count: 1 }), Err(Error::AlreadyAttached));
+        assert_eq!(d.grant_line(line(1)), Err(Error::PinTaken));
+        assert_eq!(d.kernel.pins.len(), 1);
+        // A quarantine has nothing to block: it is the device that is told to be silent.
+        assert_eq!(d.quarantine(NIC), Ok(true));
+        assert!(d.kernel.blocked.is_empty());
+        for vm in [0, 1] {
+            d.detach(Detach { vm, device: 0 }).unwrap();
+        }
+        assert!(d.kernel.slots.is_empty() && d.kernel.pins.is_empty());
+    }
+}
+
+#[test]
+fn a_line_that_can_t_be_handed_out_is_given_back() {
+    use protocol::iommu::Line;
+    let mut d = lines(&[20]);
+    d.attach(attach(0, 0, NIC)).unwrap();
+    d.kernel.fail_at = Some(d.kernel.calls + 2);
+    assert!(matches!(d.grant_line(Line { vm: 0, device: 0 }), Err(Error::Kernel(_))));
+    assert!(d.kernel.pins.is_empty());
+    assert_eq!(d.grant_line(Line { vm: 0, device: 0 }), Ok(()));
 }

@@ -5,6 +5,7 @@ use component::memory::slot_at;
 use component::sel4::{CapRights, cap};
 use iommu_server::kernel::Kernel;
 use pci::RequesterId;
+use protocol::iommu::Pin;
 use sel4_abi::Error;
 
 /// The capabilities that are invoked but lie in no VM's holdings.
@@ -56,6 +57,21 @@ impl Kernel for Invocations {
             devfn.function().into(),
             handle.into(),
             vector.into(),
+            &slot_at(slot),
+        )
+    }
+
+    fn make_line(&mut self, slot: u64, pin: Pin, number: u8) -> Result<(), Error> {
+        const LEVEL: u64 = 1;
+        const ACTIVE_LOW: u64 = 1;
+        let Pin { io_apic, input } = pin;
+        let control = self.irq_control;
+        control.irq_control_get_ioapic(
+            io_apic.into(),
+            input.into(),
+            LEVEL,
+            ACTIVE_LOW,
+            number.into(),
             &slot_at(slot),
         )
     }

@@ -2,6 +2,7 @@
 //! The kernel's operations, as iommu-server uses them. All places are capability addresses.
 
 use pci::RequesterId;
+use protocol::iommu::Pin;
 use sel4_abi::Error;
 
 /// What the server can ask of the kernel. Only capabilities of the server's own and those in `dma` mounts are invoked.
@@ -26,6 +27,9 @@ pub trait Kernel {
         handle: u16,
         vector: u8,
     ) -> Result<(), Error>;
+    /// Makes the handler of an interrupt line in an empty slot, level-triggered and active low; `RangeError` if there is no such
+    /// pin, `RevokeFirst` if pin or number are in use.
+    fn make_line(&mut self, slot: u64, pin: Pin, number: u8) -> Result<(), Error>;
     /// Blocks or unblocks a message.
     fn block(&mut self, handler: u64, blocked: bool) -> Result<(), Error>;
     /// Copies a capability into an empty slot.

@@ -117,6 +117,10 @@ impl Iommu {
                 Ok(())
             }),
             iommu::Vectors::OPERATION => message.answer(|request: iommu::Vectors| domains.grant(request)),
+            iommu::Line::OPERATION => message.answer(|request: iommu::Line| domains.grant_line(request)),
+            iommu::ProbeLine::OPERATION => {
+                message.answer(|request: iommu::ProbeLine| domains.probe_line(request))
+            }
             iommu::Block::OPERATION => message.answer(|request: iommu::Block| domains.block(request)),
             iommu::Probe::OPERATION => message.answer(|request: iommu::Probe| Ok(domains.probe(request))),
             iommu::Faults::OPERATION => message.answer(|request: iommu::Faults| {

@@ -95,6 +95,7 @@ fn holding(
         ram,
         handlers: caps(RangeKind::DmaHandlers),
         copies: Caps { first: irqs, count: device.irqs_count },
+        pin: device.line,
     })
 }
 

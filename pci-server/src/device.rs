@@ -71,6 +71,8 @@ pub struct Device {
     pub slot: GuestSlot,
     /// Vectors that the guest gets.
     pub vectors: u16,
+    /// Global interrupt of its line, if it interrupts by that.
+    pub line: Option<u8>,
     /// Its first slot in `irqs`.
     pub irqs_first: u16,
     /// Its first slot in `bars`.
@@ -135,9 +137,15 @@ impl Device {
                 table_size: msix.entries,
             },
             Interrupts::Msi(_) if self.vectors > 0 => Shown::Msi,
+            _ if self.line.is_some() => Shown::Line { pin: self.pin() },
             _ => Shown::None,
         };
         Description { identity: self.identity, slot: self.slot, bars, interrupts, vectors: self.vectors }
+    }
+
+    /// The pin that the guest sees, if there is a line: each function of a guest's slot has its own, as far as they go.
+    pub fn pin(&self) -> u8 {
+        self.slot.devfn.function() % 4 + 1
     }
 
     /// What the VMM finds where once the device is attached: open frames lie in `bars` in the order of [`Self::parts`].

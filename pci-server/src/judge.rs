@@ -2,8 +2,9 @@
 //! Which device may be given to whom, and why not.
 
 use pci::carve::Window;
+use pci::line::{self, NotAlone};
 use pci::topology::Topology;
-use pci::{Address, Header, Location, Path};
+use pci::{Address, ConfigSpace, Header, Location, Path};
 use protocol::iommu::Coverage;
 use protocol::pci::{PciConfig, Refusal};
 
@@ -133,6 +134,19 @@ impl Machine<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether a function's interrupt line is its own.
+pub fn judge_line<C: ConfigSpace + ?Sized>(
+    space: &C,
+    topology: &Topology,
+    index: u16,
+) -> Result<(), Refusal> {
+    line::alone(space, topology, index).map_err(|why| match why {
+        NotAlone::NoPin => Refusal::NoPin,
+        NotAlone::Unknown => Refusal::LineUnknown,
+        NotAlone::Shared(other) => Refusal::LineShared(other),
+    })
 }
 
 #[cfg(test)]

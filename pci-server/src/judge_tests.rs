@@ -70,6 +70,7 @@ impl Case {
             bars_count: 4,
             irqs_first: 0,
             irqs_count: 4,
+            intx: None,
         };
         let function = machine.find(&wanted.location)?;
         let survey = survey::survey(&self.space, topology, function).unwrap();
@@ -201,6 +202,7 @@ fn devices_in_one_slot_are_functions() {
         bars_count: 4,
         irqs_first: 0,
         irqs_count: 4,
+        intx: None,
     };
     let mut config = PciConfig::default();
     for device in [device(1, 0, 0x40), device(1, 1, 0x41), device(1, 2, 0x48), device(2, 1, 0x49)] {

@@ -153,6 +153,7 @@ fn device(layout: &Layout) -> Device {
         bars_count: 4096,
         irqs_first: 1,
         irqs_count: 32,
+        intx: None,
     };
     let mut device = promise::promise(&machine, &topology, function, &survey, PortBars::new(), &wanted)
         .expect(layout.name);

@@ -117,6 +117,10 @@ impl Platform for Real {
         self.ask(&request)
     }
 
+    fn iommu_line(&mut self, request: iommu::Line) -> Result<(), Error> {
+        self.ask(&request)
+    }
+
     fn iommu_detach(&mut self, request: iommu::Detach) -> Result<(), Error> {
         self.ask(&request)
     }

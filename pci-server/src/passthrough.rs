@@ -19,6 +19,9 @@ use crate::platform::Platform;
 /// Word of an MSI-X table entry that masks it, and its mask bit.
 const ENTRY_CONTROL: u64 = 12;
 
+/// Status register: the device wants to interrupt by its line (PCI Local Bus 3.0, section 6.2.3).
+const STATUS_INTERRUPT: u16 = 1 << 3;
+
 /// All promised devices.
 pub struct Passthrough<P> {
     /// The machine and the others.
@@ -210,6 +213,9 @@ impl<P: Platform> Passthrough<P> {
                 self.platform.iommu_vectors(iommu::Vectors { vm, device: index, count: device.vectors })?;
             self.program(found, granted)?;
         }
+        if self.devices[found].line.is_some() {
+            self.platform.iommu_line(iommu::Line { vm, device: index })?;
+        }
         let device = &mut self.devices[found];
         let mut slot = device.bars_first;
         for part in device.parts.iter().filter(|part| part.run.open) {
@@ -222,11 +228,16 @@ impl<P: Platform> Passthrough<P> {
             self.platform.show_frame(vm, slot, ports.capability)?;
             slot += 1;
         }
-        if device.life.state().may_master_the_bus() && device.view.bus_master() {
-            config::update_command(self.platform.config(), device.address, command::BUS_MASTER, 0);
+        Self::pass_command(&self.platform, device);
+        let Device { address, vectors, owner, .. } = &*device;
+        match device.line {
+            Some(line) => self.platform.log(format_args!(
+                "{address}: attached to vm {owner}, interrupts by its line, global interrupt {line}"
+            )),
+            None => self
+                .platform
+                .log(format_args!("{address}: attached to vm {owner}, {vectors} interrupt vector(s)")),
         }
-        let Device { address, vectors, owner, .. } = device;
-        self.platform.log(format_args!("{address}: attached to vm {owner}, {vectors} interrupt vector(s)"));
         Ok(device.attached())
     }
 
@@ -313,7 +324,8 @@ impl<P: Platform> Passthrough<P> {
             if Self::step(&mut self.platform, device, Event::Fault).is_err() {
                 continue;
             }
-            config::update_command(self.platform.config(), device.address, 0, command::BUS_MASTER);
+            let (set, clear) = (command::INTX_DISABLE, command::BUS_MASTER);
+            config::update_command(self.platform.config(), device.address, set, clear);
             Self::silence(self.platform.config(), device);
             let _ = Self::step(&mut self.platform, device, Event::Quarantine);
             let Device { address, owner, .. } = &*device;
@@ -372,7 +384,18 @@ impl<P: Platform> Passthrough<P> {
     pub fn config_read(&self, vm: u16, request: ConfigRead) -> Result<u32, Error> {
         let device = &self.devices[self.find(vm, request.device)?];
         let width = Width::from_bytes(request.width).ok_or(Error::BadAccess)?;
-        device.view.read(request.offset, width).ok_or(Error::BadAccess)
+        let shown = device.view.read(request.offset, width).ok_or(Error::BadAccess)?;
+        Ok(shown | self.pulls(device, request.offset, width))
+    }
+
+    /// The bits of an access to configuration space that say that the device wants to pull its line.
+    fn pulls(&self, device: &Device, offset: u16, width: Width) -> u32 {
+        let shift = config::register::STATUS.wrapping_sub(offset);
+        if shift >= width.bytes() || device.line.is_none() || device.life.state() != State::Attached {
+            return 0;
+        }
+        let status = self.platform.config().read16(device.address, config::register::STATUS);
+        u32::from(status & STATUS_INTERRUPT) << (8 * shift)
     }
 
     /// Writes what the guest may change. Of all that only bus mastering reaches the device, and only while attached.
@@ -381,16 +404,28 @@ impl<P: Platform> Passthrough<P> {
         let device = &mut self.devices[found];
         let width = Width::from_bytes(request.width).ok_or(Error::BadAccess)?;
         let effect = device.view.write(request.offset, width, request.value).ok_or(Error::BadAccess)?;
-        if matches!(effect, Effect::Command { .. } | Effect::Reset)
-            && device.life.state().may_master_the_bus()
-        {
-            let (set, clear) = match effect {
-                Effect::Command { bus_master: true, .. } => (command::BUS_MASTER, 0),
-                _ => (0, command::BUS_MASTER),
-            };
-            config::update_command(self.platform.config(), device.address, set, clear);
+        match effect {
+            Effect::Command { .. } => Self::pass_command(&self.platform, device),
+            Effect::Reset if device.life.state().may_master_the_bus() => {
+                let (set, clear) = (command::INTX_DISABLE, command::BUS_MASTER);
+                config::update_command(self.platform.config(), device.address, set, clear);
+            }
+            _ => {}
         }
         Ok(effect)
+    }
+
+    /// The two bits of the command register that are the guest's as long as the device is attached: bus mastering, and of a
+    /// device with a line whether it may pull that.
+    fn pass_command(platform: &P, device: &Device) {
+        if !device.life.state().may_master_the_bus() {
+            return;
+        }
+        let master = if device.view.bus_master() { command::BUS_MASTER } else { 0 };
+        let silent = device.line.is_none() || device.view.line_off();
+        let silent = if silent { command::INTX_DISABLE } else { 0 };
+        let all = command::BUS_MASTER | command::INTX_DISABLE;
+        config::update_command(platform.config(), device.address, master | silent, all & !(master | silent));
     }
 
     /// Reads a forwarded register.

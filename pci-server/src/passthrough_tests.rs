@@ -67,6 +67,12 @@ impl Platform for Fake {
         self.handlers.insert((request.vm, request.device), request.count);
         Ok(if self.remapping { Granted::Remapped { first: 32 } } else { Granted::Plain { first: 0x50 } })
     }
+    fn iommu_line(&mut self, request: iommu::Line) -> Result<(), Error> {
+        self.check("line")?;
+        assert!(self.domains.contains_key(&(request.vm, request.device)));
+        assert_eq!(self.handlers.insert((request.vm, request.device), 1), None);
+        Ok(())
+    }
     fn iommu_detach(&mut self, request: iommu::Detach) -> Result<(), Error> {
         self.check("detach")?;
         self.domains.remove(&(request.vm, request.device));
@@ -123,6 +129,11 @@ const PORTS: u64 = 77;
 
 /// VM 3 has a NIC with MSI-X, ports and function-level reset, and `edu`, with plain MSI and without any reset.
 fn setup() -> Passthrough<Fake> {
+    setup_with(None)
+}
+
+/// As [`setup`], `edu` interrupting by a line.
+fn setup_with(line: Option<u8>) -> Passthrough<Fake> {
     let fake = Fake::new();
     let machine = &fake.machine;
     let port = machine.bridge("00:04.0", 1, 1);
@@ -169,6 +180,7 @@ fn setup() -> Passthrough<Fake> {
             bars_count,
             irqs_first: 4 * index as u16,
             irqs_count: 4,
+            intx: line.filter(|_| text == EDU),
         };
         let mut ports = PortBars::new();
         for bar in survey.bars.iter().filter(|bar| !bar.is_memory()) {
@@ -603,4 +615,65 @@ fn hostile_vmms() {
         assert_eq!(p.platform.quieted, [3]);
         assert!(p.platform.shown.is_empty() && p.platform.domains.is_empty());
     }
+}
+
+#[test]
+fn a_line_is_the_guest_s_to_turn_off_while_attached() {
+    const SILENT: u16 = 0x400;
+    let mut p = setup_with(Some(22));
+    let description = p.describe(3, Describe { device: 1 }).unwrap();
+    let pin = description.slot.devfn.function() % 4 + 1;
+    assert_eq!((description.interrupts, description.vectors), (protocol::pci::Interrupts::Line { pin }, 0));
+    let read = |p: &Passthrough<Fake>, offset, width| {
+        p.config_read(3, ConfigRead { device: 1, offset, width }).unwrap()
+    };
+    assert_eq!(read(&p, 0x3d, 1), pin.into());
+    assert_eq!((read(&p, 0x34, 1), read(&p, 0x40, 4)), (0, 0), "no messages beside the line");
+    assert_eq!(command_of(&p, EDU) & SILENT, SILENT);
+    write(&mut p, 1, 4, 2, 2).unwrap();
+    assert_eq!(command_of(&p, EDU) & SILENT, SILENT, "not attached");
+    let attached = attach(&mut p, 1).unwrap();
+    assert_eq!((attached.first_vector, attached.vectors), (4, 0));
+    assert_eq!(p.platform.handlers[&(3, 1)], 1);
+    assert_eq!(command_of(&p, EDU) & (SILENT | 4), 0);
+    write(&mut p, 1, 4, 2, 0x402).unwrap();
+    assert_eq!(command_of(&p, EDU) & (SILENT | 4), SILENT);
+    write(&mut p, 1, 4, 2, 6).unwrap();
+    assert_eq!(command_of(&p, EDU) & (SILENT | 4), 4);
+    // What the device says of its line is shown, wherever the access begins.
+    p.platform.machine.set16(at(EDU), 6, 0xffff);
+    assert_eq!((read(&p, 6, 1), read(&p, 6, 2), read(&p, 7, 1)), (8, 8, 0));
+    assert_eq!((read(&p, 4, 4), read(&p, 4, 2), read(&p, 4, 1), read(&p, 8, 1)), (8 << 16 | 6, 6, 6, 0));
+    p.platform.cut_off.insert((3, 1));
+    p.quarantine();
+    assert_eq!(command_of(&p, EDU) & (SILENT | 4), SILENT);
+    write(&mut p, 1, 4, 2, 6).unwrap();
+    assert_eq!(command_of(&p, EDU) & (SILENT | 4), SILENT);
+    p.detach(3, Detach { device: 1 }).unwrap();
+    assert_eq!((command_of(&p, EDU), read(&p, 6, 2)), (SILENT, 0));
+    assert!(p.platform.handlers.is_empty());
+}
+
+#[test]
+fn devices_with_messages_never_pull_their_lines() {
+    let mut p = setup();
+    for device in [0, 1] {
+        attach(&mut p, device).unwrap();
+        for value in [0, 2, 6, 0x402] {
+            write(&mut p, device, 4, 2, value).unwrap();
+            assert_eq!(command_of(&p, [NIC, EDU][usize::from(device)]) & 0x400, 0x400);
+        }
+        p.platform.machine.set16(at([NIC, EDU][usize::from(device)]), 6, 8);
+        let status = p.config_read(3, ConfigRead { device, offset: 6, width: 2 }).unwrap();
+        assert_eq!(status & 8, 0);
+    }
+}
+
+#[test]
+fn without_its_line_a_device_isn_t_given() {
+    let mut p = setup_with(Some(22));
+    p.platform.fail.insert("line");
+    assert!(attach(&mut p, 1).is_err());
+    assert!(p.platform.domains.is_empty() && p.platform.handlers.is_empty());
+    assert_eq!(command_of(&p, EDU), 0x400);
 }

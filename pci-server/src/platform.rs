@@ -25,6 +25,8 @@ pub trait Platform {
     fn iommu_attach(&mut self, request: iommu::Attach) -> Result<(), Error>;
     /// Gets remapping entries, and handlers into `irqs`.
     fn iommu_vectors(&mut self, request: iommu::Vectors) -> Result<iommu::Granted, Error>;
+    /// Gets the handler of the device's line into `irqs`.
+    fn iommu_line(&mut self, request: iommu::Line) -> Result<(), Error>;
     /// Takes domain and handlers back.
     fn iommu_detach(&mut self, request: iommu::Detach) -> Result<(), Error>;
 

@@ -24,7 +24,7 @@ pub fn promise<C: ConfigSpace + ?Sized>(
     let place = topology.get(function).ok_or(Refusal::NoSuchDevice)?;
     let address = place.address;
     let limit = wanted.vectors.unwrap_or(DEFAULT_VECTORS).min(wanted.irqs_count);
-    let vectors = survey.interrupts.shown(limit);
+    let vectors = if wanted.intx.is_some() { 0 } else { survey.interrupts.shown(limit) };
     let clear = command::IO | command::MEMORY | command::BUS_MASTER;
     config::update_command(space, address, command::INTX_DISABLE, clear);
     let mut life = Life::new();
@@ -54,11 +54,15 @@ pub fn promise<C: ConfigSpace + ?Sized>(
         methods: survey.methods,
         saved: if place.physical.is_some() { saved.of_virtual() } else { saved },
         view: View::new(space, address, &place.identity, &survey.bars, survey.interrupts, vectors),
+        line: wanted.intx,
         life,
         resetting: None,
         waits: false,
         holds: false,
     };
+    if wanted.intx.is_some() {
+        device.view.has_pin(device.pin());
+    }
     if device.lay_out() { Ok(device) } else { Err(Refusal::NoRoom) }
 }
 

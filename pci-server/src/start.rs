@@ -9,13 +9,13 @@ use pci::reset::{Progress, Saved, Sequence};
 use pci::sriov::{self, Sriov};
 use pci::topology::Topology;
 use pci_server::device::{Device, PortBars, Ports};
-use pci_server::judge::Machine;
+use pci_server::judge::{self, Machine};
 use pci_server::passthrough::Passthrough;
 use pci_server::promise;
 use pci_server::survey::{self, Claims, Survey};
 use pci_server::table::{Owner, Row};
 use pci_server::virtuals::{self, Missing};
-use protocol::iommu::{Coverage, Probe};
+use protocol::iommu::{Coverage, Probe, ProbeLine};
 use protocol::pci::{MAX_PROMISED, PciConfig, PciDevice, Problem, Refusal, ReservedRegion, Virtuals};
 use protocol::start::RangeKind;
 
@@ -194,6 +194,10 @@ fn consider(
     machine.judge(function, &survey, coverage(real, machine.topology, function), wanted.unsafe_interrupts)?;
     let given = before.iter().filter_map(|verdict| Some((verdict.function.ok()?, verdict.vm)));
     machine.judge_neighbours(function, wanted.vm, given)?;
+    if wanted.intx.is_some() {
+        judge::judge_line(&real.ecam, machine.topology, function)?;
+        real.ask(&ProbeLine { vm: wanted.vm, device: wanted.index }).map_err(Refusal::Line)?;
+    }
     let ports = ports(real, machine, function, &mut survey);
     survey::open_bridges(&real.ecam, machine.topology, function, !ports.is_empty());
     let mut device = promise::promise(&real.ecam, machine.topology, function, &survey, ports, wanted)?;

@@ -7,7 +7,7 @@ use pci::capability;
 use pci::config::{self, command, register};
 use pci::reset::Methods;
 use pci::sriov;
-use pci::topology::{MAX_FUNCTIONS, Topology};
+use pci::topology::{Function, MAX_FUNCTIONS, Topology};
 use pci::view::Interrupts;
 use pci::{Address, Bars, ConfigSpace, Header, Msi, MsiX};
 
@@ -78,20 +78,22 @@ pub fn survey<C: ConfigSpace + ?Sized>(space: &C, topology: &Topology, index: u1
     Some(Survey { bars, interrupts, methods, beyond, ports, bad })
 }
 
-/// Turns bus mastering off everywhere but on bridges; `found` is told where it was on. Turns all virtual functions off as well: true if
-/// there were any.
+/// Turns bus mastering off everywhere but on bridges, and interrupt lines everywhere; `found` is told where bus mastering was on. Turns
+/// all virtual functions off as well: true if there were any.
 pub fn quiet_all<C: ConfigSpace + ?Sized>(
     space: &C,
     topology: &Topology,
     mut found: impl FnMut(Address),
 ) -> bool {
     let mut had_virtual = false;
-    for function in topology.functions().iter().filter(|f| f.header != Header::Bridge) {
-        if space.read16(function.address, register::COMMAND) & command::BUS_MASTER != 0 {
-            found(function.address);
+    for Function { address, header, .. } in topology.functions() {
+        let bridge = *header == Header::Bridge;
+        let clear = if bridge { 0 } else { command::BUS_MASTER };
+        if space.read16(*address, register::COMMAND) & clear != 0 {
+            found(*address);
         }
-        config::update_command(space, function.address, 0, command::BUS_MASTER);
-        had_virtual |= sriov::turn_off(space, function.address);
+        config::update_command(space, *address, command::INTX_DISABLE, clear);
+        had_virtual |= !bridge && sriov::turn_off(space, *address);
     }
     had_virtual
 }

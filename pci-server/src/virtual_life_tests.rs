@@ -59,6 +59,7 @@ fn setup() -> Passthrough<Fake> {
             bars_count: 8,
             irqs_first: 1,
             irqs_count: 4,
+            intx: None,
         };
         let mut device =
             promise::promise(machine, &topology, function, &survey, Vec::new(), &wanted).unwrap();

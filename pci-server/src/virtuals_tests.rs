@@ -86,6 +86,7 @@ fn who_lacks_a_virtual_function_is_told_why() {
         bars_count: 1,
         irqs_first: 1,
         irqs_count: 1,
+        intx: None,
     };
     let reason = Refusal::Virtual(Problem::NoCapability);
     let mut missing = Missing::new();

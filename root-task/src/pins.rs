@@ -8,6 +8,11 @@ pub fn choose(reachable: u32) -> Option<u8> {
     (16..32).rev().chain((5..16).rev()).find(|pin| reachable & 1 << pin != 0)
 }
 
+/// Global interrupts as one bit each, as far as 32 bits go.
+pub fn set(interrupts: impl Iterator<Item = u8>) -> u32 {
+    interrupts.fold(0, |set, interrupt| set | 1u32.checked_shl(interrupt.into()).unwrap_or(0))
+}
+
 /// Comparators whose registers lie in the KiB that a timer block has (IA-PC HPET Specification 1.0a, section 2.3.1).
 const COMPARATORS: u8 = 24;
 
@@ -37,6 +42,11 @@ mod tests {
         assert_eq!(choose(0x0000_0104), Some(8));
         assert_eq!(choose(0x0000_001f), None);
         assert_eq!(choose(0), None);
+        assert_eq!(
+            choose(0x00ff_0104 & !set([23, 22, 40].into_iter())),
+            Some(21),
+            "lines of devices are left alone"
+        );
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use protocol::client;
 use protocol::config::{ConsoleConfig, RingOwner, TimerConfig};
-use protocol::iommu::{IommuConfig, IommuDevice, IommuVm};
+use protocol::iommu::{self, IommuConfig, IommuDevice, IommuVm};
 use protocol::pci::{EcamRange, GuestSlot, PciConfig, PciDevice, Virtuals};
 use protocol::start::{Range, RangeKind, cptr, mount, signal};
 use root_task::layout::{
@@ -177,7 +177,9 @@ impl System<'_> {
         let frame = self.resources.device_frame(hpet.address - offset as u64, 12)?;
         let comparator = pins::comparator(hpet.comparators);
         let reachable = firmware::hpet_pins(&mut self.resources, frame, offset, comparator)?;
-        let gsi = pins::choose(reachable).during("the HPET reaches no pin that is free")?;
+        let lines = self.description.vms.iter().flat_map(|vm| &vm.devices).filter_map(|device| device.intx);
+        let gsi =
+            pins::choose(reachable & !pins::set(lines)).during("the HPET reaches no pin that is free")?;
         let (io_apic, input) =
             pins::locate(gsi.into(), &self.firmware.io_apics).during("the HPET's pin has no I/O APIC")?;
         self.pin(&mut process, Pin { io_apic, input, level: false, low: false }, HPET_IRQ)?;
@@ -190,6 +192,14 @@ impl System<'_> {
         process.ranges.push(range.mapped(address, bytes).at(hpet.address));
         let config = TimerConfig { comparator, pin: gsi, level: false };
         self.run("timer-server", client::TIMER, process, clients, &config)
+    }
+
+    /// The input that a line's global interrupt is; one that no I/O APIC has if it is none.
+    fn pin_of(&self, line: u8) -> iommu::Pin {
+        let place = pins::locate(line.into(), &self.firmware.io_apics);
+        let narrow = |(io_apic, input)| Some((u8::try_from(io_apic).ok()?, u8::try_from(input).ok()?));
+        let (io_apic, input) = place.and_then(narrow).unwrap_or((u8::MAX, u8::MAX));
+        iommu::Pin { io_apic, input }
     }
 
     /// iommu-server gets the IOSpace master, IRQControl and the DMA-fault control, where the kernel has them.
@@ -216,7 +226,7 @@ impl System<'_> {
             let number = number as u16;
             let slots = slots_of(vm, self.common.io_levels);
             let mut entry = IommuVm { vm: number, devices: heapless::Vec::new() };
-            for (device, slots) in slots.devices.iter().enumerate() {
+            for (device, (slots, described)) in slots.devices.iter().zip(&vm.devices).enumerate() {
                 domain += 1;
                 devices += 1;
                 let what = u64::from(number) << 16 | device as u64;
@@ -233,6 +243,7 @@ impl System<'_> {
                     domain,
                     irqs_first: slots.irqs.first as u16,
                     irqs_count: slots.irqs.count as u16,
+                    line: described.intx.map(|line| self.pin_of(line)),
                 };
                 entry.devices.push(device).ok().during("a VM has too many devices")?;
             }
@@ -332,6 +343,7 @@ impl System<'_> {
                     bars_count: slots.bars.count as u16,
                     irqs_first: slots.irqs.first as u16,
                     irqs_count: slots.irqs.count as u16,
+                    intx: device.intx,
                 };
                 config.devices.push(device).ok().during("the VMs have too many devices together")?;
             }

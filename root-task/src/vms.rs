@@ -35,9 +35,13 @@ const _: () = {
 
 /// The capability spaces of a described VM.
 pub fn slots_of(vm: &compiled::Vm, io_levels: u64) -> VmSlots {
-    let vectors: heapless::Vec<u8, { compiled::MAX_DEVICES }> =
-        vm.devices.iter().map(|device| device.vectors.unwrap_or(DEFAULT_VECTORS)).collect();
+    let vectors: heapless::Vec<u8, { compiled::MAX_DEVICES }> = vm.devices.iter().map(handlers).collect();
     layout::vm(vm.memory, &vectors, io_levels)
+}
+
+/// Handlers that a device may have: its messages', or its line's.
+fn handlers(device: &compiled::Device) -> u8 {
+    if device.intx.is_some() { 1 } else { device.vectors.unwrap_or(DEFAULT_VECTORS) }
 }
 
 /// CNodes that a VM's devices need, and where they are mounted.

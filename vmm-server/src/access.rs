@@ -15,6 +15,8 @@ use vmm_devices::layout;
 enum Place {
     /// The local APIC's page, at this offset.
     Apic(u32),
+    /// The I/O APIC's page, at this offset.
+    IoApic(u32),
     /// Configuration space, at this offset.
     Config(u64),
     /// Registers of a device that aren't mapped.
@@ -51,6 +53,9 @@ impl Vm {
         if (layout::ECAM..layout::ECAM + layout::ECAM_BYTES).contains(&gpa) {
             return Some(Place::Config(gpa - layout::ECAM));
         }
+        if gpa & !(layout::IO_APIC_BYTES - 1) == layout::IO_APIC {
+            return Some(Place::IoApic((gpa & (layout::IO_APIC_BYTES - 1)) as u32));
+        }
         self.devices.place(gpa).map(Place::Bar)
     }
 
@@ -76,6 +81,7 @@ impl Vm {
     fn load(&mut self, place: Place, width: u8) -> u64 {
         match place {
             Place::Apic(offset) => self.apic.read_page(offset, width, self.clock.now()).into(),
+            Place::IoApic(offset) => self.devices.read_io_apic(offset, width).into(),
             Place::Config(offset) => self.read_config(ecam::target(offset, width), width),
             Place::Bar(place) => self.devices.read_bar(place, width),
         }
@@ -86,7 +92,9 @@ impl Vm {
             Place::Apic(offset) => {
                 self.apic.write_page(offset, width, value as u32, self.clock.now());
                 self.clock.want(self.apic.deadline());
+                self.tell_end();
             }
+            Place::IoApic(offset) => self.devices.write_io_apic(offset, width, value as u32),
             Place::Config(offset) => self.write_config(ecam::target(offset, width), width, value as u32)?,
             Place::Bar(place) => self.devices.write_bar(place, width, value, &mut self.apic),
         }

@@ -12,8 +12,10 @@ use protocol::pci::{
 };
 use protocol::start::{cptr, mount};
 use sel4::cap;
+use vmm_devices::acpi::Route;
 use vmm_devices::bars::{Claim, Space};
 use vmm_devices::ecam::Placement;
+use vmm_devices::ioapic::FIRST_DEVICE_PIN;
 use vmm_devices::msi::{MAX_VECTORS, Messages};
 use vmm_devices::trapped::{Layout, Trapped};
 
@@ -21,6 +23,7 @@ use vmm_devices::trapped::{Layout, Trapped};
 const COMMAND: u16 = 4;
 const FIRST_BAR: u16 = 0x10;
 const COMMAND_IO: u32 = 1 << 0;
+const INTERRUPT_LINE: u16 = 0x3c;
 const COMMAND_MEMORY: u32 = 1 << 1;
 
 /// Why a device can't be used.
@@ -123,6 +126,8 @@ pub struct Device {
     bars: heapless::Vec<Bar, 6>,
     frames: heapless::Vec<FrameRun, MAX_RUNS>,
     ports: heapless::Vec<PortRange, 6>,
+    /// The pin that the guest sees, of a device that interrupts by its line.
+    line: Option<u8>,
     /// Where the table is, of a device with MSI-X.
     layout: Option<Layout>,
     memory_enabled: bool,
@@ -154,6 +159,10 @@ impl Device {
             bars: heapless::Vec::new(),
             frames: heapless::Vec::new(),
             ports: heapless::Vec::new(),
+            line: match description.interrupts {
+                Interrupts::Line { pin } => Some(pin),
+                _ => None,
+            },
             layout: layout(description.interrupts),
             memory_enabled: false,
             ports_enabled: false,
@@ -197,14 +206,24 @@ impl Device {
         self.write_bars()
     }
 
-    /// Writes the virtual BAR registers, as firmware would.
+    /// Writes the virtual BAR registers and the interrupt line, as firmware would.
     fn write_bars(&mut self) -> Result<(), DeviceError> {
         for n in 0..self.bars.len() {
             let (offset, value) =
                 (FIRST_BAR + 4 * u16::from(self.bars[n].index), self.bars[n].register as u32);
             self.call(&ConfigWrite { device: self.number, offset, width: 4, value })?;
         }
+        if let Some(Route { interrupt, .. }) = self.route() {
+            let (offset, value) = (INTERRUPT_LINE, interrupt.into());
+            self.call(&ConfigWrite { device: self.number, offset, width: 1, value })?;
+        }
         Ok(())
+    }
+
+    /// Where its interrupt line leads, if it has one: pin of the I/O APIC, and how that is found.
+    pub fn route(&self) -> Option<Route> {
+        let interrupt = FIRST_DEVICE_PIN + self.number;
+        self.line.map(|pin| Route { device: self.devfn >> 3, pin, interrupt })
     }
 
     /// Device and function in the guest.

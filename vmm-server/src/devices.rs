@@ -8,9 +8,11 @@ use component::{Memory, slot};
 use protocol::config::MAX_DEVICES;
 use protocol::start::{cptr, mount, signal};
 use sel4::{CapRights, cap};
+use vmm_devices::acpi::Route;
 use vmm_devices::apic::LocalApic;
 use vmm_devices::bars::{self, Claim};
 use vmm_devices::ecam::{self, Target};
+use vmm_devices::ioapic::{IoApic, Pins};
 use vmm_devices::msi::Arrival;
 
 /// Bits of the notification that vectors have.
@@ -44,6 +46,8 @@ pub struct Devices {
     /// Some device has I/O BARs.
     has_ports: bool,
     ports: Ports,
+    /// Where the devices' lines end.
+    io_apic: IoApic,
     nested: Nested,
     memory: Memory,
 }
@@ -57,6 +61,7 @@ impl Devices {
             badged: [0; BITS],
             has_ports: false,
             ports,
+            io_apic: IoApic::new(),
             nested,
             memory,
         }
@@ -81,6 +86,12 @@ impl Devices {
         self.settle()?;
         for vector in 0..count {
             self.bind(number, vector, first + vector)?;
+        }
+        if let Some(pin) = self.pin(number) {
+            self.bind(number, 0, first)?;
+            // It may have fired before anybody could hear of it.
+            let pins = self.io_apic.renew(pin);
+            self.arm(pins);
         }
         Ok(())
     }
@@ -142,15 +153,62 @@ impl Devices {
             let mut place = bits.trailing_zeros() as usize;
             bits &= bits - 1;
             while let Some(vector) = self.vectors.get(place) {
-                // No IRQHandler_Ack: only a level-triggered pin is held until then, a message never is.
-                if let Some(device) = self.devices.get_mut(usize::from(vector.device))
-                    && let Arrival::Deliver(vector) = device.messages.arrive(vector.number.into())
-                {
-                    apic.raise(vector);
+                // No IRQHandler_Ack: a message is never held, and a line until the guest has dealt with it.
+                if let Some(device) = self.devices.get_mut(usize::from(vector.device)) {
+                    match device.messages.arrive(vector.number.into()) {
+                        Arrival::Deliver(vector) => _ = apic.raise(vector),
+                        // A device with a line has no messages that could be anything else.
+                        Arrival::Pending => {
+                            if let Some(route) = device.route() {
+                                self.io_apic.raise(route.interrupt, apic);
+                            }
+                        }
+                        Arrival::Dropped => {}
+                    }
                 }
                 place += BITS;
             }
         }
+    }
+
+    fn pin(&self, device: usize) -> Option<u8> {
+        Some(self.devices.get(device)?.route()?.interrupt)
+    }
+
+    /// Where the devices' interrupt lines lead, for the guest's tables.
+    pub fn routes(&self) -> heapless::Vec<Route, MAX_DEVICES> {
+        self.devices.iter().filter_map(Device::route).collect()
+    }
+
+    /// Lets lines interrupt again: those that are high do at once.
+    fn arm(&self, pins: Pins) {
+        for device in self
+            .devices
+            .iter()
+            .filter(|device| device.route().is_some_and(|route| pins & 1 << route.interrupt != 0))
+        {
+            if let Err(error) = handler(device.first_vector.into()).irq_handler_ack() {
+                component::log!("vmm: an interrupt line is dead: {error:?}");
+            }
+        }
+    }
+
+    /// The guest has ended a level-triggered interrupt.
+    #[cold]
+    pub fn end_of_interrupt(&mut self, vector: u8) {
+        let pins = self.io_apic.end(vector);
+        self.arm(pins);
+    }
+
+    /// Reads the I/O APIC's page.
+    pub fn read_io_apic(&self, offset: u32, width: u8) -> u32 {
+        self.io_apic.read(offset, width)
+    }
+
+    /// Writes the I/O APIC's page.
+    pub fn write_io_apic(&mut self, offset: u32, width: u8, value: u32) {
+        let pins = self.io_apic.write(offset, width, value);
+        self.arm(pins);
     }
 
     /// The trapped place of a BAR at a guest-physical address.

@@ -70,6 +70,7 @@ impl Vm {
             Msr::X2apic => {
                 self.apic.write_msr(number, value, self.clock.now()).ok()?;
                 self.clock.want(self.apic.deadline());
+                self.tell_end();
             }
             Msr::ApicBase => self.apic.set_base(value).ok()?,
             Msr::TscAux => self.cpu.tsc_aux = u32::try_from(value).ok()?,

@@ -113,6 +113,7 @@ fn build(part: &mut Part, config: &VmmConfig) -> Result<(Vm, u64), StartError> {
 
     let mut devices = Devices::new(nested, Ports::new(vcpu), memory);
     attach_all(part, config, &mut devices)?;
+    acpi::write(&mut ram, &devices.routes()).ok_or(StartError::Memory(config.memory))?;
 
     // Guest time begins here.
     let clock = Clock::new(part.facts().tsc_khz, part.cap(RangeKind::TimerEndpoint));
@@ -137,10 +138,7 @@ fn load(ram: &mut Ram, config: &VmmConfig) -> Result<u64, StartError> {
     let file = Place { gpa: config.image.gpa, bytes: config.image.bytes };
     let entry = elf::load(ram, file).map_err(StartError::Image)?;
     // The file is no use to anyone any more; its place was checked.
-    let written = ram
-        .zero(file.gpa, file.bytes)
-        .and_then(|()| acpi::write(ram))
-        .and_then(|()| boot::write(ram, config.args.as_bytes()));
+    let written = ram.zero(file.gpa, file.bytes).and_then(|()| boot::write(ram, config.args.as_bytes()));
     written.ok_or(StartError::Memory(config.memory))?;
     Ok(entry.into())
 }

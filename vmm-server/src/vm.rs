@@ -36,6 +36,14 @@ pub struct Vm {
 }
 
 impl Vm {
+    /// After a write to the local APIC: tells the I/O APIC of the end of a level-triggered interrupt.
+    #[inline]
+    pub fn tell_end(&mut self) {
+        if let Some(vector) = self.apic.take_level_end() {
+            self.devices.end_of_interrupt(vector);
+        }
+    }
+
     /// Acts on the bits of the notification.
     pub fn signals(&mut self, bits: u64) {
         if bits & signal::VMM_TIMER != 0 {

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A guest's accesses to what its VMM models: local APIC, serial line, ports, CPUID, MSRs, configuration space, nested tables.
+//! A guest's accesses to what its VMM models: both APICs, serial line, ports, CPUID, MSRs, configuration space, nested tables.
 
 use crate::bytes::Bytes;
 use vmm_devices::apic::{LocalApic, X2APIC_FIRST};
+use vmm_devices::ioapic::{IoApic, PINS};
 use vmm_devices::nested::Tables;
 use vmm_devices::uart::{MAX_LINE, Uart};
 use vmm_devices::{cpuid, ecam, exits, inject, msr, ports};
@@ -18,8 +19,9 @@ fn check(line: &[u8]) {
 pub fn run(input: &[u8]) {
     let mut bytes = Bytes(input);
     let (mut apic, mut uart, mut tables, mut now) = (LocalApic::new(), Uart::new(), Tables::new(), 0u64);
+    let mut io_apic = IoApic::new();
     while bytes.more() {
-        let (kind, a, value) = (bytes.u8() % 12, bytes.number(), bytes.number());
+        let (kind, a, value) = (bytes.u8() % 14, bytes.number(), bytes.number());
         match kind {
             0 => apic.write_page(a as u32, bytes.width(), value as u32, now),
             1 => drop(apic.read_page(a as u32, bytes.width(), now)),
@@ -42,6 +44,16 @@ pub fn run(input: &[u8]) {
                     let _ = ecam::others(target, bytes.width(), [value as u8, 0x41].into_iter());
                 }
                 let _ = ecam::Placement::new().place(value);
+            }
+            11 => {
+                let pins = io_apic.write(a as u32, bytes.width(), value as u32);
+                assert!(pins < 1 << PINS);
+                let _ = io_apic.read(a as u32, bytes.width());
+            }
+            12 => {
+                io_apic.raise(a as u8, &mut apic);
+                let ended = apic.take_level_end().map_or(0, |vector| io_apic.end(vector));
+                assert!((ended | io_apic.renew(value as u8)) < 1 << PINS);
             }
             _ => {
                 if let Some(table) = tables.missing(a, 12 + 9 * (value % 2) as u8) {

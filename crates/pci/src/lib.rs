@@ -21,6 +21,7 @@ mod effect;
 mod groups;
 pub mod interrupt;
 pub mod life;
+pub mod line;
 pub mod matching;
 pub mod path;
 pub mod reset;

@@ -139,6 +139,9 @@ impl View {
         let mut taken = [false; SIZE];
         let mut shown: Vec<Capability, MAX_SHOWN> = Vec::new();
         for capability in capability::capabilities(space, at) {
+            if vectors == 0 && matches!(capability.id, id::MSI | id::MSI_X) {
+                continue;
+            }
             let offset = usize::from(capability.offset);
             let Some(length) = self.length(space, at, capability) else { continue };
             // A list whose entries lie in each other is the device's fault; the first one wins.
@@ -321,6 +324,16 @@ impl View {
     /// Says that the device has several functions, as its function 0 must if the guest is to find the others.
     pub fn has_several_functions(&mut self) {
         self.image[usize::from(register::HEADER_TYPE)] |= 0x80;
+    }
+
+    /// Shows an interrupt pin (1 is A): the device interrupts by its line.
+    pub fn has_pin(&mut self, pin: u8) {
+        self.image[usize::from(register::INTERRUPT_PIN)] = pin;
+    }
+
+    /// The guest has turned the interrupt line off.
+    pub fn line_off(&self) -> bool {
+        self.get16(register::COMMAND) & command::INTX_DISABLE != 0
     }
 
     /// The device's BARs.

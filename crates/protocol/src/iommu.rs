@@ -18,6 +18,10 @@ use crate::message::requests;
 pub const FIRST_VECTOR: u8 = 16;
 /// Last user interrupt number of messages.
 pub const LAST_VECTOR: u8 = 107;
+/// First user interrupt number of devices' lines; those before are the system's own.
+pub const FIRST_LINE: u8 = 6;
+/// Last user interrupt number of devices' lines.
+pub const LAST_LINE: u8 = 15;
 
 requests! {
     IOMMU, Error;
@@ -27,6 +31,8 @@ requests! {
     Block = 4 -> ();
     Faults = 5 -> FaultCount;
     Probe = 6 -> Coverage;
+    ProbeLine = 7 -> ();
+    Line = 8 -> ();
 }
 
 /// Gives a device its domain: all the VM's RAM at IOVA = guest-physical address.
@@ -144,6 +150,25 @@ pub struct Coverage {
     pub covered: bool,
 }
 
+/// Asks whether the interrupt line that the description names for a device can be had, for a refusal before its VM starts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ProbeLine {
+    /// Number of the VM.
+    pub vm: u16,
+    /// Index of the device in the VM.
+    pub device: u8,
+}
+
+/// Makes the handler of the interrupt line (INTx) of a device with a domain, level-triggered and active low, and puts it into
+/// the device's first slot of the VM's `irqs` mount. Which line it is the description has said.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Line {
+    /// Number of the VM.
+    pub vm: u16,
+    /// Index of the device in the VM.
+    pub device: u8,
+}
+
 /// Why `iommu-server` didn't do what it was asked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Error {
@@ -168,6 +193,12 @@ pub enum Error {
     /// See the text.
     BadRange,
     /// See the text.
+    NoLine,
+    /// See the text.
+    NoSuchPin,
+    /// See the text.
+    PinTaken,
+    /// See the text.
     Kernel(u8),
 }
 
@@ -184,6 +215,9 @@ impl fmt::Display for Error {
             Self::NotEnoughTables => "the VM's I/O page tables don't suffice for its memory",
             Self::NoVectors => "no interrupt vectors or remapping entries are left",
             Self::BadRange => "the vectors don't fit in the VM's interrupt slots",
+            Self::NoLine => "the description names no interrupt line for the device",
+            Self::NoSuchPin => "no I/O APIC of this machine has that interrupt",
+            Self::PinTaken => "the system itself or another device has that interrupt",
             Self::Kernel(error) => return write!(f, "the kernel refused an invocation with error {error}"),
         })
     }
@@ -221,6 +255,17 @@ pub struct IommuDevice {
     pub irqs_first: u16,
     /// How many.
     pub irqs_count: u16,
+    /// Its interrupt line, if it interrupts by that.
+    pub line: Option<Pin>,
+}
+
+/// An input of an I/O APIC.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Pin {
+    /// The I/O APIC, by its place in firmware's table.
+    pub io_apic: u8,
+    /// The input.
+    pub input: u8,
 }
 
 #[cfg(test)]
@@ -236,6 +281,8 @@ mod tests {
         fits(Vectors { vm, device, count: u16::MAX });
         fits(Block { vm, device, blocked: true });
         fits(Faults { vm, device });
+        fits(Line { vm, device });
+        fits(ProbeLine { vm, device });
         fits(Probe { segment: u16::MAX, requester });
         fits(Coverage { dma_remapping: true, interrupt_remapping: true, covered: true });
         fits(Granted::Remapped { first: u16::MAX });
@@ -247,7 +294,8 @@ mod tests {
 
     #[test]
     fn the_largest_configuration_fits_a_start_page() {
-        let device = IommuDevice { domain: u16::MAX, irqs_first: u16::MAX, irqs_count: u16::MAX };
+        let line = Some(Pin { io_apic: u8::MAX, input: u8::MAX });
+        let device = IommuDevice { domain: u16::MAX, irqs_first: u16::MAX, irqs_count: u16::MAX, line };
         let vm = IommuVm { vm: u16::MAX, devices: full(device) };
         // Eight ranges, and three for each of eighty devices.
         fits_a_start_page(IommuConfig { vms: full(vm), fault_limit: u16::MAX }, 8 + 240);

@@ -82,8 +82,14 @@ pub struct Bar {
 /// How a device interrupts, as the guest sees it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Interrupts {
-    /// It has no message-signalled interrupts; INTx is not passed through.
+    /// Not at all.
     None,
+    /// By its line (INTx): its handler is the one that [`Attached::first_vector`] names, and fires again once it is
+    /// acknowledged.
+    Line {
+        /// The pin that the guest sees: 1 is A.
+        pin: u8,
+    },
     /// MSI: the guest's messages arrive in [`Effect::Msi`].
     Msi,
     /// MSI-X: table and pending bits are in the guest-visible BARs named here; the VMM keeps the table.
@@ -340,6 +346,14 @@ pub enum Refusal {
     TooManyDevices,
     /// It would be a virtual function; why its physical one has none.
     Virtual(Problem),
+    /// See the text.
+    NoPin,
+    /// See the text.
+    LineUnknown,
+    /// See the text.
+    LineShared(Address),
+    /// See the text.
+    Line(Error),
 }
 
 impl fmt::Display for Refusal {
@@ -405,6 +419,19 @@ impl fmt::Display for Refusal {
             Self::Virtual(problem) => {
                 return write!(f, "no such device, since its physical function has no virtual ones: {problem}");
             }
+            Self::NoPin => "it has no interrupt line: leave out `intx`",
+            Self::LineUnknown => {
+                "firmware gave its interrupt line (INTx) no input, so who shares it isn't known. Leave out `intx` if the device has \
+                 messages (MSI)"
+            }
+            Self::LineShared(other) => {
+                return write!(
+                    f,
+                    "{other} has the same interrupt line (INTx), or nobody can say that it hasn't. Use another slot, or leave out \
+                     `intx` if the device has messages (MSI)"
+                );
+            }
+            Self::Line(error) => return write!(f, "its interrupt line (INTx): {error}"),
             Self::TooManyDevices => {
                 "the machine has more PCI functions or BARs than pci-server keeps in view: who shares what isn't known"
             }
@@ -494,6 +521,8 @@ pub struct PciDevice {
     pub irqs_first: u16,
     /// How many.
     pub irqs_count: u16,
+    /// Global interrupt of its line, if it is to interrupt by that instead of messages.
+    pub intx: Option<u8>,
 }
 
 #[cfg(test)]
@@ -573,6 +602,7 @@ mod tests {
             bars_count: u16::MAX,
             irqs_first: u16::MAX,
             irqs_count: u16::MAX,
+            intx: Some(u8::MAX),
         };
         let config = PciConfig {
             ecam: full(EcamRange { segment: u16::MAX, first_bus: 255, last_bus: 255 }),

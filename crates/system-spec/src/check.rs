@@ -6,8 +6,8 @@ use core::fmt;
 
 use crate::bundle::MAX_ENTRY_NAME;
 use crate::compiled::{
-    MAX_ALL_DEVICES, MAX_ARGS, MAX_MEMORY, MAX_NAME, MAX_PERIOD, MAX_PRIORITY, MAX_VECTORS, MEMORY_STEP,
-    MESSAGE_INTERRUPTS, MIN_BUDGET, System, Time, Vm,
+    Device, LINES, MAX_ALL_DEVICES, MAX_ARGS, MAX_MEMORY, MAX_NAME, MAX_PERIOD, MAX_PRIORITY, MAX_VECTORS,
+    MEMORY_STEP, MESSAGE_INTERRUPTS, MIN_BUDGET, System, Time, Vm,
 };
 use crate::path::GuestSlot;
 
@@ -45,6 +45,7 @@ pub enum Key {
     Path,
     Slot,
     Vectors,
+    Intx,
 }
 
 /// A rule that a description breaks. The text says what is wrong, [`Problem::help`] what would be right.
@@ -73,6 +74,10 @@ pub enum Problem {
     SlotBus,
     SlotHostBridge,
     Vectors { vectors: u8 },
+    Intx { intx: u8 },
+    IntxTwice { vm: usize },
+    IntxVectors,
+    IntxSlot { device: usize },
     AllVectors { total: u32 },
     AllDevices { total: usize },
 }
@@ -106,6 +111,14 @@ impl fmt::Display for Problem {
             Self::SlotBus => f.write_str("a guest has one PCI bus, 00"),
             Self::SlotHostBridge => f.write_str("slot 00:00.0 is the guest's host bridge"),
             Self::Vectors { vectors } => write!(f, "{vectors} vectors is out of range"),
+            Self::Intx { intx } => write!(f, "global interrupt {intx} is no PCI device's"),
+            Self::IntxTwice { vm } => {
+                write!(f, "this interrupt line is given twice: a device of VM {vm} has it")
+            }
+            Self::IntxVectors => f.write_str("a device interrupts by its line or by messages, not both"),
+            Self::IntxSlot { device } => {
+                write!(f, "device {device} of this VM has the same interrupt pin in the guest")
+            }
             Self::AllVectors { total } => write!(f, "all devices together ask for {total} vectors"),
             Self::AllDevices { total } => write!(f, "the VMs have {total} devices together"),
         }
@@ -143,6 +156,12 @@ impl Problem {
             Self::SlotBus => "write 00:01.0 to 00:1f.7",
             Self::SlotHostBridge => "write 00:01.0 to 00:1f.7",
             Self::Vectors { .. } => "from 1 to 32",
+            Self::Intx { .. } => "from 16 to 239",
+            Self::IntxTwice { .. } => {
+                "a line is one device's alone; leave `intx` out where a device has messages (MSI)"
+            }
+            Self::IntxVectors => "leave out `vectors` or `intx`",
+            Self::IntxSlot { .. } => "functions 0 and 4, 1 and 5 and so on share a pin: use another slot",
             Self::AllVectors { .. } => "the machine has 92; show the guests fewer",
             Self::AllDevices { .. } => "at most 12",
         }
@@ -258,9 +277,34 @@ fn check_devices(system: &System<'_>, vm: usize, say: &mut dyn FnMut(usize, Key,
         } else if function.device() == 0 {
             say(index, Key::Slot, Problem::SlotHostBridge);
         }
+        if let Some(intx) = device.intx {
+            check_line(system, vm, index, intx, &mut |key, problem| say(index, key, problem));
+        }
         if let Some(vectors) = device.vectors.filter(|vectors| !(1..=MAX_VECTORS).contains(vectors)) {
             say(index, Key::Vectors, Problem::Vectors { vectors });
         }
+    }
+}
+
+fn check_line(system: &System<'_>, vm: usize, index: usize, intx: u8, say: &mut dyn FnMut(Key, Problem)) {
+    let devices = &system.vms[vm].devices;
+    let device = &devices[index];
+    if !LINES.contains(&intx) {
+        say(Key::Intx, Problem::Intx { intx });
+    }
+    let has = |devices: &[Device]| devices.iter().any(|other| other.intx == Some(intx));
+    let earlier = system.vms[..vm].iter().position(|other| has(&other.devices));
+    if let Some(vm) = earlier.or_else(|| has(&devices[..index]).then_some(vm)) {
+        say(Key::Intx, Problem::IntxTwice { vm });
+    }
+    if device.vectors.is_some() {
+        say(Key::Intx, Problem::IntxVectors);
+    }
+    let pin = |device: &Device| (device.slot.function.device(), device.slot.function.function() % 4);
+    let same =
+        |other: &Device| other.intx.is_some() && other.slot != device.slot && pin(other) == pin(device);
+    if let Some(other) = devices[..index].iter().position(same) {
+        say(Key::Slot, Problem::IntxSlot { device: other });
     }
 }
 

@@ -38,6 +38,8 @@ pub const MIN_BUDGET: u64 = 20;
 pub const MAX_PERIOD: u64 = 1_000_000;
 /// The most interrupt vectors of one device.
 pub const MAX_VECTORS: u8 = 32;
+/// The global interrupts that lines of PCI devices have: those below are ISA's.
+pub const LINES: core::ops::RangeInclusive<u8> = 16..=239;
 /// User interrupt numbers for messages on the whole machine (16..=107).
 pub const MESSAGE_INTERRUPTS: u32 = 92;
 
@@ -163,6 +165,8 @@ pub struct Device {
     pub slot: GuestSlot,
     /// Vectors shown to the guest; the device's, [`MAX_VECTORS`] at most, if absent.
     pub vectors: Option<u8>,
+    /// Global interrupt of its line (INTx), if it is to interrupt by that instead of messages.
+    pub intx: Option<u8>,
 }
 
 impl<'a> System<'a> {

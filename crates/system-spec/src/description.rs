@@ -402,7 +402,17 @@ fn devices(reader: &mut Reader<'_>, vm_table: &Table<'_>, vm: usize, places: &mu
                 None
             }
         });
-        if devices.push(compiled::Device { path, slot, vectors }).is_err() {
+        let intx = reader.integer(table, "intx").and_then(|(intx, span)| match u8::try_from(intx) {
+            Ok(intx) => {
+                places.put(Place::Device(vm, devices.len(), Key::Intx), span);
+                Some(intx)
+            }
+            Err(_) => {
+                reader.error(span, "this is no global interrupt of a PCI device's line", "from 16 to 239");
+                None
+            }
+        });
+        if devices.push(compiled::Device { path, slot, vectors, intx }).is_err() {
             let message = format!("more than {} devices in one VM", compiled::MAX_DEVICES);
             reader.error(table.span.clone(), message, "leave some out");
             break;

@@ -59,7 +59,14 @@ pub(crate) const VM: Section = Section {
 
 pub(crate) const DEVICE: Section = Section {
     name: "[[vm.device]]",
-    keys: &[("path", Built), ("slot", Built), ("vectors", Built), ("bars", Later), ("rom", Later)],
+    keys: &[
+        ("path", Built),
+        ("slot", Built),
+        ("vectors", Built),
+        ("intx", Built),
+        ("bars", Later),
+        ("rom", Later),
+    ],
 };
 
 /// The servers that a description can speak of.

@@ -81,6 +81,10 @@ fn each_rule_has_a_fixture() {
         Problem::SlotBus,
         Problem::SlotHostBridge,
         Problem::Vectors { vectors: 33 },
+        Problem::Intx { intx: 11 },
+        Problem::IntxTwice { vm: 0 },
+        Problem::IntxVectors,
+        Problem::IntxSlot { device: 0 },
         Problem::AllVectors { total: 96 },
         Problem::AllDevices { total: 13 },
     ];

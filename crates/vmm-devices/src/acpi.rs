@@ -5,7 +5,7 @@ use crate::memory::GuestMemory;
 use crate::ports;
 
 /// Bytes of the largest table.
-const MAX_TABLE: usize = 300;
+const MAX_TABLE: usize = 400;
 const HEADER_BYTES: usize = 36;
 type Table = heapless::Vec<u8, MAX_TABLE>;
 
@@ -36,9 +36,23 @@ fn finish(table: &mut Table) {
     table[9] = checksum(table);
 }
 
-/// Writes all tables. `None` if RAM is too small.
+/// Where an interrupt line of the PCI bus leads.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Route {
+    /// Device on bus 0.
+    pub device: u8,
+    /// Its pin: 1 is A.
+    pub pin: u8,
+    /// Global interrupt.
+    pub interrupt: u8,
+}
+
+/// Most routes that are told: one for each device.
+pub const MAX_ROUTES: usize = 8;
+
+/// Writes all tables. `None` if RAM is too small. Of `routes` the first [`MAX_ROUTES`] count.
 #[must_use]
-pub fn write(memory: &mut impl GuestMemory) -> Option<()> {
+pub fn write(memory: &mut impl GuestMemory, routes: &[Route]) -> Option<()> {
     let mut at = tables::ACPI;
     let mut place = |memory: &mut _, mut table: Table| {
         finish(&mut table);
@@ -47,7 +61,7 @@ pub fn write(memory: &mut impl GuestMemory) -> Option<()> {
         GuestMemory::write(memory, address, &table)?;
         Some(address)
     };
-    let dsdt = place(memory, dsdt())?;
+    let dsdt = place(memory, dsdt(routes))?;
     let listed = [place(memory, fadt(dsdt))?, place(memory, madt())?, place(memory, mcfg())?];
     let mut xsdt = table(b"XSDT", 1);
     listed.iter().for_each(|address| put(&mut xsdt, &address.to_le_bytes()));
@@ -97,12 +111,15 @@ fn fadt(dsdt: u64) -> Table {
     fadt
 }
 
-/// Section 5.2.12: one enabled local APIC with ID 0; no PC-AT interrupt controllers.
+/// Section 5.2.12: one enabled local APIC with ID 0, one I/O APIC with ID 0 from global interrupt 0 on; no PC-AT interrupt controllers.
 fn madt() -> Table {
     let mut madt = table(b"APIC", 4);
     put(&mut madt, &(layout::APIC as u32).to_le_bytes());
     put(&mut madt, &0u32.to_le_bytes());
     put(&mut madt, &[0, 8, 0, 0, 1, 0, 0, 0]);
+    put(&mut madt, &[1, 12, 0, 0]);
+    put(&mut madt, &(layout::IO_APIC as u32).to_le_bytes());
+    put(&mut madt, &0u32.to_le_bytes());
     madt
 }
 
@@ -116,7 +133,7 @@ fn mcfg() -> Table {
 }
 
 /// `_S5` and the host bridge `PCI0` with its bus number and memory window (AML: sections 20.2 and 6.4).
-fn dsdt() -> Table {
+fn dsdt(routes: &[Route]) -> Table {
     let mut dsdt = table(b"DSDT", 2);
     // Name (_S5, Package () {0, 0, 0, 0})
     put(&mut dsdt, b"\x08_S5_\x12\x06\x04\0\0\0\0");
@@ -147,6 +164,7 @@ fn dsdt() -> Table {
     put_length(&mut device, 2 + resources.len());
     put(&mut device, &[0x0a, resources.len() as u8]);
     put(&mut device, &resources);
+    routing(&mut device, routes);
 
     let mut scope = Table::new();
     put(&mut scope, b"\\_SB_\x5b\x82");
@@ -157,6 +175,23 @@ fn dsdt() -> Table {
     put_length(&mut dsdt, scope.len());
     put(&mut dsdt, &scope);
     dsdt
+}
+
+/// `_PRT` (section 6.2.13): `Package () {Package () {device << 16 | 0xffff, pin - 1, 0, interrupt}, ...}`.
+fn routing(device: &mut Table, routes: &[Route]) {
+    let mut entries = Table::new();
+    let routes = &routes[..routes.len().min(MAX_ROUTES)];
+    for Route { device, pin, interrupt } in routes {
+        let [low, high] = u16::from(*device).to_le_bytes();
+        put(
+            &mut entries,
+            &[0x12, 12, 4, 0x0c, 0xff, 0xff, low, high, 0x0a, pin.wrapping_sub(1), 0, 0x0a, *interrupt],
+        );
+    }
+    put(device, b"\x08_PRT\x12");
+    put_length(device, 1 + entries.len());
+    put(device, &[routes.len() as u8]);
+    put(device, &entries);
 }
 
 /// AML PkgLength (section 20.2.4) of `content` bytes, itself included; two bytes hold up to 4095.
@@ -188,7 +223,9 @@ mod tests {
     #[test]
     fn all_tables_are_found_and_add_up() {
         let mut ram = Ram::new(2 << 20);
-        write(&mut ram).unwrap();
+        let routes: Vec<_> =
+            (0..9).map(|n| Route { device: 8 + n, pin: 1 + n % 4, interrupt: 16 + n }).collect();
+        write(&mut ram, &routes).unwrap();
         let rsdp = bytes(&ram, tables::RSDP, 36);
         assert_eq!((&rsdp[..8], sum(&rsdp[..20]), sum(&rsdp)), (&b"RSD PTR "[..], 0, 0));
         let table_at = |at: u64| {
@@ -206,7 +243,8 @@ mod tests {
         let fadt = &listed[0];
         assert_eq!((fadt.len(), &fadt[64..66]), (268, &[0x04, 0x06][..]));
         assert_eq!(fadt[172..184], [1, 16, 0, 2, 4, 6, 0, 0, 0, 0, 0, 0]);
-        assert_eq!(listed[1].len(), 52);
+        assert_eq!(listed[1].len(), 64);
+        assert_eq!(listed[1][52..], [1, 12, 0, 0, 0, 0, 0xc0, 0xfe, 0, 0, 0, 0]);
         assert_eq!(u64::from_le_bytes(listed[2][44..52].try_into().unwrap()), 0xe000_0000);
         let dsdt = table_at(u64::from_le_bytes(fadt[140..148].try_into().unwrap()));
         aml(&dsdt[36..]);
@@ -220,7 +258,15 @@ mod tests {
         let device = package(&scope[5..], 2);
         assert_eq!(&device[..4], b"PCI0");
         let at = device.windows(4).position(|w| w == b"_CRS").unwrap();
-        let buffer = package(&device[at + 4..], 1);
+        let routing = device.windows(4).position(|w| w == b"_PRT").unwrap();
+        let routes = package(&device[routing + 4..], 1);
+        assert_eq!((routes[0], routes.len()), (8, 1 + 8 * 13));
+        for (n, route) in routes[1..].chunks(13).enumerate() {
+            let n = n as u8;
+            let expected = [4, 0x0c, 0xff, 0xff, 8 + n, 0, 0x0a, n % 4, 0, 0x0a, 16 + n];
+            assert_eq!(package(route, 1), expected);
+        }
+        let buffer = package(&device[at + 4..routing - 1], 1);
         assert_eq!((buffer[0], usize::from(buffer[1])), (0x0a, buffer.len() - 2));
         let resources = &buffer[2..];
         assert_eq!(resources[..3], [0x88, 0x0d, 0]);

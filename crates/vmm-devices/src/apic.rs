@@ -74,6 +74,9 @@ pub struct LocalApic {
     local: [u32; LOCAL_VECTORS],
     request: Vectors,
     in_service: Vectors,
+    /// Trigger modes: a bit for each vector that came last by a line, whose end the I/O APIC waits for.
+    level: Vectors,
+    level_end: Option<u8>,
     timer: Timer,
     delivered: u64,
 }
@@ -99,6 +102,8 @@ impl LocalApic {
             local: [MASKED; LOCAL_VECTORS],
             request: Vectors::default(),
             in_service: Vectors::default(),
+            level: Vectors::default(),
+            level_end: None,
             timer: Timer::default(),
             delivered: 0,
         }
@@ -144,7 +149,24 @@ impl LocalApic {
             return false;
         }
         self.request.set(vector);
+        if !self.level.is_empty() {
+            self.level.clear(vector);
+        }
         true
+    }
+
+    /// [`Self::raise`] of a level-triggered interrupt, whose end [`Self::take_level_end`] tells.
+    pub fn raise_level(&mut self, vector: u8) -> bool {
+        let taken = self.raise(vector);
+        if taken {
+            self.level.set(vector);
+        }
+        taken
+    }
+
+    /// The level-triggered interrupt that the guest has ended since this was asked last: for the I/O APIC. Ask after each write.
+    pub fn take_level_end(&mut self) -> Option<u8> {
+        self.level_end.take()
     }
 
     /// The processor priority: the higher of the task priority and the class in service.
@@ -294,7 +316,7 @@ impl LocalApic {
             _ if offset & 0xf != 0 => return None,
             r::LVT_TIMER..=r::LVT_ERROR => *self.local.get(((offset - r::LVT_TIMER) >> 4) as usize)?,
             0x100..=0x170 => self.in_service.word(word),
-            0x180..=0x1f0 => 0,
+            0x180..=0x1f0 => self.level.word(word),
             0x200..=0x270 => self.request.word(word),
             _ => return None,
         })
@@ -305,6 +327,9 @@ impl LocalApic {
             r::EOI => {
                 if let Some(vector) = self.in_service.highest() {
                     self.in_service.clear(vector);
+                    if self.level.has(vector) {
+                        self.level_end = Some(vector);
+                    }
                 }
             }
             r::TASK_PRIORITY => self.task_priority = value as u8,

@@ -6,6 +6,7 @@ use crate::config_ports::ConfigPorts;
 use crate::decode::{Cache, Mode, RegisterFile};
 use crate::exits::Exits;
 use crate::fetch::fetch;
+use crate::ioapic::{IoApic, PINS};
 use crate::memory::GuestMemory;
 use crate::memory::tests::Ram;
 use crate::msi::{Arrival, MAX_VECTORS, Messages};
@@ -67,6 +68,34 @@ fn local_apic() {
             let entry = inject::next_entry(&mut apic, random.value(), random.below(2) == 0);
             assert!(entry.event & inject::VALID != 0 || entry.event == 0);
             assert!(apic.cr8() < 16 && apic.deadline().is_none_or(|deadline| deadline > 0 || now == 0));
+        }
+    }
+}
+
+#[test]
+fn io_apic() {
+    let mut random = Random(7);
+    for _ in 0..20 {
+        let (mut io, mut apic) = (IoApic::new(), LocalApic::new());
+        apic.write_page(register::SPURIOUS, 4, 0x1ff, 0);
+        for _ in 0..ROUNDS / 20 {
+            let offset =
+                if random.below(4) == 0 { random.value() as u32 } else { 0x10 * random.below(2) as u32 };
+            let width = if random.below(4) == 0 { width(&mut random) } else { 4 };
+            let pins = match random.below(5) {
+                0 => io.write(offset, width, random.below(0x50) as u32),
+                1 => io.write(offset, width, random.value() as u32),
+                2 => {
+                    io.raise(random.value() as u8, &mut apic);
+                    0
+                }
+                3 => io.end(random.value() as u8) | io.renew(random.value() as u8),
+                _ => {
+                    let _ = io.read(offset, width);
+                    0
+                }
+            };
+            assert!(pins < 1 << PINS);
         }
     }
 }

@@ -25,6 +25,10 @@ pub const ECAM_BYTES: u64 = 0x10_0000;
 pub const APIC: u64 = 0xfee0_0000;
 /// Bytes of the local APIC's page.
 pub const APIC_BYTES: u64 = 0x1000;
+/// The I/O APIC's page.
+pub const IO_APIC: u64 = 0xfec0_0000;
+/// Bytes of the I/O APIC's page.
+pub const IO_APIC_BYTES: u64 = 0x1000;
 /// Longest command line, without its NUL.
 pub const MAX_COMMAND_LINE: usize = 2047;
 

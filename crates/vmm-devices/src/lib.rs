@@ -25,6 +25,7 @@ pub mod fetch;
 #[cfg(test)]
 mod hostile_tests;
 pub mod inject;
+pub mod ioapic;
 pub mod layout;
 pub mod memory;
 pub mod msi;

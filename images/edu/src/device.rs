@@ -58,11 +58,24 @@ pub enum Transfer {
     ToRam(u64),
 }
 
+/// The registers alone.
+#[derive(Clone, Copy)]
+pub struct Registers(Mmio);
+
+impl Registers {
+    /// Clears the interrupt status; what it was. A line that it pulled falls.
+    pub fn acknowledge(&self) -> u32 {
+        let status = self.0.read32(register::INTERRUPT_STATUS);
+        self.0.write32(register::ACKNOWLEDGE, status);
+        status
+    }
+}
+
 /// The device, with DMA and messages on.
 pub struct Edu {
     function: Function,
     registers: Mmio,
-    msi: Msi,
+    msi: Option<Msi>,
     vector: u8,
 }
 
@@ -71,7 +84,10 @@ impl Edu {
     pub fn find() -> Result<Self, &'static str> {
         let function = pci::find(0x1234, 0x11e8).ok_or("there is no edu device")?;
         let registers = function.bar(0).ok_or("BAR 0 is missing")?.registers();
-        let msi = Msi::of(&function).ok_or("there is no MSI capability")?;
+        let msi = Msi::of(&function);
+        if msi.is_none() && function.interrupt().is_none() {
+            return Err("there is neither an MSI capability nor an interrupt line");
+        }
         let vector = irq::register(handler).ok_or("there is no free vector")?;
         function.enable();
         let edu = Self { function, registers, msi, vector };
@@ -89,9 +105,21 @@ impl Edu {
         Message::to_this_cpu(self.vector)
     }
 
-    /// Gives the device a message to send.
+    /// Whether it has messages; otherwise it has a line.
+    pub fn has_messages(&self) -> bool {
+        self.msi.is_some()
+    }
+
+    /// Its registers, for a handler.
+    pub fn registers(&self) -> Registers {
+        Registers(self.registers)
+    }
+
+    /// Gives the device a message to send, if it can.
     pub fn program(&self, message: Message) {
-        self.msi.enable(message);
+        if let Some(msi) = &self.msi {
+            msi.enable(message);
+        }
     }
 
     /// Identification: 0xRRrr00ed, major and minor version.
@@ -127,9 +155,7 @@ impl Edu {
 
     /// Clears the interrupt status; what it was.
     pub fn acknowledge(&self) -> u32 {
-        let status = self.registers.read32(register::INTERRUPT_STATUS);
-        self.registers.write32(register::ACKNOWLEDGE, status);
-        status
+        self.registers().acknowledge()
     }
 
     /// Starts a DMA of `bytes` (at most [`LONGEST`]), from or to the start of the device's buffer. It ends about 100 ms later, with a

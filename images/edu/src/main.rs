@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Drives QEMU's `edu` device: registers, DMA and messages of a passed-through function, tested from inside the guest. Words of the
-//! command line choose what to do: `self` (the default), `round`, `storm`, `bench`, `flood-to=ADDRESS`, `dma-to=ADDRESS`, `dma-from=ADDRESS`, `dma-start`, `msi-handle=HANDLE`, `sleep=MS`, `triple-fault`,
+//! command line choose what to do: `self` (the default), `line`, `round`, `storm`, `bench`, `flood-to=ADDRESS`, `dma-to=ADDRESS`, `dma-from=ADDRESS`, `dma-start`, `msi-handle=HANDLE`, `sleep=MS`, `triple-fault`,
 //! `watch`.
 #![no_std]
 #![no_main]
@@ -11,6 +11,7 @@ extern crate alloc;
 mod attack;
 mod bench;
 mod device;
+mod line;
 mod selftest;
 
 use device::Edu;
@@ -49,6 +50,8 @@ fn command(edu: &Edu, word: &str, checks: &mut Checks) -> bool {
     let number = |key| cmdline::value(word, key).and_then(cmdline::number);
     if word == "self" {
         selftest::run(edu, checks);
+    } else if word == "line" {
+        line::run(edu, checks);
     } else if word == "storm" {
         attack::storm(edu);
     } else if word == "round" {

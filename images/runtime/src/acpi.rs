@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The little that a guest needs of ACPI: where PCI's configuration space is (MCFG), and on plain QEMU where the power
-//! management timer is (FADT). ACPI 6.5, section 5.2.
+//! The little that a guest needs of ACPI: where PCI's configuration space is (MCFG) and the I/O APIC (MADT), and on plain QEMU where the
+//! power management timer is (FADT). ACPI 6.5, section 5.2.
 
 use crate::cell::IrqCell;
 
@@ -15,17 +15,32 @@ pub struct Ecam {
     pub last_bus: u8,
 }
 
+/// An I/O APIC (ACPI 6.5, section 5.2.12.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IoApic {
+    /// Guest-physical address of its registers.
+    pub base: u64,
+    /// Global interrupt of its first pin.
+    pub first: u32,
+}
+
 #[derive(Clone, Copy)]
 struct Found {
     ecam: Option<Ecam>,
+    io_apic: Option<IoApic>,
     pm_timer: Option<u16>,
 }
 
-static FOUND: IrqCell<Found> = IrqCell::new(Found { ecam: None, pm_timer: None });
+static FOUND: IrqCell<Found> = IrqCell::new(Found { ecam: None, io_apic: None, pm_timer: None });
 
 /// PCI's configuration space, if there is PCI.
 pub fn ecam() -> Option<Ecam> {
     FOUND.with(|found| found.ecam)
+}
+
+/// The first I/O APIC, if there is one.
+pub fn io_apic() -> Option<IoApic> {
+    FOUND.with(|found| found.io_apic)
 }
 
 /// The port of the power management timer, 3.579545 MHz, if there is one.
@@ -75,6 +90,20 @@ fn parse_mcfg(table: &[u8]) -> Option<Ecam> {
     Some(Ecam { base: u64::from_le_bytes(bytes_at(entry, 0)?), first_bus: entry[10], last_bus: entry[11] })
 }
 
+fn parse_madt(table: &[u8]) -> Option<IoApic> {
+    const IO_APIC: u8 = 1;
+    let mut rest = table.get(44..)?;
+    while let [kind, length, ..] = *rest {
+        let entry = rest.get(..usize::from(length).max(2))?;
+        if kind == IO_APIC {
+            let word = |offset| bytes_at(entry, offset).map(u32::from_le_bytes);
+            return Some(IoApic { base: word(4)?.into(), first: word(8)? });
+        }
+        rest = &rest[entry.len()..];
+    }
+    None
+}
+
 fn parse_fadt(table: &[u8]) -> Option<u16> {
     let port = u32::from_le_bytes(bytes_at(table, 76)?);
     let length = *table.get(91)?;
@@ -103,6 +132,7 @@ pub(crate) fn init() {
         let table = whole(address);
         FOUND.with(|found| match table.get(..4) {
             Some(b"MCFG") => found.ecam = parse_mcfg(table),
+            Some(b"APIC") => found.io_apic = parse_madt(table),
             Some(b"FACP") => found.pm_timer = parse_fadt(table),
             _ => {}
         });
@@ -151,6 +181,18 @@ mod tests {
         table[60..68].copy_from_slice(&0xe000_0000u64.to_le_bytes());
         assert_eq!(parse_mcfg(&table), Some(Ecam { base: 0xe000_0000, first_bus: 0, last_bus: 0 }));
         assert_eq!(parse_mcfg(&table[..60]), None);
+    }
+
+    #[test]
+    fn first_io_apic() {
+        let mut table = vec![0; 44];
+        table.extend([0, 8, 0, 0, 1, 0, 0, 0]);
+        assert_eq!(parse_madt(&table), None);
+        table.extend([1, 12, 0, 0, 0, 0, 0xc0, 0xfe, 24, 0, 0, 0]);
+        assert_eq!(parse_madt(&table), Some(IoApic { base: 0xfec0_0000, first: 24 }));
+        assert_eq!(parse_madt(&table[..60]), None);
+        table[45] = 0;
+        assert_eq!(parse_madt(&table), None, "no end without lengths");
     }
 
     #[test]

@@ -37,6 +37,7 @@ mod entry;
 pub mod exit;
 #[cfg(target_os = "none")]
 mod heap;
+pub mod ioapic;
 pub mod irq;
 pub mod memory;
 pub mod mmio;

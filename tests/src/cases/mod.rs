@@ -15,6 +15,7 @@ mod hostile;
 mod http;
 mod inspect;
 mod kernel;
+mod line;
 mod memory;
 mod messages;
 mod nvme;
@@ -37,6 +38,7 @@ pub fn all() -> Vec<Case> {
         gate::CASES,
         config::CASES,
         messages::CASES,
+        line::CASES,
         groups::CASES,
         memory::CASES,
         http::CASES,

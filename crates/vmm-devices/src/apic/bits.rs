@@ -27,6 +27,18 @@ impl Vectors {
         }
     }
 
+    /// Whether a bit is set.
+    #[must_use]
+    pub fn has(&self, vector: u8) -> bool {
+        self.words[usize::from(vector >> 5)] & 1 << (vector & 31) != 0
+    }
+
+    /// Whether none is set.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.summary == 0
+    }
+
     /// The highest bit that is set.
     #[must_use]
     pub fn highest(&self) -> Option<u8> {
@@ -54,12 +66,14 @@ mod tests {
             assert!(vectors.set(vector));
             assert!(!vectors.set(vector));
             assert_eq!(vectors.highest(), Some(vector));
+            assert!(vectors.has(vector) && !vectors.is_empty());
         }
         for vector in (1..=255u8).rev() {
             vectors.clear(vector);
             assert_eq!(vectors.highest(), Some(vector - 1));
         }
         vectors.clear(0);
+        assert!(!vectors.has(0) && vectors.is_empty());
         assert_eq!(vectors.highest(), None);
     }
 }

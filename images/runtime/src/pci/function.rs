@@ -54,6 +54,10 @@ const COMMAND: usize = 0x04;
 const MEMORY: u16 = 1 << 1;
 const BUS_MASTER: u16 = 1 << 2;
 const NO_INTX: u16 = 1 << 10;
+const STATUS: usize = 0x06;
+const INTERRUPT_STATUS: u16 = 1 << 3;
+const INTERRUPT_LINE: usize = 0x3c;
+const INTERRUPT_PIN: usize = 0x3d;
 
 impl Function {
     pub(super) fn at(ecam: Ecam, address: Address) -> Option<Self> {
@@ -99,6 +103,22 @@ impl Function {
     pub fn enable(&self) {
         let command = self.config.read16(COMMAND);
         self.config.write16(COMMAND, command | MEMORY | BUS_MASTER | NO_INTX);
+    }
+
+    /// The global interrupt that firmware says its interrupt line (INTx) has; `None` if it has none.
+    pub fn interrupt(&self) -> Option<u8> {
+        (self.config.read8(INTERRUPT_PIN) != 0).then(|| self.config.read8(INTERRUPT_LINE))
+    }
+
+    /// Turns its interrupt line on or off.
+    pub fn let_line(&self, on: bool) {
+        let command = self.config.read16(COMMAND) & !NO_INTX;
+        self.config.write16(COMMAND, if on { command } else { command | NO_INTX });
+    }
+
+    /// Whether it wants to pull its interrupt line, be that on or off.
+    pub fn wants_line(&self) -> bool {
+        self.config.read16(STATUS) & INTERRUPT_STATUS != 0
     }
 
     /// Turns bus mastering off: neither DMA nor messages any more.
