@@ -80,6 +80,17 @@ pub fn wait_until(deadline: u64, mut done: impl FnMut() -> bool) -> bool {
     }
 }
 
+/// Sets the timer to `nanoseconds` and sleeps, without a deadline, until it has fired. Interrupts are off afterwards.
+#[cfg(target_os = "none")]
+pub fn wait_for_timer(nanoseconds: u64) {
+    crate::cpu::interrupts_off();
+    let before = timer_count();
+    crate::apic::arm(nanoseconds);
+    while timer_count() == before {
+        wait();
+    }
+}
+
 /// Runs `body` with interrupts on, and turns them off afterwards.
 #[cfg(target_os = "none")]
 pub fn with_enabled<R>(body: impl FnOnce() -> R) -> R {
