@@ -380,7 +380,7 @@ impl Env {
         let end = machine::rdtsc() + limit_us * machine::ticks_per_us(&self.bootinfo);
         while !condition() {
             check!(machine::rdtsc() < end, "not within {limit_us} us");
-            core::hint::spin_loop();
+            machine::pass(2);
         }
         Ok(())
     }

@@ -58,6 +58,25 @@ pub fn rdtsc() -> u64 {
     u64::from(high) << 32 | u64::from(low)
 }
 
+/// Lets instructions pass: 500 and a few in each of `rounds`. An emulator that counts them has nothing else to do for them, so that it is quick.
+pub fn pass(rounds: u64) {
+    if rounds > 0 {
+        // SAFETY: counts a register down.
+        unsafe {
+            core::arch::asm!("2:", ".rept 500", "nop", ".endr", "dec {0}", "jnz 2b", inout(reg) rounds => _,
+                options(nomem, nostack));
+        }
+    }
+}
+
+/// Lets instructions pass until the time-stamp counter is at `tick` or a few beyond.
+pub fn pass_until(tick: u64) {
+    // An instruction takes a tick where they are counted, elsewhere less.
+    while rdtsc() < tick {
+        pass(tick.saturating_sub(rdtsc()) / 1000);
+    }
+}
+
 /// Ticks of the time-stamp counter in a microsecond.
 pub fn ticks_per_us(bootinfo: &BootInfoPtr) -> u64 {
     bootinfo.tsc_mhz().map_or(1000, u64::from)

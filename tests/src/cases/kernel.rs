@@ -20,7 +20,7 @@ pub(super) const CASES: &[Case] = &[
 /// The least number of checks that must have passed.
 const ENOUGH: usize = 40;
 /// The same for those of DMA and interrupt remapping.
-const ENOUGH_OF_DMA: usize = 34;
+const ENOUGH_OF_DMA: usize = 38;
 /// The same for those of virtual CPUs.
 const ENOUGH_OF_VCPUS: usize = 35;
 const LIMIT: Duration = Duration::from_secs(240);
@@ -80,7 +80,7 @@ fn multiboot() -> Outcome {
 /// The checks of DMA and interrupt remapping, which want a second device.
 fn dma() -> Outcome {
     let image = build::bare(("kernel-tests", "dma"), &[])?;
-    let mut arguments = machine().arguments();
+    let mut arguments = counted();
     let second =
         ["pcie-root-port,id=rp2,bus=pcie.0,chassis=2,slot=2,addr=5.0", "edu,bus=rp2,dma_mask=0xffffffff"];
     for device in second {

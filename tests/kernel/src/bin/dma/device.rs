@@ -2,7 +2,7 @@
 //! The device `edu` (QEMU's docs/specs/edu): a buffer of 4 KiB that it copies from and to memory, and an MSI.
 
 use kernel_tests::env::{at, own_cnode};
-use kernel_tests::{Env, Failure, Outcome, check};
+use kernel_tests::{Env, Failure, Outcome, check, machine};
 use sel4::init_thread::{Slot, slot};
 use sel4::{CapRights, CapTypeForObjectOfFixedSize, ObjectBlueprint, VmAttributes, cap, cap_type};
 
@@ -107,12 +107,26 @@ impl Edu {
         unsafe { at.read_volatile() & 1 != 0 }
     }
 
-    fn copy(self, env: &Env, from: u64, to: u64, bytes: u64, command: u32) -> Outcome {
+    fn begin(self, from: u64, to: u64, bytes: u64, command: u32) {
         self.write_wide(register::SOURCE, from);
         self.write_wide(register::DESTINATION, to);
         self.write_wide(register::COUNT, bytes);
         self.write(register::COMMAND, command | 1);
+    }
+
+    fn copy(self, env: &Env, from: u64, to: u64, bytes: u64, command: u32) -> Outcome {
+        self.begin(from, to, bytes, command);
         env.wait_until(5_000_000, || !self.busy())
+    }
+
+    /// Begins to copy `bytes` (at most 4095) from the device to memory; the tick at which that happens. The device counts 100 ms from the
+    /// millisecond in which it gets the command, and where instructions are counted one is a nanosecond and a tick.
+    pub fn begin_write(self, iova: u64, bytes: u64) -> u64 {
+        const MILLISECOND: u64 = 1_000_000;
+        while machine::rdtsc() % MILLISECOND > MILLISECOND / 2 {}
+        let begun = machine::rdtsc() / MILLISECOND;
+        self.begin(BUFFER, iova, bytes, 2);
+        (begun + 100) * MILLISECOND
     }
 
     /// Copies `bytes` (at most 4095) from memory into the device.

@@ -9,6 +9,7 @@ mod faults;
 mod lab;
 mod mapping;
 mod messages;
+mod race;
 mod spaces;
 
 use kernel_tests::{Env, Outcome, machine};
@@ -28,7 +29,7 @@ macro_rules! checks {
 }
 pub(crate) use checks;
 
-const ALL: &[&[Check]] = &[spaces::CHECKS, mapping::CHECKS, faults::CHECKS, messages::CHECKS];
+const ALL: &[&[Check]] = &[spaces::CHECKS, mapping::CHECKS, faults::CHECKS, messages::CHECKS, race::CHECKS];
 
 fn main(bootinfo: &BootInfoPtr) -> ! {
     let mut env = match Env::new(bootinfo) {
