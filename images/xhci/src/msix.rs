@@ -45,7 +45,7 @@ impl Table {
     }
 
     /// Writes an entry, backwards if `odd`, and unmasks it.
-    fn program(&self, number: usize, message: Message, odd: bool) {
+    pub fn program(&self, number: usize, message: Message, odd: bool) {
         let entry = number * ENTRY;
         let words =
             [(0, message.address as u32), (4, (message.address >> 32) as u32), (8, message.data), (MASK, 0)];
@@ -53,8 +53,34 @@ impl Table {
         if odd { words.into_iter().rev().for_each(write) } else { words.into_iter().for_each(write) }
     }
 
-    fn mask(&self, number: usize, masked: bool) {
+    /// Masks a vector, or unmasks it.
+    pub fn mask(&self, number: usize, masked: bool) {
         self.table.write32(number * ENTRY + MASK, masked.into());
+    }
+
+    /// Masks every vector.
+    pub fn mask_all(&self) {
+        (0..self.count).for_each(|number| self.mask(number, true));
+    }
+
+    /// Turns MSI-X on.
+    pub fn enable_all(&self) {
+        self.set(ENABLE);
+    }
+
+    /// How many vectors there are.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// The entries.
+    pub fn table(&self) -> Mmio {
+        self.table
+    }
+
+    /// The pending bits.
+    pub fn pending(&self) -> Mmio {
+        self.pending
     }
 
     fn is_pending(&self, number: usize) -> bool {

@@ -51,6 +51,13 @@ impl Vectors {
         self.settle(&[])
     }
 
+    /// Lets come what is pending, and counts from there.
+    pub fn forget(&mut self) {
+        let until = time::now() + SETTLE;
+        irq::with_enabled(|| while time::now() < until {});
+        (0..self.seen.len()).for_each(|number| self.seen[number] = irq::count(self.at(number)));
+    }
+
     fn settle(&mut self, numbers: &[usize]) -> Result<(), String> {
         for number in 0..self.seen.len() {
             let (fresh, wanted) = (self.fresh(number), u64::from(numbers.contains(&number)));

@@ -49,7 +49,7 @@ fn audit(test: impl FnOnce(&System, &mut Machine, &mut Qtest) -> Outcome) -> Out
     scene("gate-audit", &running, test)
 }
 
-fn demand(holds: bool, otherwise: impl FnOnce() -> String) -> Outcome {
+pub(super) fn demand(holds: bool, otherwise: impl FnOnce() -> String) -> Outcome {
     if holds { Ok(()) } else { Err(otherwise()) }
 }
 
@@ -186,7 +186,7 @@ fn parts(memory: &[u8]) -> Result<Vec<(u64, String)>, String> {
 }
 
 /// The remapping entry that a device's message leads to. A message of the old format would lead past them all.
-fn entry_of(message: (u32, u32), table: &[Irte]) -> Result<(usize, Irte), String> {
+pub(super) fn entry_of(message: (u32, u32), table: &[Irte]) -> Result<(usize, Irte), String> {
     const REMAPPABLE: u32 = 1 << 4;
     let (address, data) = message;
     demand(address >> 20 == 0xfee && address & REMAPPABLE != 0, || {

@@ -3,6 +3,7 @@
 
 use crate::runner::Case;
 
+mod attack;
 mod config;
 mod death;
 mod device;
@@ -46,6 +47,7 @@ pub fn all() -> Vec<Case> {
         refusals::CASES,
         firmware::CASES,
         hostile::CASES,
+        attack::CASES,
         vmm::CASES,
         faults::CASES,
         restart::CASES,

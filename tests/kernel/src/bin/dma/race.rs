@@ -148,7 +148,12 @@ fn dma_while_its_memory_is_revoked_lands_before_or_never(env: &mut Env) -> Outco
     map_tables(env, io_space, IOVA)?;
     let second = env.empty::<cap_type::Granule>()?;
     let map_window = |frame: cap::Granule| {
-        Ok::<_, kernel_tests::Failure>(frame.frame_map(slot::VSPACE.cap(), WINDOW, RW, VmAttributes::DEFAULT)?)
+        Ok::<_, kernel_tests::Failure>(frame.frame_map(
+            slot::VSPACE.cap(),
+            WINDOW,
+            RW,
+            VmAttributes::DEFAULT,
+        )?)
     };
     // SAFETY (of each use): a frame of this check is mapped there.
     let window = WINDOW as *mut u64;
