@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A device that a VM was promised: what belongs to it, and the state of its life.
 
+use core::ops::Range;
+
 use heapless::Vec;
 use pci::carve::{self, Run};
 use pci::life::Life;
@@ -104,11 +106,8 @@ impl Device {
     pub fn lay_out(&mut self) -> bool {
         self.parts.clear();
         for bar in self.view.bars().iter().filter(|bar| bar.is_memory()) {
-            let withheld = match self.view.interrupts() {
-                Interrupts::MsiX(msix) if msix.table_bar == bar.index => Some(msix.table()),
-                _ => None,
-            };
-            for run in carve::cut(bar, withheld) {
+            let table = self.table().filter(|(index, _)| *index == bar.index);
+            for run in carve::cut(bar, table.map(|(_, range)| range)) {
                 let part = Part { bar: bar.index, run, frame: 0, page: 0 };
                 if self.parts.push(part).is_err() {
                     return false;
@@ -198,9 +197,20 @@ impl Device {
 
     /// Whether an access touches the MSI-X table, which is the VMM's to keep.
     pub fn in_table(&self, bar: u8, offset: u64, width: u8) -> bool {
-        let Interrupts::MsiX(msix) = self.view.interrupts() else { return false };
-        let table = msix.table();
-        bar == msix.table_bar && offset < table.end && offset.saturating_add(width.into()) > table.start
+        self.table().is_some_and(|(index, table)| {
+            bar == index && offset < table.end && offset.saturating_add(width.into()) > table.start
+        })
+    }
+
+    /// Where the MSI-X table lies: index of the BAR, and byte range in it. The owner of a physical function can give a virtual one more
+    /// vectors, so of that it is all that the table could become.
+    fn table(&self) -> Option<(u8, Range<u64>)> {
+        let Interrupts::MsiX(msix) = self.view.interrupts() else { return None };
+        let range = match self.physical {
+            Some(_) => msix.table_at_most(self.view.bars()),
+            None => msix.table(),
+        };
+        Some((msix.table_bar, range))
     }
 }
 

@@ -83,7 +83,12 @@ fn enable_virtuals(
         match enable(real, topology, config, wanted)? {
             Ok(()) => component::log!("{}: {} virtual functions", wanted.location, wanted.count),
             Err(reason) => {
-                component::log!("{}: no virtual functions: {reason}", wanted.location);
+                match reason {
+                    Refusal::Virtual(problem) => {
+                        component::log!("{}: no virtual functions: {problem}", wanted.location);
+                    }
+                    _ => component::log!("{}: no virtual functions: {reason}", wanted.location),
+                }
                 // There is room for each.
                 let _ = missing.push((wanted.location.clone(), reason));
             }

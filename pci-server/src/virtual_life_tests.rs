@@ -29,7 +29,9 @@ fn setup() -> Passthrough<Fake> {
     let mut topology = Topology::default();
     for (_, place) in PLACES {
         let at = place.parse().unwrap();
-        machine.capabilities(at, &[(0x40, 0x10)]);
+        machine.capabilities(at, &[(0x40, 0x10), (0x90, 0x11)]);
+        machine.set32(at, 0x94, 0x2000);
+        machine.set32(at, 0x98, 0x3000);
         machine.set32(at, 0x44, 1 << 28);
         machine.writable32(at, 0x48, 0x7fff);
         machine.resets(at, 0x48, 0x8000, at);
@@ -63,7 +65,9 @@ fn setup() -> Passthrough<Fake> {
         };
         let mut device =
             promise::promise(machine, &topology, function, &survey, Vec::new(), &wanted).unwrap();
-        device.parts.iter_mut().for_each(|part| part.frame = 1000 * (1 + number as u64));
+        for (part, frame) in device.parts.iter_mut().zip((1000 * (1 + number as u64)..).step_by(100)) {
+            part.frame = frame;
+        }
         devices.push(device);
     }
     let mut p = Passthrough::new(fake);
@@ -104,6 +108,16 @@ fn attached() -> Passthrough<Fake> {
     }
     p.platform.signals.clear();
     p
+}
+
+#[test]
+fn all_that_the_table_of_a_virtual_function_could_become_is_withheld() {
+    let p = setup();
+    let in_table =
+        |device: usize| [0x2000, 0x2010, 0x2ff0, 0x3000].map(|at| p.devices[device].in_table(0, at, 4));
+    assert_eq!(in_table(0), [true, false, false, false], "one entry");
+    assert_eq!(in_table(1), [true, true, true, false], "one so far");
+    assert!(p.devices.iter().all(|device| device.forwarded(0, 0x2010, 4).is_some()));
 }
 
 #[test]

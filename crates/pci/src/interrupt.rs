@@ -103,6 +103,17 @@ impl MsiX {
         start..start + self.entries as u64 * Self::ENTRY
     }
 
+    /// Byte range in its BAR that the table could grow into: up to the pending bits, or the BAR's end.
+    pub fn table_at_most(&self, bars: &Bars) -> core::ops::Range<u64> {
+        const MOST: u64 = 2048 * MsiX::ENTRY;
+        let now = self.table();
+        let size = bars.get(self.table_bar).map_or(now.end, |bar| bar.size);
+        let pending = u64::from(self.pba_offset);
+        let behind = self.pba_bar == self.table_bar && pending >= now.end;
+        let end = (now.start + MOST).min(size).min(if behind { pending } else { u64::MAX });
+        now.start..end.max(now.end)
+    }
+
     /// Reads it. `None` if the function hasn't any; an error if table or pending bits lie outside a memory BAR.
     pub fn read<C: ConfigSpace + ?Sized>(
         space: &C,
@@ -218,6 +229,23 @@ mod tests {
             machine.set32(at, 0xa0, pba);
             assert_eq!(MsiX::read(&machine, at, &bars), Err(BadTable), "{table:#x} {pba:#x}");
         }
+    }
+
+    #[test]
+    fn a_table_grows_up_to_what_is_behind_it() {
+        let machine = Machine::new();
+        let at = machine.endpoint("01:00.0", 1, 1);
+        machine.bar(at, 0, 4, 0xfe60_0000, 0x10_0000);
+        let bars = bar::probe(&machine, at, 6);
+        let msix = |table_offset, pba_bar, pba_offset| {
+            MsiX { offset: 0x40, entries: 1, table_bar: 0, table_offset, pba_bar, pba_offset }
+                .table_at_most(&bars)
+        };
+        assert_eq!(msix(0x2000, 0, 0x3000), 0x2000..0x3000);
+        assert_eq!(msix(0x2000, 0, 0x2010), 0x2000..0x2010);
+        assert_eq!(msix(0x2000, 0, 0x1000), 0x2000..0xa000);
+        assert_eq!(msix(0x2000, 2, 0x3000), 0x2000..0xa000);
+        assert_eq!(msix(0xf_f000, 2, 0), 0xf_f000..0x10_0000);
     }
 
     #[test]

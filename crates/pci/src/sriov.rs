@@ -82,31 +82,29 @@ pub enum Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Of virtual functions, whose physical one is named before.
         f.write_str(match self {
-            Self::NoCapability => "it has no virtual functions (no SR-IOV capability)",
-            Self::TooMany { wanted, total } => {
-                return write!(f, "{wanted} virtual functions are wanted, and it has {total}");
-            }
-            Self::Dependent => "its virtual functions depend on another function's (Function Dependency Link)",
-            Self::PageSize => "its virtual functions don't know pages of 4 KiB",
+            Self::NoCapability => "it has no SR-IOV capability",
+            Self::TooMany { wanted, total } => return write!(f, "{wanted} are wanted, and it has {total}"),
+            Self::Dependent => "they depend on another function's (Function Dependency Link)",
+            Self::PageSize => "they don't know pages of 4 KiB",
             Self::Routing { first, stride } => {
                 return write!(
                     f,
-                    "its virtual functions (offset {first:#x}, stride {stride:#x}) lie beyond its bus, or need Alternative \
-                     Routing-ID (ARI), which stays off: ask for fewer, or use another slot"
+                    "they lie beyond its bus, or need Alternative Routing-ID (ARI), which stays off (offset {first:#x}, stride \
+                     {stride:#x}): ask for fewer"
                 );
             }
-            Self::BadBar(bar) => return write!(f, "BAR {bar} of its virtual functions makes no sense"),
+            Self::BadBar(bar) => return write!(f, "their BAR {bar} makes no sense"),
             Self::NoRoom(bar) => {
                 return write!(
                     f,
-                    "the window of the bridge above has no room for BAR {bar} of its virtual functions: turn SR-IOV on in the \
-                     firmware's settings, or ask for fewer"
+                    "the bridge above has no room for their BAR {bar}: turn SR-IOV on in the firmware's settings, or ask for fewer"
                 );
             }
             Self::ResetFailed => "it didn't come back after its reset",
-            Self::Absent(number) => return write!(f, "virtual function {number} did not appear"),
-            Self::Full => "there is no room for its virtual functions in the table of functions",
+            Self::Absent(number) => return write!(f, "number {number} did not appear"),
+            Self::Full => "the table of functions has no room for them",
         })
     }
 }

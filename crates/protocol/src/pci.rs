@@ -417,7 +417,7 @@ impl fmt::Display for Refusal {
             }
             Self::NoRoom => "there is no room left for its BAR frames",
             Self::Virtual(problem) => {
-                return write!(f, "no such device, since its physical function has no virtual ones: {problem}");
+                return write!(f, "its physical function has no virtual ones: {problem}");
             }
             Self::NoPin => "it has no interrupt line: leave out `intx`",
             Self::LineUnknown => {
@@ -583,7 +583,11 @@ mod tests {
         let address = Address { segment: u16::MAX, bus: 255, devfn: DevFn(255) };
         let refusal = Refusal::SharedGroup { vm: u16::MAX, member: address, opening: Some(address) };
         fits(refusal);
-        assert!(refusal.to_string().len() <= 170, "a path fits beside it in the root task's line");
+        let stride = u16::MAX;
+        let virtuals = Refusal::Virtual(Problem::Routing { first: stride, stride });
+        for refusal in [refusal, virtuals, Refusal::Virtual(Problem::NoRoom(5))] {
+            assert!(refusal.to_string().len() <= 180, "a path fits beside it in the root task's line");
+        }
     }
 
     #[test]

@@ -30,6 +30,8 @@ pub fn share(count: u16) -> Result<Started, String> {
         return Err("the physical function can't be reset".into());
     }
     let mut primary = Started::find(false)?;
+    // The virtual functions aren't this owner's to enable or disable.
+    overwrite_extended_space(&primary)?;
     let list = Secondary::decode(&*controller::identify(&mut primary.admin, Subject::Secondary, 0)?);
     for function in 1..=count {
         let secondary = list.iter().find(|secondary| secondary.function == function);
@@ -38,6 +40,19 @@ pub fn share(count: u16) -> Result<Started, String> {
         println!("nvme: virtual function {function} is online with namespace {function}");
     }
     Ok(primary)
+}
+
+/// Looks for the capability by which virtual functions are disabled, and writes zeros everywhere, in case it is only not listed.
+fn overwrite_extended_space(primary: &Started) -> Result<(), String> {
+    const SRIOV: u32 = 0x10;
+    let config = primary.function.config();
+    for offset in (0x100..0x1000).step_by(4) {
+        if config.read32(offset) & 0xffff == SRIOV {
+            return Err(format!("the SR-IOV capability is at {offset:#x}"));
+        }
+        config.write32(offset, 0);
+    }
+    Ok(())
 }
 
 fn bring_online(primary: &mut Started, controller: u16, namespace: u32) -> Result<(), String> {

@@ -145,8 +145,12 @@ fn outside() -> Outcome {
         }
         Ok(())
     })?;
-    // The emulator lets the command succeed and writes whatever its own buffer held, as long as that isn't the marker.
-    let after = disk.contents()?;
+    judge_theft(&before, &disk.contents()?, &marker)
+}
+
+/// Looks at a disk to which memory that isn't its VM's, with `marker` in it, was to be written. The emulator lets the command succeed and
+/// writes whatever its own buffer held, as long as that isn't the marker.
+pub(super) fn judge_theft(before: &[u8], after: &[u8], marker: &[u8]) -> Outcome {
     let mut changed = after.chunks(BLOCK).zip(before.chunks(BLOCK)).enumerate().filter(|(_, (a, b))| a != b);
     match (changed.next(), changed.next()) {
         (Some((STOLEN, (block, _))), None) => {
