@@ -34,6 +34,16 @@ impl Numbers {
         None
     }
 
+    /// Takes these `n` from `number` on. False, and nothing is taken, if one of them isn't there or is taken.
+    pub fn take_these(&mut self, number: u16, n: u16) -> bool {
+        let Some(start) = self.index(number).filter(|start| n <= self.count - start) else { return false };
+        let free = (start..start + n).all(|at| !self.is_taken(at));
+        if free {
+            (start..start + n).for_each(|at| self.set(at, true));
+        }
+        free
+    }
+
     /// Marks a number as taken, for good or until it is given back.
     pub fn mark(&mut self, number: u16) {
         if let Some(at) = self.index(number) {
@@ -98,6 +108,16 @@ mod tests {
         assert_eq!(numbers.take(8, 0x30), Some(16));
         assert_eq!(numbers.take(32, 0x30), Some(48));
         assert_eq!(Numbers::new(16, 92).take(4, 3), Some(17));
+    }
+
+    #[test]
+    fn certain_numbers_are_had_once() {
+        let mut numbers = Numbers::new(16, 92);
+        assert!(numbers.take_these(106, 2) && numbers.take_these(16, 1));
+        for (number, n) in [(107, 1), (15, 1), (105, 2), (100, 9), (u16::MAX, 1), (16, u16::MAX)] {
+            assert!(!numbers.take_these(number, n), "{number} {n}");
+        }
+        assert_eq!(numbers.left(), 89);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use protocol::iommu::{
     Attach, Block, Coverage, Detach, Error, FIRST_LINE, FIRST_VECTOR, Granted, LAST_LINE, LAST_VECTOR, Pin,
     Probe, Vectors,
 };
+use serde::{Deserialize, Serialize};
 
 use crate::allocate::{self, Numbers};
 use crate::kernel::Kernel;
@@ -42,7 +43,7 @@ pub struct Caps {
 }
 
 impl Caps {
-    fn at(&self, index: u16) -> u64 {
+    pub(crate) fn at(&self, index: u16) -> u64 {
         self.first + u64::from(index)
     }
 }
@@ -84,26 +85,28 @@ pub struct Holding {
 }
 
 /// Vectors that a device has.
-#[derive(Debug, Clone, Copy)]
-struct Lines {
-    count: u16,
-    handle: u16,
-    vector: u16,
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Lines {
+    pub(crate) count: u16,
+    pub(crate) handle: u16,
+    pub(crate) vector: u16,
 }
 
 #[derive(Debug, Clone)]
-struct Device {
-    holding: Holding,
+pub(crate) struct Device {
+    pub(crate) holding: Holding,
     /// The requester whose domain it is.
-    attached: Option<RequesterId>,
+    pub(crate) attached: Option<RequesterId>,
     /// The requester that it last was.
-    last: Option<RequesterId>,
+    pub(crate) last: Option<RequesterId>,
     /// Tables that have been mapped, and whether frames have: their capabilities say so until they are unmapped.
-    tables_used: u16,
-    frames_used: bool,
-    lines: Option<Lines>,
+    pub(crate) tables_used: u16,
+    pub(crate) frames_used: bool,
+    pub(crate) lines: Option<Lines>,
     /// Number of its line's interrupt, while it has that.
-    line: Option<u16>,
+    pub(crate) line: Option<u16>,
+    /// It was cut off, for its faults or because nobody knew what it had.
+    pub(crate) cut: bool,
 }
 
 /// All devices' domains and interrupts.
@@ -111,14 +114,14 @@ struct Device {
 pub struct Domains<K> {
     /// The kernel.
     pub kernel: K,
-    features: Features,
+    pub(crate) features: Features,
     /// Empty slot to try things in.
-    scratch: u64,
-    devices: Vec<Device, MAX_DEVICES>,
-    entries: Numbers,
-    vectors: Numbers,
+    pub(crate) scratch: u64,
+    pub(crate) devices: Vec<Device, MAX_DEVICES>,
+    pub(crate) entries: Numbers,
+    pub(crate) vectors: Numbers,
     /// Numbers of lines' interrupts.
-    lines: Numbers,
+    pub(crate) lines: Numbers,
 }
 
 fn code(error: sel4_abi::Error) -> Error {
@@ -151,11 +154,12 @@ impl<K: Kernel> Domains<K> {
             frames_used: false,
             lines: None,
             line: None,
+            cut: false,
         };
         self.devices.push(device).is_ok()
     }
 
-    fn find(&self, vm: u16, device: u8) -> Result<usize, Error> {
+    pub(crate) fn find(&self, vm: u16, device: u8) -> Result<usize, Error> {
         let matches = |d: &Device| (d.holding.vm, d.holding.device) == (vm, device);
         self.devices.iter().position(matches).ok_or(Error::NoSuchDevice)
     }
@@ -168,6 +172,17 @@ impl<K: Kernel> Domains<K> {
     /// The requester that a device is, or last was.
     pub fn requester(&self, vm: u16, device: u8) -> Result<Option<RequesterId>, Error> {
         Ok(self.devices[self.find(vm, device)?].last)
+    }
+
+    /// Whether a device was cut off since it was last attached.
+    pub fn is_cut(&self, vm: u16, device: u8) -> bool {
+        self.find(vm, device).is_ok_and(|index| self.devices[index].cut)
+    }
+
+    /// The device that a requester is, if it has a domain.
+    pub fn attached(&self, requester: RequesterId) -> Option<(u16, u8)> {
+        let found = self.devices.iter().find(|d| d.attached == Some(requester))?;
+        Some((found.holding.vm, found.holding.device))
     }
 
     /// Whether the IOMMU covers a requester: the kernel makes no I/O space for one that it doesn't.
@@ -205,6 +220,7 @@ impl<K: Kernel> Domains<K> {
         let device = &mut self.devices[index];
         device.attached = Some(request.requester);
         device.last = Some(request.requester);
+        device.cut = false;
         self.fill(index).inspect_err(|_| {
             let _ = self.detach(Detach { vm: request.vm, device: request.device });
         })
@@ -358,9 +374,10 @@ impl<K: Kernel> Domains<K> {
     /// Cuts a device off that is attached: its messages are blocked, its domain is emptied; both stay its until it is
     /// detached. False if the requester has no domain. All of it is tried, whatever fails; the first error is told.
     pub fn quarantine(&mut self, requester: RequesterId) -> Result<bool, Error> {
-        let Some(device) = self.devices.iter().find(|d| d.attached == Some(requester)) else {
+        let Some(device) = self.devices.iter_mut().find(|d| d.attached == Some(requester)) else {
             return Ok(false);
         };
+        device.cut = true;
         let Holding { vm, device: number, io_space, .. } = device.holding;
         let blocked = match device.lines {
             Some(_) => self.block(Block { vm, device: number, blocked: true }),
@@ -383,4 +400,4 @@ impl<K: Kernel> Domains<K> {
 
 #[cfg(test)]
 #[path = "domains_tests.rs"]
-mod tests;
+pub(crate) mod tests;

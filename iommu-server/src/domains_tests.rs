@@ -7,27 +7,30 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// A kernel with four levels of tables over 2 MiB leaves: a root, and one for each 512 GiB and each GiB.
 #[derive(Default)]
-struct Fake {
-    slots: BTreeMap<u64, &'static str>,
-    context: BTreeMap<u16, u64>,
+pub(crate) struct Fake {
+    pub(crate) slots: BTreeMap<u64, &'static str>,
+    pub(crate) context: BTreeMap<u16, u64>,
     spaces: BTreeMap<u64, u16>,
     tables: BTreeMap<u64, (u64, u64)>,
     levels: BTreeSet<(u64, u64, u64)>,
     frames: BTreeMap<u64, (u64, u64)>,
-    entries: BTreeMap<u64, (u16, u8, u16)>,
+    pub(crate) entries: BTreeMap<u64, (u16, u8, u16)>,
     /// Handlers of pins: which pin, and the number.
-    pins: BTreeMap<u64, (u8, u8)>,
+    pub(crate) pins: BTreeMap<u64, (u8, u8)>,
     /// Remapping entries that the kernel has taken itself.
     reserved: BTreeSet<u16>,
     uncovered: Option<RequesterId>,
     blocked: BTreeSet<u64>,
-    calls: usize,
+    pub(crate) calls: usize,
     fail_at: Option<usize>,
+    /// The server dies before this call.
+    pub(crate) die_at: Option<usize>,
 }
 
 impl Fake {
     fn call(&mut self) -> Result<(), Kern> {
         self.calls += 1;
+        assert!(self.die_at != Some(self.calls), "the server dies");
         if self.fail_at == Some(self.calls) { Err(Kern::NotEnoughMemory) } else { Ok(()) }
     }
     fn level(&self, space: u64, iova: u64) -> Option<(u64, u64, u64)> {
@@ -62,8 +65,9 @@ impl Kernel for Fake {
         Ok(())
     }
     fn unmap_table(&mut self, table: u64) -> Result<(), Kern> {
+        self.call()?;
         self.tables.remove(&table);
-        self.call()
+        Ok(())
     }
     fn map_frame(&mut self, io_space: u64, frame: u64, iova: u64) -> Result<(), Kern> {
         self.call()?;
@@ -76,8 +80,9 @@ impl Kernel for Fake {
         Ok(())
     }
     fn unmap_frame(&mut self, frame: u64) -> Result<(), Kern> {
+        self.call()?;
         self.frames.remove(&frame);
-        self.call()
+        Ok(())
     }
     fn make_handler(
         &mut self,
@@ -146,7 +151,7 @@ impl Kernel for Fake {
     }
 }
 
-fn holding(vm: u16, device: u8) -> Holding {
+pub(crate) fn holding(vm: u16, device: u8) -> Holding {
     let base = 0x1_0000 * (1 + u64::from(vm)) + 0x2000 * u64::from(device);
     Holding {
         vm,
@@ -161,7 +166,7 @@ fn holding(vm: u16, device: u8) -> Holding {
     }
 }
 
-fn domains(entries: u32) -> Domains<Fake> {
+pub(crate) fn domains(entries: u32) -> Domains<Fake> {
     let features = Features { dma_remapping: true, interrupt_remapping: entries > 0, entries };
     let mut domains = Domains::new(Fake::default(), features, 1);
     for (vm, device) in [(0, 0), (0, 1), (1, 0)] {
@@ -170,9 +175,9 @@ fn domains(entries: u32) -> Domains<Fake> {
     domains
 }
 
-const NIC: RequesterId = RequesterId(0x100);
+pub(crate) const NIC: RequesterId = RequesterId(0x100);
 
-fn attach(vm: u16, device: u8, requester: RequesterId) -> Attach {
+pub(crate) fn attach(vm: u16, device: u8, requester: RequesterId) -> Attach {
     Attach { vm, device, requester }
 }
 
@@ -310,7 +315,7 @@ fn every_failure_is_survived() {
 }
 
 /// Devices with lines at these inputs, one for each VM.
-fn lines(inputs: &[u8]) -> Domains<Fake> {
+pub(crate) fn lines(inputs: &[u8]) -> Domains<Fake> {
     let features = Features { dma_remapping: true, interrupt_remapping: true, entries: 256 };
     let mut domains = Domains::new(Fake::default(), features, 1);
     for (vm, &input) in inputs.iter().enumerate() {

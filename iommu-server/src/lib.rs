@@ -7,3 +7,4 @@ pub mod allocate;
 pub mod domains;
 pub mod faults;
 pub mod kernel;
+pub mod recover;

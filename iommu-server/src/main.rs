@@ -12,9 +12,11 @@ use component::{Answer, Message, Server, cpu};
 use invocations::Invocations;
 use iommu_server::domains::Domains;
 use iommu_server::faults::{BATCH, Faults, Line};
+use iommu_server::recover::State;
 use pci::RequesterId;
 use protocol::client;
 use protocol::iommu::{self, Fault};
+use protocol::kept::Kept;
 use protocol::start::signal;
 use protocol::timer::SetDeadline;
 use protocol::{Protocol, Refusal, Request};
@@ -25,6 +27,9 @@ fn main(part: component::Part) -> ! {
     match start::start(part) {
         Ok(mut server) => {
             component::ready();
+            if server.part.restarts() > 0 {
+                server.begin_anew();
+            }
             component::serve(&mut server)
         }
         Err(reason) => panic!("{reason}"),
@@ -42,9 +47,36 @@ struct Iommu {
     timer: Option<cap::Endpoint>,
     tsc_khz: u64,
     part: component::Part,
+    kept: Option<Kept<'static>>,
 }
 
 impl Iommu {
+    /// In the life before this one signals may have been taken and nothing done: faults are looked for, and pci-server looks who was cut off.
+    fn begin_anew(&mut self) {
+        component::slot::NOTIFICATION.signal();
+        if let Some(notification) = self.part.client_notification(client::PCI) {
+            notification.signal();
+        }
+    }
+
+    /// Does something to a device that a death in the middle of it leaves unfinished.
+    fn change<R>(
+        domains: &mut Domains<Invocations>,
+        kept: &mut Option<Kept>,
+        device: (u16, u8),
+        change: impl FnOnce(&mut Domains<Invocations>) -> R,
+    ) -> R {
+        let mut keep = |state: State| {
+            if !kept.as_mut().is_some_and(|kept| kept.save(&state)) {
+                component::log!("what is held for devices can't be kept: after a death it is lost");
+            }
+        };
+        keep(domains.state(Some(device)));
+        let done = change(domains);
+        keep(domains.state(None));
+        done
+    }
+
     /// Reads what faults there are. A device that causes them faster than they can be read must not keep others
     /// waiting: after a batch there is a pause, in which the unit drops what it has no room for.
     fn read_faults(&mut self) {
@@ -83,8 +115,9 @@ impl Iommu {
 
     /// Cuts a device off, and has pci-server take its bus mastering away.
     fn quarantine(&mut self, requester: RequesterId) {
-        let done = self.domains.quarantine(requester);
-        match done {
+        let Some(device) = self.domains.attached(requester) else { return };
+        let change = |domains: &mut Domains<_>| domains.quarantine(requester);
+        match Self::change(&mut self.domains, &mut self.kept, device, change) {
             Ok(false) => return,
             Ok(true) => component::log!("device {requester}: too many DMA faults: cut off"),
             Err(error) => component::log!("device {requester}: too many DMA faults, but: {error}"),
@@ -95,11 +128,12 @@ impl Iommu {
     }
 
     fn dispatch(&mut self, operation: u16, message: &Message) -> Answer {
-        let domains = &mut self.domains;
+        let (domains, kept) = (&mut self.domains, &mut self.kept);
         match operation {
             iommu::Attach::OPERATION => message.answer(|request: iommu::Attach| {
                 let (start, device) = (cpu::tsc(), request.requester);
-                domains.attach(request)?;
+                let id = (request.vm, request.device);
+                Self::change(domains, kept, id, |domains| domains.attach(request))?;
                 self.faults.attached(device);
                 component::log!(
                     "device {device}: its VM's RAM mapped for DMA in {} ticks",
@@ -108,7 +142,8 @@ impl Iommu {
                 Ok(())
             }),
             iommu::Detach::OPERATION => message.answer(|request: iommu::Detach| {
-                domains.detach(request)?;
+                let id = (request.vm, request.device);
+                Self::change(domains, kept, id, |domains| domains.detach(request))?;
                 let (attached, entries, numbers) = domains.census();
                 component::log!(
                     "a device of VM {} is detached: {attached} attached, {entries} remapping entries and {numbers} interrupt numbers free",
@@ -116,8 +151,14 @@ impl Iommu {
                 );
                 Ok(())
             }),
-            iommu::Vectors::OPERATION => message.answer(|request: iommu::Vectors| domains.grant(request)),
-            iommu::Line::OPERATION => message.answer(|request: iommu::Line| domains.grant_line(request)),
+            iommu::Vectors::OPERATION => message.answer(|request: iommu::Vectors| {
+                let id = (request.vm, request.device);
+                Self::change(domains, kept, id, |domains| domains.grant(request))
+            }),
+            iommu::Line::OPERATION => message.answer(|request: iommu::Line| {
+                let id = (request.vm, request.device);
+                Self::change(domains, kept, id, |domains| domains.grant_line(request))
+            }),
             iommu::ProbeLine::OPERATION => {
                 message.answer(|request: iommu::ProbeLine| domains.probe_line(request))
             }
@@ -125,7 +166,9 @@ impl Iommu {
             iommu::Probe::OPERATION => message.answer(|request: iommu::Probe| Ok(domains.probe(request))),
             iommu::Faults::OPERATION => message.answer(|request: iommu::Faults| {
                 let requester = domains.requester(request.vm, request.device)?;
-                Ok(requester.map(|r| self.faults.of(r)).unwrap_or_default())
+                let mut count = requester.map(|r| self.faults.of(r)).unwrap_or_default();
+                count.quarantined |= domains.is_cut(request.vm, request.device);
+                Ok(count)
             }),
             _ => Answer::refuse(Refusal::UnknownOperation),
         }

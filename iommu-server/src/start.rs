@@ -7,7 +7,9 @@ use component::protocol::start::slot;
 use component::sel4::{CapRights, cap};
 use iommu_server::domains::{Caps, Domains, Features, Holding, RamRun};
 use iommu_server::faults::Faults;
+use iommu_server::recover::Recovered;
 use protocol::iommu::{IommuConfig, IommuDevice};
+use protocol::kept::{self, Kept};
 use protocol::start::{Range, RangeKind, cptr, mount, signal};
 use sel4_abi::bootinfo::{FEATURE_DMA_REMAPPING, FEATURE_INTERRUPT_REMAPPING};
 
@@ -35,6 +37,8 @@ pub fn start(mut part: Part) -> Result<Iommu, &'static str> {
             devices += 1;
         }
     }
+    let mut kept = part.kept();
+    recover(&part, &mut domains, kept.as_mut());
     let fault_control = watch_faults(&part, &mut memory);
     component::log!(
         "DMA remapping {}, interrupt remapping {} ({} entries), DMA faults {}, {} device(s) in the description",
@@ -45,7 +49,24 @@ pub fn start(mut part: Part) -> Result<Iommu, &'static str> {
         devices
     );
     let (timer, tsc_khz) = (part.cap(RangeKind::TimerEndpoint), part.facts().tsc_khz);
-    Ok(Iommu { domains, faults: Faults::new(config.fault_limit), fault_control, timer, tsc_khz, part })
+    Ok(Iommu { domains, faults: Faults::new(config.fault_limit), fault_control, timer, tsc_khz, part, kept })
+}
+
+/// After a death: takes over what was kept.
+#[inline(never)]
+fn recover(part: &Part, domains: &mut Domains<Invocations>, kept: Option<&mut Kept>) {
+    if part.restarts() == 0 {
+        return;
+    }
+    let state = kept.as_ref().and_then(|kept| kept.load(&mut [0; kept::MAX_BYTES]));
+    if state.is_none() {
+        component::log!("nothing is known of the life before this one: all devices are cut off");
+    }
+    let Recovered { kept: devices, cut } = domains.recover(state);
+    component::log!("started anew: {devices} device(s) attached as before, {cut} cut off");
+    if let Some(kept) = kept {
+        kept.save(&domains.state(None));
+    }
 }
 
 fn on(on: bool) -> &'static str {
@@ -103,6 +124,8 @@ fn holding(
 fn watch_faults(part: &Part, memory: &mut component::Memory) -> Option<cap::DmaFault> {
     let control: cap::DmaFault = part.cap(RangeKind::DmaFaultControl)?;
     let badged = memory.slots.take()?;
+    // After a death it isn't empty.
+    slot_at(badged).delete().ok()?;
     slot_at(badged).mint(&slot_at(slot::NOTIFICATION), CapRights::all(), signal::DMA_FAULT).ok()?;
     control.dma_fault_set_notification(cap::Notification::from_bits(badged)).ok()?;
     Some(control)

@@ -99,6 +99,8 @@ pub struct Device {
     pub waits: bool,
     /// Something of a domain, of handlers or frames that it was given may still be there.
     pub holds: bool,
+    /// How often in a row iommu-server gave no answer while the device was being given.
+    pub unanswered: u8,
 }
 
 impl Device {

@@ -9,7 +9,7 @@ use component::{Part, cpu};
 use pci_server::platform::Platform;
 use protocol::client;
 use protocol::iommu;
-use protocol::message::{CallError, Request};
+use protocol::message::{CallError, Refusal, Request};
 use protocol::pci::Error;
 use protocol::start::{RangeKind, cptr, mount};
 use protocol::supervisor::{Ports, Quieted};
@@ -17,6 +17,9 @@ use protocol::timer::SetDeadline;
 
 use crate::ecam::Ecam;
 use crate::frames::Frames;
+
+/// How often iommu-server is asked the same if it dies of it.
+const ATTEMPTS: usize = 3;
 
 /// Everything that pci-server holds.
 pub struct Real {
@@ -62,15 +65,27 @@ impl Real {
     /// Waits, before anybody is served.
     pub fn wait(&mut self, milliseconds: u64) -> Result<(), &'static str> {
         let until = self.now() + self.ticks(milliseconds);
-        let asked =
-            self.timer.is_some_and(|timer| component::call(timer, &SetDeadline { tsc: until }).is_ok());
-        if !asked {
-            return Err("timer-server took no deadline");
-        }
+        let timer = self.timer.ok_or("there is no timer-server")?;
         while self.now() < until {
-            component::wait();
+            // A signal can come too early: if timer-server dies it forgets the deadline and signals everybody.
+            match component::call(timer, &SetDeadline { tsc: until }) {
+                Ok(()) | Err(CallError::Refused(Refusal::Restarted)) => _ = component::wait(),
+                Err(_) => return Err("timer-server took no deadline"),
+            }
         }
         Ok(())
+    }
+
+    /// Asks iommu-server for what can be done twice: if it dies with the request it is asked again.
+    fn ask_again<R: Request<Error = iommu::Error>>(&self, request: &R) -> Result<R::Reply, Error> {
+        let mut answer = self.ask(request);
+        for _ in 1..ATTEMPTS {
+            if !matches!(answer, Err(Error::NoAnswer)) {
+                break;
+            }
+            answer = self.ask(request);
+        }
+        answer
     }
 
     /// Asks iommu-server.
@@ -103,9 +118,10 @@ impl Platform for Real {
     }
 
     fn set_deadline(&mut self, tsc: u64) {
+        // If it dies with the request it signals everybody when it is there again, and whoever waits asks anew.
         let told = self.timer.is_some_and(|timer| component::call(timer, &SetDeadline { tsc }).is_ok());
         if !told {
-            component::log!("timer-server took no deadline: a reset won't end");
+            component::log!("timer-server took no deadline");
         }
     }
 
@@ -122,11 +138,11 @@ impl Platform for Real {
     }
 
     fn iommu_detach(&mut self, request: iommu::Detach) -> Result<(), Error> {
-        self.ask(&request)
+        self.ask_again(&request)
     }
 
     fn iommu_faults(&mut self, request: iommu::Faults) -> Result<iommu::FaultCount, Error> {
-        self.ask(&request)
+        self.ask_again(&request)
     }
 
     fn show_frame(&mut self, vm: u16, slot: u16, frame: u64) -> Result<(), Error> {

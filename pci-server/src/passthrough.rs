@@ -16,6 +16,8 @@ use protocol::pci::{
 use crate::device::{Device, Resetting};
 use crate::platform::Platform;
 
+/// How often in a row iommu-server may die while a device is being given to its VM.
+const MAX_UNANSWERED: u8 = 3;
 /// Word of an MSI-X table entry that masks it, and its mask bit.
 const ENTRY_CONTROL: u64 = 12;
 
@@ -103,6 +105,16 @@ impl<P: Platform> Passthrough<P> {
         if outcome.is_err() {
             // Half of it is nothing. What can't be undone shows when the device is detached again.
             let _ = self.take_back(found);
+        }
+        let device = &mut self.devices[found];
+        match outcome {
+            // iommu-server has died of it, and is there again: all of it once more.
+            Err(Error::NoAnswer) if !device.methods.is_empty() && device.unanswered < MAX_UNANSWERED => {
+                device.unanswered += 1;
+                self.start_reset(found);
+                return Err(Error::Resetting);
+            }
+            _ => device.unanswered = 0,
         }
         outcome
     }

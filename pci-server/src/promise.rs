@@ -59,6 +59,7 @@ pub fn promise<C: ConfigSpace + ?Sized>(
         resetting: None,
         waits: false,
         holds: false,
+        unanswered: 0,
     };
     if wanted.intx.is_some() {
         device.view.has_pin(device.pin());

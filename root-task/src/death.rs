@@ -31,7 +31,7 @@ impl System<'_> {
         let Some(server) = self.server_mut(client) else { self.halt("an unknown part", client, end) };
         let name = server.name;
         // What has never been ready can't be it now either.
-        let built = matches!(client, client::CONSOLE | client::TIMER);
+        let built = client != client::PCI;
         let may = built && server.ready && server.short_lives.again(now.wrapping_sub(server.started) / khz);
         if !may || self.description.on_server_fault(client) == OnServerFault::Halt {
             self.halt(name, client, end);
@@ -46,6 +46,10 @@ impl System<'_> {
     fn start_server_again(&mut self, client: u64) -> Result<(), Failure> {
         let Some(mut server) = self.servers[client as usize].take() else { return Ok(()) };
         server.restarts += 1;
+        #[cfg(feature = "deaths")]
+        {
+            server.derailed = false;
+        }
         server.started = crate::raw::tsc();
         let image = self.part(server.name).and_then(process::image);
         let started =
@@ -75,6 +79,10 @@ impl System<'_> {
     pub(crate) fn kill(&mut self, kill: Kill) -> Answer {
         let Kill { client, death } = kill;
         let vm = client::vm_of(client).map(usize::from);
+        if self.server_mut(client).is_some_and(|server| server.derailed) {
+            // It hasn't come to its death yet.
+            return Answer::NotYours;
+        }
         if death == Death::Stopped {
             match vm {
                 Some(vm) => self.ended(vm, &End::Killed, VMM_FAILED),
@@ -84,7 +92,10 @@ impl System<'_> {
         }
         let process = match vm {
             Some(vm) => self.vms.get(vm).and_then(Option::as_ref).map(|vm| &vm.process),
-            None => self.server(client).ok().map(|server| &server.process),
+            None => self.server_mut(client).map(|server| {
+                server.derailed = true;
+                &server.process
+            }),
         };
         let derailed = process.during("nobody of that number runs");
         match derailed.and_then(|process| process.derail(death == Death::Fault)) {

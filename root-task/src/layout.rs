@@ -20,6 +20,10 @@ pub const IMAGE_END: usize = 0x1000_0000;
 pub const START_PAGE: usize = 0x1000_0000;
 /// The IPC buffer's page.
 pub const IPC_BUFFER: usize = 0x1000_8000;
+/// What a server finds again after its death: 64 KiB behind the start page, far below the stack's guard page.
+pub const KEPT: usize = 0x1001_0000;
+/// Pages of that.
+pub const KEPT_PAGES: usize = protocol::kept::BYTES / PAGE;
 /// The first address behind the stack.
 pub const STACK_TOP: usize = 0x1012_0000;
 /// Pages of a stack.
@@ -163,7 +167,12 @@ pub fn server_need(
     own_radix: usize,
     untyped_bits: u8,
 ) -> Need {
-    Need::new(own_radix, untyped_bits, None, process_pages(image_pages, image_tables, stack_pages))
+    Need::new(
+        own_radix,
+        untyped_bits,
+        None,
+        process_pages(image_pages, image_tables, stack_pages) + KEPT_PAGES,
+    )
 }
 
 /// What a VM takes beside its RAM and its log ring.

@@ -59,6 +59,9 @@ impl System<'_> {
         let arena = self.resources.arena(&need)?.ok_or_else(|| self.resources.short_of(0, need.bytes()))?;
         let mut process = Process::new(&mut self.resources, &self.common, &plan, &image, &need, arena)?;
         let clients = Self::reserve_clients(&mut process)?;
+        if matches!(client, client::PCI | client::IOMMU) {
+            process.keep(&mut self.resources)?;
+        }
         if client != client::CONSOLE {
             let console = self.server(client::CONSOLE)?.process.notification;
             process.console(console, signal::log_lines(client as usize))?;
@@ -84,6 +87,8 @@ impl System<'_> {
             restarts: 0,
             started: crate::raw::tsc(),
             short_lives: ShortLives::default(),
+            #[cfg(feature = "deaths")]
+            derailed: false,
         });
         self.wait_until_ready(client)
     }

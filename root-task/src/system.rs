@@ -38,6 +38,9 @@ pub struct Server {
     pub started: u64,
     /// How often it has failed soon after that.
     pub short_lives: ShortLives,
+    /// A test has set it on the way to its death.
+    #[cfg(feature = "deaths")]
+    pub derailed: bool,
 }
 
 /// A VM that runs.

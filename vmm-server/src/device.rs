@@ -4,13 +4,13 @@ use crate::nested::{Nested, unmap_device};
 use crate::ports::Ports;
 use component::Memory;
 use core::fmt;
-use protocol::CallError;
 use protocol::message::Request;
 use protocol::pci::{
     self, Attach, BarRead, BarWrite, ConfigRead, ConfigWrite, Describe, Description, Detach, Effect,
     FrameRun, Interrupts, MAX_RUNS, MaskVector, PortRange,
 };
 use protocol::start::{cptr, mount};
+use protocol::{CallError, Refusal};
 use sel4::cap;
 use vmm_devices::acpi::Route;
 use vmm_devices::bars::{Claim, Space};
@@ -26,6 +26,9 @@ const COMMAND_IO: u32 = 1 << 0;
 const INTERRUPT_LINE: u16 = 0x3c;
 const COMMAND_MEMORY: u32 = 1 << 1;
 
+/// How often pci-server is asked the same if it dies of it.
+const ATTEMPTS: usize = 3;
+
 /// Why a device can't be used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum DeviceError {
@@ -33,6 +36,8 @@ pub enum DeviceError {
     Resetting,
     /// pci-server refuses.
     Pci(pci::Error),
+    /// pci-server died with the request.
+    Restarted,
     /// pci-server and this VMM don't understand each other.
     Protocol,
     /// The BARs don't fit the guest's window, or there are no slots left.
@@ -48,6 +53,7 @@ impl fmt::Display for DeviceError {
         match self {
             Self::Resetting => f.write_str("the device is being reset"),
             Self::Pci(error) => error.fmt(f),
+            Self::Restarted => f.write_str("pci-server failed when it was asked"),
             Self::Protocol => f.write_str("pci-server speaks another version of its protocol"),
             Self::NoRoom => f.write_str("its BARs don't fit the guest's PCI window, or slots are used up"),
             Self::TooManyVectors(count) => {
@@ -63,6 +69,7 @@ impl From<CallError<pci::Error>> for DeviceError {
         match error {
             CallError::Failed(pci::Error::Resetting) => Self::Resetting,
             CallError::Failed(error) => Self::Pci(error),
+            CallError::Refused(Refusal::Restarted) => Self::Restarted,
             _ => Self::Protocol,
         }
     }
@@ -231,7 +238,20 @@ impl Device {
         self.devfn
     }
 
+    /// Asks for what can be done twice: if pci-server dies with the request it is asked again.
     fn call<R: Request<Error = pci::Error>>(&self, request: &R) -> Result<R::Reply, DeviceError> {
+        let mut answer = self.call_once(request);
+        for _ in 1..ATTEMPTS {
+            if !matches!(answer, Err(DeviceError::Restarted)) {
+                break;
+            }
+            answer = self.call_once(request);
+        }
+        answer
+    }
+
+    /// Asks for what mustn't be done twice.
+    fn call_once<R: Request<Error = pci::Error>>(&self, request: &R) -> Result<R::Reply, DeviceError> {
         Ok(component::call(self.server, request)?)
     }
 
@@ -435,7 +455,7 @@ impl Device {
 
     fn read_register(&self, bar: usize, offset: u64, width: u8) -> Option<u64> {
         let bar = self.bars[bar].index;
-        self.call(&BarRead { device: self.number, bar, offset, width }).ok()
+        self.call_once(&BarRead { device: self.number, bar, offset, width }).ok()
     }
 
     /// Writes what isn't mapped of a BAR. `true`: the message table has changed.
@@ -449,7 +469,7 @@ impl Device {
             Trapped::Registers => {
                 let write = BarWrite { device: self.number, bar: self.bars[bar].index, offset, width, value };
                 // What pci-server doesn't let through has no effect, as on hardware.
-                let _ = self.call(&write);
+                let _ = self.call_once(&write);
             }
         }
         false

@@ -54,6 +54,11 @@ impl Vm {
         let rax = registers::get(registers::RAX);
         let ports::Access { port, width, .. } = access;
         if access.read {
+            #[cfg(feature = "deaths")]
+            if port == crate::deaths::PORT {
+                registers::set(registers::RAX, self.death.into());
+                return Ok(Resume { registers: true, ..exit.skip() });
+            }
             let value = match ports::input(port, width) {
                 Input::Nothing => self.devices.read_port(port, width),
                 Input::Uart(offset) => u32::from(self.uart.read(offset)) | !0xff,
@@ -65,7 +70,7 @@ impl Vm {
         }
         #[cfg(feature = "deaths")]
         if port == crate::deaths::PORT {
-            crate::deaths::kill(ports::output_value(rax, width));
+            self.death = crate::deaths::kill(ports::output_value(rax, width));
             return Ok(exit.skip());
         }
         match ports::output(port, width, ports::output_value(rax, width)) {

@@ -129,6 +129,8 @@ fn build(part: &mut Part, config: &VmmConfig) -> Result<(Vm, u64), StartError> {
         cache: Default::default(),
         exits: Default::default(),
         dma_faults: 0,
+        #[cfg(feature = "deaths")]
+        death: 0,
     };
     Ok((vm, entry))
 }

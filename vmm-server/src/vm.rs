@@ -33,6 +33,9 @@ pub struct Vm {
     pub exits: Exits,
     /// Signals of blocked DMA so far.
     pub dma_faults: u64,
+    /// What became of the last death that the guest wanted.
+    #[cfg(feature = "deaths")]
+    pub death: u32,
 }
 
 impl Vm {

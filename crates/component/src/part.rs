@@ -42,6 +42,7 @@ pub struct Part {
     regions_taken: u128,
     memory_taken: bool,
     guest_memory_taken: bool,
+    kept_taken: bool,
 }
 
 impl Part {
@@ -53,9 +54,14 @@ impl Part {
         // SAFETY: the root task maps the whole region of `MAX_BYTES`, and nobody writes it any more.
         let bytes = unsafe { core::slice::from_raw_parts(address as *const u8, protocol::start::MAX_BYTES) };
         match StartPage::parse(bytes) {
-            Ok(page) => {
-                Self { page, restarts, regions_taken: 0, memory_taken: false, guest_memory_taken: false }
-            }
+            Ok(page) => Self {
+                page,
+                restarts,
+                regions_taken: 0,
+                memory_taken: false,
+                guest_memory_taken: false,
+                kept_taken: false,
+            },
             // Without it there is neither a log nor anything else.
             Err(_) => crate::entry::fault(),
         }
@@ -148,6 +154,22 @@ impl Part {
         unsafe {
             core::slice::from_raw_parts(range.address as *const protocol::ring::Ring, range.count as usize)
         }
+    }
+
+    /// What this server finds again after its death. It can be had once.
+    pub fn kept(&mut self) -> Option<protocol::kept::Kept<'static>> {
+        let range = self.find(RangeKind::Kept).filter(|range| range.address != 0)?;
+        if core::mem::replace(&mut self.kept_taken, true) || range.bytes < protocol::kept::BYTES as u64 {
+            return None;
+        }
+        // SAFETY: the start page says that so many bytes are mapped there, for this part alone; they are handed out once, and as atomics.
+        let bytes = unsafe {
+            core::slice::from_raw_parts(
+                range.address as *const core::sync::atomic::AtomicU8,
+                protocol::kept::BYTES,
+            )
+        };
+        protocol::kept::Kept::new(bytes)
     }
 
     /// Slots and untyped memory of the part, and the addresses for what it maps itself. They can be had once.

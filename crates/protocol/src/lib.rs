@@ -8,6 +8,7 @@
 pub mod client;
 pub mod config;
 pub mod iommu;
+pub mod kept;
 pub mod look;
 pub mod message;
 pub mod pci;

@@ -145,6 +145,8 @@ pub enum RangeKind {
     /// A VMM's: the top-level nested table (EPTPML4) of its guest, empty, with its ASID, and set as the EPT root of the
     /// VMM's TCB. The VMM makes the VCPU and the lower tables from its untyped memory.
     NestedRoot = 21,
+    /// Pages that the root task leaves as they are when it starts this server anew ([`crate::kept`]), mapped at `address`. `count` is 1.
+    Kept = 22,
 }
 
 impl RangeKind {
@@ -173,6 +175,7 @@ impl RangeKind {
             19 => Bars,
             20 => Irqs,
             21 => NestedRoot,
+            22 => Kept,
             _ => return None,
         })
     }

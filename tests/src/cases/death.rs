@@ -13,11 +13,12 @@ use crate::runner::{Case, Outcome, with};
 pub(super) const CASES: &[Case] = &[
     Case::new("death::console_server_dies_and_the_log_goes_on", console),
     Case::new("death::timer_server_dies_and_deadlines_are_kept", timer),
+    Case::new("death::iommu_server_dies_and_domains_stay_and_come_and_go", iommu),
 ];
 
 /// What a guest needs to kill parts.
 const FEATURES: &[&str] = &["root-task/deaths", "vmm-server/deaths"];
-/// How long a page may take.
+/// How long a page, or a death, may take.
 const LIMIT: Duration = Duration::from_secs(60);
 /// In what ways the part dies, each so often.
 const WAYS: usize = 3;
@@ -34,23 +35,33 @@ fn timer() -> Outcome {
     })
 }
 
+/// The device of `again` comes and goes all the time; iommu-server dies in the middle of that too.
+fn iommu() -> Outcome {
+    dies("death-iommu", "iommu-server", |machine| {
+        one_more_life(machine)?;
+        machine.refute("FAILED")?;
+        machine.refute(", 1 cut off")
+    })
+}
+
+/// From here on a life of `again` begins, and ends well.
+fn one_more_life(machine: &mut Machine) -> Outcome {
+    machine.expect("[root-task] vm again: started: ")?;
+    machine.expect("[again] test round-contents ... ok")?;
+    machine.expect("[again] test round-messages ... ok")?;
+    machine.expect("[root-task] vm again: its memory is taken back: ").map(drop)
+}
+
 /// After each death the web server answers, the killer's own time goes on, and as much memory and as many slots are free as before.
 fn dies(name: &str, part: &str, and: impl FnOnce(&mut Machine) -> Outcome) -> Outcome {
     let system = build::system_with_features(name, FEATURES)?;
     with(Machine::start(&system.arguments())?, |machine| {
-        let mut free = None;
-        let mut listening = false;
         for death in 1..=WAYS * TIMES {
-            machine.expect(&format!("[root-task] {part} has failed: {}", reason(death)))?;
-            let line =
-                machine.expect(&format!("[root-task] {part}: started again ({death} times so far): "))?;
-            let counts = line.rsplit("): ").next().unwrap_or_default().to_owned();
-            if *free.get_or_insert_with(|| counts.clone()) != counts {
-                return Err(format!("something is lost: first `{free:?}`, later `{counts}`"));
-            }
-            if !listening {
+            machine.expect_within(&format!("[root-task] {part} has failed: {}", reason(death)), LIMIT)?;
+            let again = format!("[root-task] {part}: started again ({death} times so far): ");
+            machine.expect_within(&again, LIMIT)?;
+            if death == 1 {
                 machine.expect_anywhere("[web] http: listening on http://10.0.2.15")?;
-                listening = true;
             }
             let response = fetch::get(system.port, "/", LIMIT)?;
             if response.status != 200 {
@@ -60,10 +71,30 @@ fn dies(name: &str, part: &str, and: impl FnOnce(&mut Machine) -> Outcome) -> Ou
         }
         machine.expect_anywhere("[killer] test deaths ... ok")?;
         machine.expect_anywhere("[root-task] vm killer: ended: power-off, code 0")?;
+        nothing_is_lost(machine)?;
         machine.refute("[root-task] vm web: ended")?;
         machine.refute("lines lost")?;
         and(machine)
     })
+}
+
+/// What is free at the end of each life of `again`, or at each death where there is no such VM, while the killer is alive.
+fn nothing_is_lost(machine: &mut Machine) -> Outcome {
+    let lines = machine.serial.lines();
+    let lines = lines.iter().skip_while(|line| !line.starts_with("[root-task] vm killer: started"));
+    let lines: Vec<_> = lines.take_while(|line| !line.starts_with("[root-task] vm killer: ended")).collect();
+    let ends =
+        lines.iter().filter(|line| line.starts_with("[root-task] vm again: its memory is taken back: "));
+    let deaths = lines.iter().filter(|line| line.contains(": started again ("));
+    let mut counts: Vec<_> = ends.filter_map(|line| line.split("taken back: ").nth(1)).collect();
+    if counts.is_empty() {
+        counts = deaths.filter_map(|line| line.split("so far): ").nth(1)).collect();
+    }
+    match counts.iter().find(|count| **count != counts[0]) {
+        Some(other) => Err(format!("something is lost: first `{}`, later `{other}`", counts[0])),
+        None if counts.len() < 2 => Err("nothing was counted".into()),
+        None => Ok(()),
+    }
 }
 
 /// What the root task says of death number `death`.
