@@ -46,7 +46,7 @@ booted-test: setup
 	$(CARGO) run --release --package postern-tests --bin postern-tests -- $(FILTER)
 
 bench: setup
-	$(CARGO) run --release --package postern-tests --bin postern-bench
+	$(CARGO) run --release --package postern-tests --bin postern-bench -- $(FILTER)
 
 iso: setup
 	$(POSTERN) iso $(SYSTEM) --iso $(ISO)

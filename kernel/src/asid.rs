@@ -18,6 +18,8 @@ const NESTED: u64 = 1;
 /// The pools, by physical address; 0 for none.
 pub struct AsidTable {
     pools: [u64; POOLS],
+    /// Counts what may end an address space of a thread. A thread remembers the root that it had at one number ([`Tcb::root`](crate::object::tcb::Tcb)).
+    pub epoch: u64,
 }
 
 fn entry(pool: u64, index: u16) -> *mut u64 {
@@ -27,7 +29,7 @@ fn entry(pool: u64, index: u16) -> *mut u64 {
 impl AsidTable {
     /// No pools.
     pub const fn new() -> Self {
-        Self { pools: [0; POOLS] }
+        Self { pools: [0; POOLS], epoch: 1 }
     }
 
     /// Index of a pool that does not exist yet.
@@ -107,6 +109,7 @@ pub fn release(k: &mut Kernel, root: Root) {
     // SAFETY: as for `AsidTable::root`.
     let nested = k.asids.slot(root.asid).is_some_and(|e| unsafe { e.read() } & NESTED != 0);
     k.asids.assign(root.asid, 0, false);
+    k.asids.epoch += 1;
     flush_all(k, root, nested);
     if !nested {
         arch::leave_vspace(root.paddr);

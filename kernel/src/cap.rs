@@ -16,6 +16,9 @@ use crate::object::sched_context::SchedContext;
 use crate::object::tcb::Tcb;
 use crate::ptr::Ptr;
 
+/// In the head of a CNode capability: guard and radix are 64 bits together, so that it leads from an address to a slot in one step.
+const FLAT: u64 = 1 << (5 + 12);
+
 /// The packed form. Only this module looks inside.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 #[repr(C)]
@@ -80,11 +83,16 @@ impl RawCap {
         debug_assert!(self.tag() == tag::REPLY);
         self.object()
     }
-    /// Slots, radix, bits of the guard and guard of a CNode.
-    #[inline]
-    pub(crate) fn cnode(self) -> Option<(u64, u32, u32, u64)> {
-        let small = u32::from(self.small());
-        (self.tag() == tag::CNODE).then(|| (self.paddr(), small & 63, small >> 6 & 63, self.word))
+    /// For a CNode whose guard and radix are a whole capability address: its slots, radix and guard.
+    #[inline(always)]
+    pub(crate) fn flat_cnode(self) -> Option<(u64, u64, u64)> {
+        (self.head & (31 | FLAT) == tag::CNODE as u64 | FLAT)
+            .then(|| (self.paddr(), self.head >> 5 & 63, self.word))
+    }
+    /// True for an endpoint capability with all of `rights`.
+    #[inline(always)]
+    pub(crate) fn is_endpoint_with(self, rights: u64) -> bool {
+        self.head & (31 | rights << 5) == tag::ENDPOINT as u64 | rights << 5
     }
     /// True for the null capability.
     #[inline]
@@ -390,7 +398,9 @@ impl Cap {
             }
             Self::Reply { object, grant } => p(tag::REPLY, u16::from(grant), object.paddr(), 0),
             Self::CNode(c) => {
-                p(tag::CNODE, u16::from(c.radix) | u16::from(c.guard_bits) << 6, c.slots.paddr(), c.guard)
+                let flat = c.guard_bits != 0 && c.guard_bits + c.radix == 64;
+                let small = u16::from(c.radix) | u16::from(c.guard_bits) << 6 | u16::from(flat) << 12;
+                p(tag::CNODE, small, c.slots.paddr(), c.guard)
             }
             Self::Thread(t) => p(tag::THREAD, 0, t.paddr(), 0),
             Self::SchedContext { object, size_bits } => {

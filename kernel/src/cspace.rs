@@ -3,7 +3,7 @@
 
 use sel4_abi::LookupFailure;
 
-use crate::cap::Cap;
+use crate::cap::{Cap, Slot};
 use crate::cdt::SlotRef;
 use crate::error::{SysError, SysResult};
 use crate::object::cnode::{CNode, slot_at};
@@ -77,33 +77,30 @@ pub fn lookup_slot(root: Cap, address: u64) -> Result<SlotRef, LookupFailure> {
     resolve(root, address, WORD_BITS).map(|r| r.slot)
 }
 
-/// As [`lookup_slot`] from the thread's root, without the reason of a failure.
-#[inline(always)]
-pub fn lookup_fast(tcb: &Tcb, address: u64) -> Option<SlotRef> {
-    let mut left = WORD_BITS;
-    let mut raw = tcb.slots[slot::CSPACE].raw();
-    let (mut slots, mut radix, mut guard_bits, mut guard) = raw.cnode()?;
-    loop {
-        // A guard of no bits would need a shift by 64; the ordinary way knows how.
-        let level = guard_bits + radix;
-        if guard_bits == 0 && left == WORD_BITS || level > left {
-            return None;
-        }
-        if guard_bits != 0 && address << (WORD_BITS - left) >> (WORD_BITS - guard_bits) != guard {
-            return None;
-        }
-        left -= level;
-        let index = address >> left & ((1 << radix) - 1);
+/// A root CNode whose guard and index are a whole capability address together, so that it leads from an address to a slot in one step.
+#[derive(Clone, Copy)]
+pub struct FlatRoot {
+    slots: Ptr<Slot>,
+    radix: u64,
+    guard: u64,
+}
+
+impl FlatRoot {
+    /// The thread's root, if it is one.
+    #[inline(always)]
+    pub fn of(tcb: &Tcb) -> Option<Self> {
+        let (slots, radix, guard) = tcb.slots[slot::CSPACE].raw().flat_cnode()?;
+        // SAFETY: the capability's CNode has its slots there.
+        Some(Self { slots: unsafe { Ptr::from_paddr(slots) }, radix, guard })
+    }
+
+    /// As [`lookup_slot`], without the reason of a failure, and without a second CNode.
+    #[inline(always)]
+    pub fn lookup(self, address: u64) -> Option<SlotRef> {
+        // What is left of an address that has the guard on top, without it, is the index.
+        let index = address ^ (self.guard << (self.radix & 63));
         // SAFETY: the CNode has 2^radix slots.
-        let at = unsafe { slot_at(Ptr::from_paddr(slots), index) };
-        if left == 0 {
-            return Some(at);
-        }
-        raw = at.raw();
-        match raw.cnode() {
-            Some(next) => (slots, radix, guard_bits, guard) = next,
-            None => return Some(at),
-        }
+        (address >> (self.radix & 63) == self.guard).then(|| unsafe { slot_at(self.slots, index) })
     }
 }
 

@@ -129,6 +129,10 @@ fn relink(k: &mut Kernel, slot: SlotRef, top: SlotRef) {
 
 /// What else has to happen when a capability goes; `last` says that it was its object's last.
 fn finalize(k: &mut Kernel, cap: Cap, last: bool) {
+    if let Cap::Pml4(_) = cap {
+        // It may have been a thread's.
+        k.asids.epoch += 1;
+    }
     match cap {
         Cap::Frame(f) => vspace::unmap_frame(k, f),
         Cap::Endpoint { object, .. } if last => ipc::cancel_all(k, object),

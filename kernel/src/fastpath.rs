@@ -1,121 +1,136 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The short way through the two system calls that a server and its clients live by: a call that finds its server waiting, and a
-//! reply whose server has nobody else to serve. Each function first checks everything, changing nothing, and says `false` where the
-//! ordinary way (`syscall`) has to be taken; then it does exactly what that would do.
+//! reply whose server has nobody else to serve. Each function first checks everything, changing nothing, and says `None` where the
+//! ordinary way (`syscall`) has to be taken; then it does exactly what that would do, and gives the thread that runs next. Nothing but
+//! its state in the processor has to be loaded for it.
+//!
+//! A thread's root CNode is flat: with one more level the ordinary way is taken. A server has a scheduling context of its own, or it is passive and the caller lends it its own.
 
 use sel4_abi::object::tag;
 
 use crate::arch::context::MESSAGE;
-use crate::cspace;
+use crate::cspace::FlatRoot;
 use crate::fault::Fault;
 use crate::kernel::Kernel;
-use crate::object::endpoint::EndpointState;
 use crate::object::notification::{Notification, NotificationState};
-use crate::object::tcb::{Tcb, ThreadState};
+use crate::object::reply::Reply;
+use crate::object::tcb::{Tcb, ThreadState, slot};
 use crate::ptr::Ptr;
 
-/// Length and number of capabilities of a MessageInfo word: at most four words and no capability compare below five.
-const SHAPE: u64 = 0x1ff;
-/// What a receiver sees of a MessageInfo word whose shape is small: label and length.
-const SEEN: u64 = !0xf80;
-const WRITE: u16 = 1;
-const READ: u16 = 2;
+/// All of a MessageInfo word but the label: below five it says that there are at most four words, and no capability. Then the receiver sees the
+/// word as it is.
+const SHAPE: u64 = 0xfff;
+const WRITE: u64 = 1;
+const READ: u64 = 2;
 /// Grant or grant-reply.
 const ANSWERABLE: u16 = 12;
 
 /// Four registers, or fewer, from one thread to the other.
 #[inline(always)]
-fn move_message(from: &Tcb, to: &Tcb, badge: u64) {
-    let info = from.context.rsi.get();
-    let words = (info & SHAPE) as usize;
-    for register in MESSAGE.iter().take(words) {
-        to.context.at(*register).set(from.context.at(*register).get());
-    }
+fn move_message(from: &Tcb, to: &Tcb, info: u64, badge: u64) {
     to.context.rdi.set(badge);
-    to.context.rsi.set(info & SEEN);
+    to.context.rsi.set(info);
+    let words = (info & SHAPE) as usize;
+    if words != 0 {
+        for register in MESSAGE.iter().take(words) {
+            to.context.at(*register).set(from.context.at(*register).get());
+        }
+    }
 }
 
 /// A bound notification has a message, or may want its scheduling context back.
-#[inline]
+#[inline(always)]
 fn comes_first(n: &Notification) -> bool {
     n.state() == NotificationState::Active || n.sc.get().is_some()
 }
 
-/// `Call`.
-#[inline]
-pub fn call(k: &mut Kernel, tcb: Ptr<Tcb>) -> bool {
-    let c = &tcb.context;
-    if c.rsi.get() & SHAPE > 4 {
-        return false;
+/// `Call` of the current thread, with the MessageInfo `info`, on the capability at `address`.
+#[inline(always)]
+pub fn call(k: &mut Kernel, tcb: Ptr<Tcb>, address: u64, info: u64) -> Option<Ptr<Tcb>> {
+    if info & SHAPE > 4 {
+        return None;
     }
-    let Some(slot) = cspace::lookup_fast(&tcb, c.rdi.get()) else { return false };
-    let raw = slot.raw();
-    if raw.tag() != tag::ENDPOINT || raw.rights() & WRITE == 0 || raw.rights() & ANSWERABLE == 0 {
-        return false;
+    let raw = FlatRoot::of(&tcb)?.lookup(address)?.raw();
+    if !raw.is_endpoint_with(WRITE) || raw.rights() & ANSWERABLE == 0 {
+        return None;
     }
     let ep = raw.endpoint();
-    if ep.state() != EndpointState::Recv {
-        return false;
+    let dest = ep.receiver()?;
+    let reply = dest.reply.get()?;
+    if !k.sched.may_follow(tcb, dest) {
+        return None;
     }
-    let Some(dest) = ep.queue.head() else { return false };
-    let Some(reply) = dest.reply.get() else { return false };
-    if !k.sched.may_switch_to(dest) {
-        return false;
+    match dest.sc.get() {
+        Some(sc) => k.sched.switch_to(dest, sc)?,
+        None => {
+            let sc = k.sched.lendable(tcb)?;
+            Reply::push(reply, sc);
+            k.sched.lend(sc, tcb, dest);
+        }
     }
-    ep.leave(dest);
+    ep.first_leaves(dest);
     dest.endpoint.set(None);
     dest.reply.set(None);
-    move_message(&tcb, &dest, raw.word());
+    move_message(&tcb, &dest, info, raw.word());
     reply.tcb.set(Some(tcb));
     tcb.reply.set(Some(reply));
     tcb.state.set(ThreadState::BlockedOnReply);
     dest.state.set(ThreadState::Running);
-    k.sched.switch_to(dest);
-    true
+    Some(dest)
 }
 
-/// `ReplyRecv`.
-#[inline]
-pub fn reply_recv(k: &mut Kernel, tcb: Ptr<Tcb>) -> bool {
-    let c = &tcb.context;
-    if c.rsi.get() & SHAPE > 4 {
-        return false;
+/// `ReplyRecv` of the current thread, with the MessageInfo `info`: a reply through the capability in R12, then waiting on the one at `address`.
+#[inline(always)]
+pub fn reply_recv(k: &mut Kernel, tcb: Ptr<Tcb>, address: u64, info: u64) -> Option<Ptr<Tcb>> {
+    if info & SHAPE > 4 {
+        return None;
     }
-    let Some(slot) = cspace::lookup_fast(&tcb, c.r12.get()) else { return false };
-    if slot.raw().tag() != tag::REPLY {
-        return false;
+    let root = FlatRoot::of(&tcb)?;
+    let raw = root.lookup(tcb.context.r12.get())?.raw();
+    if raw.tag() != tag::REPLY {
+        return None;
     }
-    let reply = slot.raw().reply();
-    let Some(dest) = reply.tcb.get() else { return false };
-    // A reply object in a stack of donations has a scheduling context to give back.
-    if dest.state.get() != ThreadState::BlockedOnReply
-        || dest.fault.get() != Fault::None
-        || reply.sc.get().is_some()
-        || reply.prev.get().is_some()
-        || reply.next.get().is_some()
-    {
-        return false;
+    let reply = raw.reply();
+    let dest = reply.tcb.get()?;
+    if dest.state.get() != ThreadState::BlockedOnReply || dest.fault.get() != Fault::None {
+        return None;
     }
-    let Some(slot) = cspace::lookup_fast(&tcb, c.rdi.get()) else { return false };
-    let raw = slot.raw();
-    if raw.tag() != tag::ENDPOINT || raw.rights() & READ == 0 {
-        return false;
+    let raw = root.lookup(address)?.raw();
+    if !raw.is_endpoint_with(READ) {
+        return None;
     }
     let ep = raw.endpoint();
-    if ep.state() == EndpointState::Send
+    if !ep.would_be_last(tcb)
         || tcb.bound_notification.get().is_some_and(|n| comes_first(&n))
-        || !k.sched.may_switch_to(dest)
+        || !k.sched.may_follow(tcb, dest)
     {
-        return false;
+        return None;
     }
-    move_message(&tcb, &dest, 0);
+    match dest.sc.get() {
+        Some(sc) => {
+            // In the middle of a stack of donations there is more to do.
+            if reply.sc.get().is_some() || reply.prev.get().is_some() || reply.next.get().is_some() {
+                return None;
+            }
+            k.sched.switch_to(dest, sc)?;
+        }
+        None => {
+            // What the caller lent goes back to it; whether it is used up is of interest to a timeout handler only.
+            let sc = k.sched.lendable(tcb)?;
+            if reply.sc.get() != Some(sc) || dest.slots[slot::TIMEOUT_HANDLER].raw().tag() == tag::ENDPOINT {
+                return None;
+            }
+            Reply::pop(reply, sc);
+            k.sched.lend(sc, tcb, dest);
+        }
+    }
+    move_message(&tcb, &dest, info, 0);
     dest.reply.set(None);
     dest.state.set(ThreadState::Running);
     tcb.state.set(ThreadState::BlockedOnReceive);
     tcb.endpoint.set(Some(ep));
     tcb.reply.set(Some(reply));
     reply.tcb.set(Some(tcb));
-    ep.wait(tcb, EndpointState::Recv);
-    k.sched.switch_to(dest);
-    true
+    ep.last_waits(tcb);
+    Some(dest)
 }

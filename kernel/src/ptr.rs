@@ -68,6 +68,16 @@ impl<T> Ptr<T> {
         NonNull::new(addr as *mut T).map(Self)
     }
 
+    /// The object `index` places further on in an array.
+    ///
+    /// # Safety
+    /// The array goes that far.
+    #[inline(always)]
+    pub unsafe fn add(self, index: u64) -> Self {
+        // SAFETY: inside the array.
+        Self(unsafe { self.0.add(index as usize) })
+    }
+
     /// Raw pointer to the object.
     pub fn as_ptr(self) -> *mut T {
         self.0.as_ptr()

@@ -165,36 +165,65 @@ impl Scheduler {
         word(3).or_else(|| word(2)).or_else(|| word(1)).or_else(|| word(0))
     }
 
-    /// True when `tcb`, which is blocked, would be chosen if it became able to run and the current thread stopped: nothing that
-    /// waits has a higher priority.
-    #[inline]
-    pub fn may_switch_to(&self, tcb: Ptr<Tcb>) -> bool {
+    /// True when `tcb`, which is blocked, would be chosen if it had time and the current thread stopped: nothing that waits has a
+    /// higher priority.
+    #[inline(always)]
+    pub fn may_follow(&self, current: Ptr<Tcb>, tcb: Ptr<Tcb>) -> bool {
         debug_assert!(!tcb.postponed.get(), "who waits for time isn't blocked");
+        // Nothing that waits has a higher priority than the current thread, unless a choice was asked for.
         !self.resched
-            && tcb.sc.get().is_some_and(|sc| sc.remaining.get() != 0 && !sc.is_sporadic())
-            && self.highest().is_none_or(|p| p <= usize::from(tcb.priority.get()))
+            && (tcb.priority.get() >= current.priority.get()
+                || self.highest().is_none_or(|p| p <= usize::from(tcb.priority.get())))
     }
 
-    /// Makes `tcb` the current thread, after [`Scheduler::may_switch_to`]; the one that was has stopped.
-    #[inline]
-    pub fn switch_to(&mut self, tcb: Ptr<Tcb>) {
-        let now = self.charge();
+    /// Makes `tcb`, which [may follow](Scheduler::may_follow), the current thread on its own scheduling context; the one that was has
+    /// stopped. `None`, and nothing is done, if it has no time, if its time is counted in a way that takes more than this, or if the timer has
+    /// to be set.
+    #[inline(always)]
+    pub fn switch_to(&mut self, tcb: Ptr<Tcb>, sc: Ptr<SchedContext>) -> Option<()> {
+        let (now, left) = (arch::now(), sc.remaining.get());
+        // The timer is armed for the first of those who wait for time already.
+        if left == 0 || sc.is_sporadic() || now.saturating_add(left) < self.armed {
+            return None;
+        }
+        self.charge_until(now);
         self.current = Some(tcb);
-        self.current_sc = tcb.sc.get();
-        self.arm(now);
+        self.current_sc = Some(sc);
+        Some(())
+    }
+
+    /// The scheduling context of the current thread, if that is the one which is being charged.
+    #[inline(always)]
+    pub fn lendable(&self, current: Ptr<Tcb>) -> Option<Ptr<SchedContext>> {
+        let sc = current.sc.get()?;
+        (self.current_sc == Some(sc)).then_some(sc)
+    }
+
+    /// Makes `to`, which [may follow](Scheduler::may_follow) and has no scheduling context, the current thread on the one of `from`. The time goes on.
+    #[inline(always)]
+    pub fn lend(&mut self, sc: Ptr<SchedContext>, from: Ptr<Tcb>, to: Ptr<Tcb>) {
+        from.sc.set(None);
+        sc.tcb.set(Some(to));
+        to.sc.set(Some(sc));
+        self.current = Some(to);
     }
 
     /// Charges the running scheduling context up to now. Gives the current time.
     #[inline]
     pub fn charge(&mut self) -> u64 {
         let now = arch::now();
+        self.charge_until(now);
+        now
+    }
+
+    #[inline(always)]
+    fn charge_until(&mut self, now: u64) {
         if let Some(sc) = self.current_sc {
             let used = now.wrapping_sub(self.charged_until);
             sc.consumed.set(sc.consumed.get().wrapping_add(used));
             sc.remaining.set(sc.remaining.get().saturating_sub(used));
         }
         self.charged_until = now;
-        now
     }
 
     /// A scheduling context is going away or changes hands: forgets it.

@@ -7,7 +7,6 @@ use crate::arch::context::KIND_SYSCALL;
 use crate::cap::Cap;
 use crate::cspace;
 use crate::error::SysError;
-use crate::fastpath;
 use crate::fault::{self, Fault};
 use crate::invoke;
 use crate::ipc::{self, SendMode};
@@ -28,8 +27,6 @@ pub fn handle(k: &mut Kernel) {
     let c = &tcb.context;
     let address = c.rdi.get();
     match c.rdx.get() as i64 {
-        number::CALL if fastpath::call(k, tcb) => {}
-        number::REPLY_RECV if fastpath::reply_recv(k, tcb) => {}
         number::CALL => send_phase(k, tcb, address, CALL),
         number::REPLY_RECV => {
             let reply = reply_object(tcb);

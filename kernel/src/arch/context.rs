@@ -3,7 +3,8 @@
 
 use core::cell::Cell;
 
-/// [`Context::kind`]: the thread entered by SYSCALL and `rip` is behind that instruction.
+/// [`Context::kind`]: the thread entered by SYSCALL and `rip` is behind that instruction. RCX and R11 are `rip` and `rflags`: whoever changes
+/// those two makes it [`KIND_FULL`]. The return is by SYSRET.
 pub const KIND_SYSCALL: u64 = 0x100;
 /// [`Context::kind`]: every register counts; return by IRET.
 pub const KIND_FULL: u64 = 0;
@@ -113,13 +114,31 @@ impl Context {
     }
 }
 
+/// Segment bases that user level sets.
+#[repr(C)]
+#[allow(missing_docs)]
+pub struct Bases {
+    pub fs: Cell<u64>,
+    pub gs: Cell<u64>,
+}
+
 /// x87 and SSE state as XSAVE (standard format, XCR0 = 3) or FXSAVE writes it.
 #[repr(C, align(64))]
 pub struct FpuState {
     bytes: [Cell<u8>; 576],
 }
 
+impl Default for FpuState {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl FpuState {
+    /// An area of zeros.
+    pub const fn new() -> Self {
+        Self { bytes: [const { Cell::new(0) }; 576] }
+    }
     /// The state after FNINIT with default MXCSR.
     pub fn init(&self) {
         // FCW at 0, MXCSR at 24 (Intel SDM volume 1, section 10.5.1).

@@ -72,11 +72,11 @@ pub fn forget_thread(_: Ptr<Tcb>) {}
 pub fn save_bases(_: Ptr<Tcb>) {}
 /// Sets the base in the thread.
 pub fn set_fs_base(t: Ptr<Tcb>, base: u64) {
-    t.fs_base.set(base);
+    t.bases.fs.set(base);
 }
 /// Sets the base in the thread.
 pub fn set_gs_base(t: Ptr<Tcb>, base: u64) {
-    t.gs_base.set(base);
+    t.bases.gs.set(base);
 }
 /// No translations are cached.
 pub fn flush_page(_: u64, _: u64) {}

@@ -132,6 +132,7 @@ fn set_slot(
     // The deletion may have taken the source with it, or the thread.
     if cap != Cap::Null && source.raw().same_object(cap.encode()) && i.slot.cap() == Cap::Thread(t) {
         insert_derived(slot, cap, source);
+        t.root_epoch.set(0);
     }
     Ok(())
 }
@@ -267,8 +268,8 @@ fn context_words(t: Ptr<Tcb>) -> [u64; CONTEXT_WORDS] {
         words[0] = t.context.restart_rip();
     }
     arch::save_bases(t);
-    words[18] = t.fs_base.get();
-    words[19] = t.gs_base.get();
+    words[18] = t.bases.fs.get();
+    words[19] = t.bases.gs.get();
     words
 }
 

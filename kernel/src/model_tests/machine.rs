@@ -13,6 +13,7 @@ use crate::arch::NOW;
 use crate::arch::context::{KIND_SYSCALL, MESSAGE};
 use crate::cap::{Cap, Root};
 use crate::cdt;
+use crate::fastpath;
 use crate::object::sched_context::SchedContext;
 use crate::object::tcb::{Tcb, ThreadState, slot};
 use crate::ptr::Ptr;
@@ -203,7 +204,16 @@ impl Machine {
         let tcb = self.w.k.sched.current.expect("a thread runs");
         tcb.context.rip.set(RIP + SYSCALL_BYTES);
         tcb.context.kind.set(KIND_SYSCALL);
-        syscall::handle(&mut self.w.k);
+        let c = &tcb.context;
+        let (address, info) = (c.rdi.get(), c.rsi.get());
+        let next = match c.rdx.get() as i64 {
+            number::CALL => fastpath::call(&mut self.w.k, tcb, address, info),
+            number::REPLY_RECV => fastpath::reply_recv(&mut self.w.k, tcb, address, info),
+            _ => None,
+        };
+        if next.is_none() {
+            syscall::handle(&mut self.w.k);
+        }
         self.w.k.schedule();
     }
 

@@ -50,6 +50,6 @@ impl CNode {
 /// # Safety
 /// The array has more than `index` slots.
 pub unsafe fn slot_at(first: Ptr<Slot>, index: u64) -> SlotRef {
-    // SAFETY: within the array by the caller's promise; slots are 32 bytes.
-    unsafe { Ptr::from_addr(first.addr() + index * 32).unwrap_unchecked() }
+    // SAFETY: within the array by the caller's promise.
+    unsafe { first.add(index) }
 }

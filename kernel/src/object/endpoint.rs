@@ -108,6 +108,52 @@ impl Endpoint {
         }
     }
 
+    /// The first receiver, if receivers wait.
+    #[inline(always)]
+    pub fn receiver(&self) -> Option<Ptr<Tcb>> {
+        let head = self.queue.head.get();
+        // SAFETY: as for `WaitQueue::head`; a queue of receivers is not empty.
+        (head & 3 == EndpointState::Recv as u64)
+            .then(|| unsafe { Ptr::from_addr(head & !3).unwrap_unchecked() })
+    }
+
+    /// As [`Endpoint::leave`], for the first receiver.
+    #[inline(always)]
+    pub fn first_leaves(&self, tcb: Ptr<Tcb>) {
+        match tcb.ipc_next.get() {
+            None => {
+                self.queue.head.set(0);
+                self.queue.tail.set(None);
+            }
+            Some(next) => {
+                tcb.ipc_next.set(None);
+                next.ipc_prev.set(None);
+                self.queue.head.set(next.addr() | EndpointState::Recv as u64);
+            }
+        }
+    }
+
+    /// True if `tcb` would be the last of those who wait to receive, if anybody does.
+    #[inline(always)]
+    pub fn would_be_last(&self, tcb: Ptr<Tcb>) -> bool {
+        match self.queue.tail.get() {
+            None => true,
+            Some(last) => self.state() == EndpointState::Recv && last.priority.get() >= tcb.priority.get(),
+        }
+    }
+
+    /// As [`Endpoint::wait`], for a receiver that [is the last](Endpoint::would_be_last).
+    #[inline(always)]
+    pub fn last_waits(&self, tcb: Ptr<Tcb>) {
+        match self.queue.tail.replace(Some(tcb)) {
+            None => self.queue.head.set(tcb.addr() | EndpointState::Recv as u64),
+            Some(before) => {
+                before.ipc_next.set(Some(tcb));
+                tcb.ipc_prev.set(Some(before));
+            }
+        }
+    }
+
     /// Adds a waiting thread; the queue then is of kind `state`.
     pub fn wait(&self, tcb: Ptr<Tcb>, state: EndpointState) {
         self.queue.insert(tcb);

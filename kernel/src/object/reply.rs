@@ -42,7 +42,20 @@ impl Reply {
         sc
     }
 
+    /// Takes the reply, which is the head of the stack of `sc`, out of it.
+    #[inline(always)]
+    pub fn pop(this: Ptr<Self>, sc: Ptr<SchedContext>) {
+        let prev = this.prev.take();
+        this.sc.set(None);
+        sc.reply.set(prev);
+        if let Some(p) = prev {
+            p.next.set(None);
+            p.sc.set(Some(sc));
+        }
+    }
+
     /// Puts the reply on top of the stack of `sc`.
+    #[inline(always)]
     pub fn push(this: Ptr<Self>, sc: Ptr<SchedContext>) {
         let old = sc.reply.replace(Some(this));
         this.prev.set(old);

@@ -10,7 +10,7 @@ use super::endpoint::Endpoint;
 use super::notification::Notification;
 use super::reply::Reply;
 use super::sched_context::SchedContext;
-use crate::arch::context::{Context, FpuState, MESSAGE};
+use crate::arch::context::{Bases, Context, FpuState, MESSAGE};
 use crate::cap::{Cap, Slot};
 use crate::cdt::SlotRef;
 use crate::fault::Fault;
@@ -59,14 +59,16 @@ pub mod slot {
 pub struct Tcb {
     /// User registers. Must be first: kernel entry pushes them here (`arch`).
     pub context: Context,
-    /// FS base, while the thread is not the current one.
-    pub fs_base: Cell<u64>,
-    /// GS base, while the thread is not the current one.
-    pub gs_base: Cell<u64>,
+    /// Segment bases, while the thread is not the current one.
+    pub bases: Bases,
     /// x87 and SSE state, while another thread's is in the processor.
     pub fpu: FpuState,
     /// See [`slot`].
     pub slots: [Slot; slot::COUNT],
+    /// Physical address of the root of its address space, or of the kernel's own if it has none, as of [`Tcb::root_epoch`].
+    pub root: Cell<u64>,
+    /// The number (`AsidTable::epoch`) at which `root` was looked up; 0 for never.
+    pub root_epoch: Cell<u64>,
     /// What the thread is doing.
     pub state: Cell<ThreadState>,
     /// Scheduling priority.

@@ -10,8 +10,12 @@ use sel4::init_thread::slot;
 
 /// Makes an address space with an identifier and nothing in it.
 pub fn empty(env: &mut Env) -> Outcome<cap::VSpace> {
+    empty_from(env, slot::ASID_POOL.cap())
+}
+
+fn empty_from(env: &mut Env, pool: cap::AsidPool) -> Outcome<cap::VSpace> {
     let vspace: cap::VSpace = env.make()?;
-    slot::ASID_POOL.cap().asid_pool_assign(vspace)?;
+    pool.asid_pool_assign(vspace)?;
     Ok(vspace)
 }
 
@@ -25,7 +29,12 @@ pub fn map_tables(env: &mut Env, vspace: cap::VSpace, vaddr: usize) -> Outcome {
 
 /// Makes an address space that holds the image where the initial thread has it: the same memory.
 pub fn with_image(env: &mut Env) -> Outcome<cap::VSpace> {
-    let vspace = empty(env)?;
+    with_image_from(env, slot::ASID_POOL.cap())
+}
+
+/// The same with an identifier of `pool`.
+pub fn with_image_from(env: &mut Env, pool: cap::AsidPool) -> Outcome<cap::VSpace> {
+    let vspace = empty_from(env, pool)?;
     let frames = env.bootinfo.user_image_frames();
     let start = env.bootinfo.ipc_buffer() as usize - frames.len() * 4096;
     let mut tables_to = start;

@@ -3,10 +3,13 @@
 
 use core::arch::asm;
 use core::arch::x86_64::{__cpuid, __cpuid_count};
+use core::cell::Cell;
+use core::mem::offset_of;
 
 use x86_64::registers::model_specific::Msr;
 
 use super::window::kernel_root;
+use crate::arch::context::Bases;
 use crate::object::tcb::Tcb;
 use crate::ptr::Ptr;
 use crate::sync::KernelCell;
@@ -20,13 +23,17 @@ const PAT: u64 = 0x0707_0701_0007_0406;
 /// What is in the processor's registers.
 struct Loaded {
     root: u64,
-    bases: Option<Ptr<Tcb>>,
+    /// Whose bases are loaded, where they are to be stored: a thread's, or [`SPARE`].
+    bases: *const Bases,
     fsgsbase: bool,
     huge_pages: bool,
 }
 
+/// For bases that are nobody's.
+static SPARE: KernelCell<Bases> = KernelCell::new(Bases { fs: Cell::new(0), gs: Cell::new(0) });
+
 static LOADED: KernelCell<Loaded> =
-    KernelCell::new(Loaded { root: 0, bases: None, fsgsbase: false, huge_pages: false });
+    KernelCell::new(Loaded { root: 0, bases: SPARE.as_ptr(), fsgsbase: false, huge_pages: false });
 
 fn loaded() -> &'static mut Loaded {
     // SAFETY: the functions of this file take it one after the other and don't keep it.
@@ -128,80 +135,112 @@ pub fn init() -> Result<(), &'static str> {
         }
         write_msr(MSR_PAT, PAT);
     }
-    super::fpu::init(xsave);
+    super::fpu::init(xsave, loaded().fsgsbase);
     Ok(())
 }
 
-/// Loads what belongs to `t` beside its general registers: address space, segment bases, x87 and SSE state.
-#[inline]
-pub fn activate(t: Ptr<Tcb>, root: Option<u64>) {
-    let root = root.unwrap_or_else(kernel_root);
-    if loaded().root != root {
-        // SAFETY: roots get the kernel's part when they get their identifier.
-        unsafe { write_cr3(root) }
-    }
-    if loaded().bases != Some(t) {
-        switch_bases(t);
+/// Loads what belongs to `t` beside its general registers: address space (`t.root`), segment bases, x87 and SSE state.
+#[inline(always)]
+pub fn activate(t: Ptr<Tcb>) {
+    load_root(t.root.get());
+    if !are_loaded(&t.bases) {
+        if loaded().fsgsbase { switch_bases(&t.bases) } else { switch_bases_by_msr(&t.bases) }
     }
     super::fpu::activate(t);
 }
 
-fn switch_bases(t: Ptr<Tcb>) {
-    if let Some(old) = loaded().bases.replace(t) {
-        store_bases(old);
+/// True if [`activate_ordinary`] can be used.
+#[inline(always)]
+pub fn is_ordinary(t: Ptr<Tcb>) -> bool {
+    super::fpu::is_ordinary(t)
+}
+
+/// As [`activate`], without the cases that are rare.
+///
+/// # Safety
+/// [`is_ordinary`] has said so.
+#[inline(always)]
+pub unsafe fn activate_ordinary(t: Ptr<Tcb>) {
+    load_root(t.root.get());
+    if !are_loaded(&t.bases) {
+        switch_bases(&t.bases);
     }
+    // SAFETY: by the caller's promise.
+    unsafe { super::fpu::activate_ordinary(t) }
+}
+
+#[inline(always)]
+fn load_root(root: u64) {
+    if loaded().root != root {
+        // SAFETY: roots get the kernel's part when they get their identifier.
+        unsafe { write_cr3(root) }
+    }
+}
+
+/// Exchanges, with the instructions for that, the bases in the processor for those of a thread. In the kernel, KERNEL_GS_BASE holds user's GS base: SWAPGS brings it
+/// within reach of the short instructions.
+#[inline(always)]
+fn switch_bases(new: &Bases) {
+    let old = core::mem::replace(&mut loaded().bases, new);
+    // SAFETY: CPUID lists the instructions and CR4 allows them; user's bases are canonical (`sanitize`, `canonical`). `old` is a live
+    // thread's, or `SPARE`. Between the two SWAPGS nothing uses GS; what could come between them (NMI, machine check) doesn't either.
+    unsafe {
+        asm!(
+            "rdfsbase {t}", "mov [{old} + {FS}], {t}", "wrfsbase {fs}",
+            "swapgs", "rdgsbase {t}", "wrgsbase {gs}", "swapgs", "mov [{old} + {GS}], {t}",
+            t = out(reg) _, old = in(reg) old, fs = in(reg) new.fs.get(), gs = in(reg) new.gs.get(),
+            FS = const offset_of!(Bases, fs), GS = const offset_of!(Bases, gs),
+            options(nostack, preserves_flags)
+        );
+    }
+}
+
+#[cold]
+fn switch_bases_by_msr(new: &Bases) {
+    let old = core::mem::replace(&mut loaded().bases, new);
+    // SAFETY: a live thread's, or `SPARE`.
+    store_bases(unsafe { &*old });
     // SAFETY: user's bases are canonical (`sanitize`, `canonical`); in the kernel, KERNEL_GS_BASE holds user's GS base.
     unsafe {
-        if loaded().fsgsbase {
-            asm!("wrfsbase {}", in(reg) t.fs_base.get(), options(nostack, preserves_flags));
-        } else {
-            write_msr(MSR_FS_BASE, t.fs_base.get());
-        }
-        write_msr(MSR_KERNEL_GS_BASE, t.gs_base.get());
+        write_msr(MSR_FS_BASE, new.fs.get());
+        write_msr(MSR_KERNEL_GS_BASE, new.gs.get());
     }
 }
 
-fn store_bases(t: Ptr<Tcb>) {
-    let fs: u64;
-    if loaded().fsgsbase {
-        // SAFETY: CPUID lists the instruction and CR4 allows it.
-        unsafe { asm!("rdfsbase {}", out(reg) fs, options(nomem, nostack, preserves_flags)) }
-    } else {
-        fs = read_msr(MSR_FS_BASE);
-    }
-    t.fs_base.set(fs);
-    t.gs_base.set(read_msr(MSR_KERNEL_GS_BASE));
+fn store_bases(bases: &Bases) {
+    bases.fs.set(read_msr(MSR_FS_BASE));
+    bases.gs.set(read_msr(MSR_KERNEL_GS_BASE));
 }
 
-/// Makes the thread's `fs_base` and `gs_base` what they are at this moment.
+fn are_loaded(bases: &Bases) -> bool {
+    core::ptr::eq(loaded().bases, bases)
+}
+
+/// Makes the thread's bases what they are at this moment.
 pub fn save_bases(t: Ptr<Tcb>) {
-    if loaded().bases == Some(t) {
-        store_bases(t);
+    if are_loaded(&t.bases) {
+        store_bases(&t.bases);
     }
 }
 
 /// Sets a thread's FS base, a canonical address.
 pub fn set_fs_base(t: Ptr<Tcb>, base: u64) {
     save_bases(t);
-    t.fs_base.set(base);
-    if loaded().bases == Some(t) {
-        loaded().bases = None;
-    }
+    t.bases.fs.set(base);
+    forget_thread(t);
 }
 
 /// Sets a thread's GS base, a canonical address.
 pub fn set_gs_base(t: Ptr<Tcb>, base: u64) {
     save_bases(t);
-    t.gs_base.set(base);
-    if loaded().bases == Some(t) {
-        loaded().bases = None;
-    }
+    t.bases.gs.set(base);
+    forget_thread(t);
 }
 
-/// A thread is going away.
+/// What the processor holds of a thread's bases is of no interest any more.
 pub fn forget_thread(t: Ptr<Tcb>) {
-    if loaded().bases == Some(t) {
-        loaded().bases = None;
+    if are_loaded(&t.bases) {
+        loaded().bases = SPARE.as_ptr();
     }
 }
 

@@ -9,10 +9,13 @@ use core::arch::global_asm;
 use core::mem::{offset_of, size_of};
 
 use sel4_abi::object::tag;
+use sel4_abi::syscall as number;
 
-use super::tables::{PerCpu, set_context};
+use super::tables::{PerCpu, Tss, set_context};
+use super::window::kernel_root;
 use super::{apic, cpu};
-use crate::arch::context::{Context, KIND_SYSCALL, USER_CS, USER_SS};
+use crate::arch::context::{Context, KIND_SYSCALL};
+use crate::fastpath;
 use crate::fault::{self, Fault};
 use crate::iommu;
 use crate::irq;
@@ -22,12 +25,13 @@ use crate::object::vcpu;
 use crate::ptr::Ptr;
 
 const _: () = {
-    assert!(offset_of!(PerCpu, context_end) == 0);
-    assert!(offset_of!(PerCpu, kernel_stack) == 8);
-    assert!(offset_of!(PerCpu, scratch) == 16);
     assert!(size_of::<Context>() == 22 * 8 && offset_of!(Context, kind) == 15 * 8);
+    assert!(offset_of!(Context, rcx) == 13 * 8 && offset_of!(Context, r11) == 4 * 8);
     assert!(offset_of!(Tcb, context) == 0);
 };
+
+const CONTEXT_END: usize = offset_of!(PerCpu, tss) + offset_of!(Tss, rsp);
+const KERNEL_STACK: usize = offset_of!(PerCpu, kernel_stack);
 
 global_asm!(
     r#"
@@ -54,18 +58,24 @@ global_asm!(
 .p2align 6
 syscall_entry:
     swapgs
-    mov gs:[16], rsp
-    mov rsp, gs:[0]
-    push {ss}
-    push qword ptr gs:[16]
+    mov gs:[{scratch}], rsp
+    mov rsp, gs:[{context_end}]
+    // The segments are what they always are.
+    lea rsp, [rsp - 8]
+    push qword ptr gs:[{scratch}]
     push r11
-    push {cs}
-    push rcx
-    push 0
+    mov [rsp - 16], rcx
+    lea rsp, [rsp - 24]
     push {syscall}
     PUSH_REGISTERS
-    mov rsp, gs:[8]
-    call {handle_syscall}
+    mov rsp, gs:[{kernel_stack}]
+    cmp rdx, {call}
+    jne 1f
+    call {handle_call}
+1:  cmp rdx, {reply_recv}
+    jne 2f
+    call {handle_reply_recv}
+2:  call {handle_syscall}
     ud2
 
 .global trap_stubs
@@ -85,14 +95,14 @@ trap_stubs:
 .p2align 4
 trap_common:
     test byte ptr [rsp + 24], 3
-    jz 2f
+    jz 4f
     swapgs
     PUSH_REGISTERS
-    mov rsp, gs:[8]
+    mov rsp, gs:[{kernel_stack}]
     cld
     call {handle_trap}
     ud2
-2:  PUSH_REGISTERS
+4:  PUSH_REGISTERS
     mov rdi, rsp
     and rsp, -16
     cld
@@ -121,8 +131,7 @@ return_to_user:
     pop rcx
     pop rax
     jne 3f
-    mov rcx, [rsp + 16]
-    mov r11, [rsp + 32]
+    // RCX and R11 are what SYSCALL made them, the thread's RIP and RFLAGS (`Context::kind`).
     mov rsp, [rsp + 40]
     swapgs
     sysretq
@@ -155,7 +164,7 @@ machine_check_entry:
 // Waits for an interrupt, on an empty stack.
 .global idle_loop
 idle_loop:
-    mov rsp, gs:[8]
+    mov rsp, gs:[{kernel_stack}]
     sti
     hlt
     cli
@@ -166,9 +175,14 @@ idle_loop:
 nmi_count: .quad 0
 .text
 "#,
-    ss = const USER_SS,
-    cs = const USER_CS,
+    context_end = const CONTEXT_END,
+    kernel_stack = const KERNEL_STACK,
+    scratch = const offset_of!(PerCpu, scratch),
     syscall = const KIND_SYSCALL,
+    call = const number::CALL,
+    reply_recv = const number::REPLY_RECV,
+    handle_call = sym handle_call,
+    handle_reply_recv = sym handle_reply_recv,
     handle_syscall = sym handle_syscall,
     handle_trap = sym handle_trap,
     handle_kernel_trap = sym handle_kernel_trap,
@@ -198,10 +212,48 @@ fn kernel() -> &'static mut Kernel {
     unsafe { KERNEL.get() }
 }
 
+/// Any system call.
 extern "C" fn handle_syscall() -> ! {
     let k = kernel();
     crate::syscall::handle(k);
     leave(k)
+}
+
+/// `Call`; the arguments are its RDI and RSI. No call in here returns, so that the compiler need not keep any register over one; the same
+/// goes for [`handle_reply_recv`].
+extern "C" fn handle_call(address: u64, info: u64) -> ! {
+    let k = kernel();
+    // SAFETY: it is the current thread that makes system calls.
+    let tcb = unsafe { k.sched.current.unwrap_unchecked() };
+    match fastpath::call(k, tcb, address, info) {
+        Some(next) => resume_fast(k, next),
+        None => handle_syscall(),
+    }
+}
+
+/// `ReplyRecv`.
+extern "C" fn handle_reply_recv(address: u64, info: u64) -> ! {
+    let k = kernel();
+    // SAFETY: it is the current thread that makes system calls.
+    let tcb = unsafe { k.sched.current.unwrap_unchecked() };
+    match fastpath::reply_recv(k, tcb, address, info) {
+        Some(next) => resume_fast(k, next),
+        None => handle_syscall(),
+    }
+}
+
+#[inline(always)]
+fn resume_fast(k: &mut Kernel, next: Ptr<Tcb>) -> ! {
+    if next.root_epoch.get() != k.asids.epoch || !cpu::is_ordinary(next) {
+        resume(k, next)
+    }
+    set_context(end_of_context(next));
+    // SAFETY: its root has just been found to be its own, and it is an ordinary thread. The context is sanitised wherever user level
+    // writes it.
+    unsafe {
+        cpu::activate_ordinary(next);
+        return_to_user(&next.context)
+    }
 }
 
 /// An interrupt or exception of user level; the registers are in the current thread's context.
@@ -277,22 +329,34 @@ pub fn leave(k: &mut Kernel) -> ! {
             vcpu::run(k, t);
             continue;
         }
-        set_context(end_of_context(t));
-        cpu::activate(t, vspace_root(k, &t));
-        // SAFETY: the context is the thread's own, sanitised wherever user level writes it.
-        unsafe { return_to_user(&t.context) }
+        resume(k, t)
     }
+}
+
+/// Leaves the kernel to `t`, the current thread, which runs at user level.
+#[inline(never)]
+fn resume(k: &mut Kernel, t: Ptr<Tcb>) -> ! {
+    set_context(end_of_context(t));
+    if t.root_epoch.get() != k.asids.epoch {
+        look_up_root(k, t);
+    }
+    cpu::activate(t);
+    // SAFETY: the context is the thread's own, sanitised wherever user level writes it.
+    unsafe { return_to_user(&t.context) }
 }
 
 fn end_of_context(t: Ptr<Tcb>) -> u64 {
     t.addr() + size_of::<Context>() as u64
 }
 
-/// The thread's root table, if it has one whose identifier is still its own.
-#[inline]
-fn vspace_root(k: &Kernel, t: &Tcb) -> Option<u64> {
-    let root = t.slots[slot::VSPACE].raw().root(tag::PML4)?;
-    (root.asid != 0 && k.asids.root(root.asid) == Some(root.paddr)).then_some(root.paddr)
+/// Finds the thread's root table: its own if it has one whose identifier is still its own.
+#[cold]
+#[inline(never)]
+fn look_up_root(k: &Kernel, t: Ptr<Tcb>) {
+    let root = t.slots[slot::VSPACE].raw().root(tag::PML4);
+    let own = root.filter(|root| root.asid != 0 && k.asids.root(root.asid) == Some(root.paddr));
+    t.root.set(own.map_or_else(kernel_root, |root| root.paddr));
+    t.root_epoch.set(k.asids.epoch);
 }
 
 /// Takes the interrupts that are pending and serves them: for the way back from a guest. The processor delivers them to the ordinary
@@ -302,8 +366,8 @@ pub fn take_pending() -> ! {
     // times in a row), and an interrupt enters the kernel afresh. Where none comes after all, the kernel is left here.
     unsafe {
         core::arch::asm!(
-            "mov rsp, gs:[8]", "sti", "nop", "nop", "cli", "call {leave}", "ud2",
-            leave = sym leave_again, options(noreturn)
+            "mov rsp, gs:[{stack}]", "sti", "nop", "nop", "cli", "call {leave}", "ud2",
+            stack = const KERNEL_STACK, leave = sym leave_again, options(noreturn)
         )
     }
 }

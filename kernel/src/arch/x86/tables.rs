@@ -13,25 +13,40 @@ const TSS_SELECTOR: u16 = 0x38;
 /// Bytes of the kernel's stack.
 pub const STACK_BYTES: usize = 32 << 10;
 
-/// What kernel entry needs, at GS base. The entry code knows the offsets.
-#[repr(C)]
+/// What kernel entry needs, at GS base. The entry code knows the offsets. Aligned so that it lies in one page.
+#[repr(C, align(128))]
 pub struct PerCpu {
-    /// End of the current thread's `Context`: kernel entry pushes the registers below.
-    pub context_end: u64,
+    /// Its stack pointer for entry from user level is the end of the current thread's `Context`: the registers are pushed below, by the
+    /// processor and by the entry code.
+    pub tss: Tss,
     /// Top of the kernel's stack.
     pub kernel_stack: u64,
     /// User's stack pointer on the way through SYSCALL.
     pub scratch: u64,
 }
 
+/// The task state segment.
 #[repr(C, packed(4))]
-struct Tss {
+pub struct Tss {
     reserved: u32,
-    rsp: [u64; 3],
+    /// Stack pointers for privilege levels 0 to 2.
+    pub rsp: [u64; 3],
     reserved2: u64,
     ist: [u64; 7],
     reserved3: [u16; 5],
     io_map: u16,
+}
+
+impl Tss {
+    /// No stacks, and no I/O permission map.
+    const NEW: Self = Self {
+        reserved: 0,
+        rsp: [0; 3],
+        reserved2: 0,
+        ist: [0; 7],
+        reserved3: [0; 5],
+        io_map: core::mem::size_of::<Self>() as u16,
+    };
 }
 
 #[repr(C, align(16))]
@@ -51,18 +66,10 @@ static GDT: KernelCell<[u64; 9]> = KernelCell::new([
     0,
     0,
 ]);
-static TSS: KernelCell<Tss> = KernelCell::new(Tss {
-    reserved: 0,
-    rsp: [0; 3],
-    reserved2: 0,
-    ist: [0; 7],
-    reserved3: [0; 5],
-    io_map: core::mem::size_of::<Tss>() as u16,
-});
 static IDT: KernelCell<Idt> = KernelCell::new(Idt([[0; 2]; 256]));
 /// The per-processor area.
 pub static PER_CPU: KernelCell<PerCpu> =
-    KernelCell::new(PerCpu { context_end: 0, kernel_stack: 0, scratch: 0 });
+    KernelCell::new(PerCpu { tss: Tss::NEW, kernel_stack: 0, scratch: 0 });
 static STACK: KernelCell<Stack<STACK_BYTES>> = KernelCell::new(Stack([0; STACK_BYTES]));
 /// Stacks of NMI, double fault and machine check.
 static IST: KernelCell<[Stack<4096>; 3]> = KernelCell::new([const { Stack([0; 4096]) }; 3]);
@@ -83,7 +90,7 @@ pub fn stack_top() -> u64 {
 
 /// Selector of the task state segment, which VMLOAD and friends want restored.
 pub fn tss_base() -> u64 {
-    TSS.as_ptr() as u64
+    PER_CPU.as_ptr() as u64
 }
 
 fn gate(vector: usize, handler: u64, dpl: u64, ist: u64) {
@@ -104,9 +111,9 @@ pub fn init() {
         let gdt = GDT.get();
         gdt[7] = 0x0000_8900_0000_0067 | (tss & 0xff_ffff) << 16 | (tss >> 24 & 0xff) << 56;
         gdt[8] = tss >> 32;
-        let t = TSS.get();
+        let per_cpu = PER_CPU.get();
         for i in 0..3 {
-            t.ist[i] = IST.as_ptr() as u64 + 4096 * (i as u64 + 1);
+            per_cpu.tss.ist[i] = IST.as_ptr() as u64 + 4096 * (i as u64 + 1);
         }
         for v in 0..256 {
             // Breakpoint and overflow are instructions that user level may execute.
@@ -140,7 +147,6 @@ pub fn init() {
             g = in(reg) &raw const gdtr, i = in(reg) &raw const idtr, t = out(reg) _,
             cs = const KERNEL_CS as u64, z = in(reg) 0u64, d = in(reg) 0x10u64, s = in(reg) u64::from(TSS_SELECTOR),
         );
-        let per_cpu = PER_CPU.get();
         per_cpu.kernel_stack = stack_top();
         write_msr(GS_BASE, PER_CPU.as_ptr() as u64);
         write_msr(KERNEL_GS_BASE, 0);
@@ -159,11 +165,8 @@ struct Descriptor {
 }
 
 /// Makes kernel entry push to the registers that end at `context_end`.
-#[inline]
+#[inline(always)]
 pub fn set_context(context_end: u64) {
-    // SAFETY: nobody else is in the statics; a plain store each.
-    unsafe {
-        PER_CPU.get().context_end = context_end;
-        TSS.get().rsp[0] = context_end;
-    }
+    // SAFETY: nobody else is in the static; a plain store.
+    unsafe { PER_CPU.get().tss.rsp[0] = context_end };
 }

@@ -56,8 +56,7 @@ impl Extended {
     /// Puts `vcpu`'s registers into the processor.
     #[cold]
     pub fn acquire(&mut self, vcpu: Vcpu, state: &mut SvmVcpu) {
-        arch::fpu::set_task_switched(false);
-        arch::fpu::release();
+        arch::fpu::take_for_guest();
         self.release();
         if self.components != 0 {
             self.set(self.components);

@@ -6,7 +6,7 @@
 #![no_std]
 #![no_main]
 
-use kernel_tests::env::{HIGH, root_guard};
+use kernel_tests::env::{HIGH, MAIN, root_guard};
 use kernel_tests::machine::rdtsc;
 use kernel_tests::{Env, Me, Outcome, machine, space, thread};
 use sel4::init_thread::slot;
@@ -28,7 +28,7 @@ fn main(bootinfo: &BootInfoPtr) -> ! {
         Err(why) => panic!("no environment: {why}"),
     };
     let (mut passed, mut failed) = (0, 0);
-    for group in [null, call_reply, call_reply_in_one_space, one_way, signal, invocations] {
+    for group in [null, call_reply, call_reply_in_one_space, one_way, passive, signal, invocations] {
         match env.run(group) {
             Ok(()) => passed += 1,
             Err(why) => {
@@ -43,11 +43,17 @@ fn main(bootinfo: &BootInfoPtr) -> ! {
 
 /// Measures `N` times after a few in vain, and prints. The number of message words is part of the name if it isn't 0.
 fn bench_words(name: &str, words: u64, overhead: u64, measure: impl FnMut() -> u64) {
+    let mut suffix = heapless::String::<8>::new();
+    if words != 0 {
+        let _ = core::fmt::write(&mut suffix, format_args!("-{words}"));
+    }
+    bench_named(name, &suffix, overhead, measure);
+}
+
+/// The same with a name of two parts.
+fn bench_named(name: &str, suffix: &str, overhead: u64, measure: impl FnMut() -> u64) {
     let mut whole = heapless::String::<48>::new();
-    let _ = match words {
-        0 => core::fmt::write(&mut whole, format_args!("{name}")),
-        _ => core::fmt::write(&mut whole, format_args!("{name}-{words}")),
-    };
+    let _ = core::fmt::write(&mut whole, format_args!("{name}{suffix}"));
     bench(&whole, overhead, measure);
 }
 
@@ -93,8 +99,31 @@ fn stamping_server(me: &mut Me) {
     }
 }
 
-/// Starts a server; returns its endpoint.
+/// Starts a server with a scheduling context of its own; returns its endpoint.
 fn serve(env: &mut Env, body: fn(&mut Me), words: u64, other_space: bool) -> Outcome<cap::Endpoint> {
+    start_server(env, body, words, other_space).map(|(endpoint, _)| endpoint)
+}
+
+/// The same without: it runs on its clients'.
+fn serve_passively(
+    env: &mut Env,
+    body: fn(&mut Me),
+    words: u64,
+    other_space: bool,
+) -> Outcome<cap::Endpoint> {
+    let (endpoint, server) = start_server(env, body, words, other_space)?;
+    // It is waiting by now: its priority is higher. Measured is with equal ones.
+    server.sc.sched_context_unbind()?;
+    server.tcb.tcb_set_priority(slot::TCB.cap(), MAIN)?;
+    Ok(endpoint)
+}
+
+fn start_server(
+    env: &mut Env,
+    body: fn(&mut Me),
+    words: u64,
+    other_space: bool,
+) -> Outcome<(cap::Endpoint, thread::Thread)> {
     let endpoint: cap::Endpoint = env.make()?;
     let reply: cap::Reply = env.make()?;
     let server = env.thread(body, [endpoint.bits(), reply.bits(), words, 0])?;
@@ -104,7 +133,7 @@ fn serve(env: &mut Env, body: fn(&mut Me), words: u64, other_space: bool) -> Out
         server.tcb.tcb_set_space(CPtr::from_bits(0), slot::CNODE.cap(), guard, vspace)?;
     }
     env.start(server, HIGH)?;
-    Ok(endpoint)
+    Ok((endpoint, server))
 }
 
 fn measure_call(endpoint: cap::Endpoint, words: usize) -> u64 {
@@ -155,6 +184,27 @@ fn one_way(env: &mut Env) -> Outcome {
             thread::get(STAMP) - start
         });
         bench_words("ipc-reply", words, overhead, || {
+            endpoint.call_with_mrs(info, [1, 2, 3, 4]);
+            rdtsc() - thread::get(STAMP + 1)
+        });
+    }
+    Ok(())
+}
+
+/// As the groups before, with servers that have no scheduling context.
+fn passive(env: &mut Env) -> Outcome {
+    let overhead = overhead();
+    for (name, other_space) in [("", true), ("-one-space", false)] {
+        let endpoint = serve_passively(env, server, 0, other_space)?;
+        bench_named("ipc-passive-call-reply", name, overhead, || measure_call(endpoint, 0));
+        let endpoint = serve_passively(env, stamping_server, 0, other_space)?;
+        let info = MessageInfo::new(0, 0, 0, 0);
+        bench_named("ipc-passive-call", name, overhead, || {
+            let start = rdtsc();
+            endpoint.call_with_mrs(info, [1, 2, 3, 4]);
+            thread::get(STAMP) - start
+        });
+        bench_named("ipc-passive-reply", name, overhead, || {
             endpoint.call_with_mrs(info, [1, 2, 3, 4]);
             rdtsc() - thread::get(STAMP + 1)
         });

@@ -15,6 +15,8 @@ super::checks! {
     asid_pools_run_out,
     another_vspace_runs_threads,
     deleted_vspace_stops_its_threads,
+    deleted_pool_stops_its_threads,
+    another_vspace_counts_at_once,
 }
 
 const ATTRS: VmAttributes = VmAttributes::DEFAULT;
@@ -98,14 +100,8 @@ fn another_vspace_runs_threads(env: &mut Env) -> Outcome {
 }
 
 fn deleted_vspace_stops_its_threads(env: &mut Env) -> Outcome {
-    let vspace = space::with_image(env)?;
-    let thread = env.thread(
-        |_| loop {
-            thread::add(0, 1);
-            sel4::yield_();
-        },
-        [0; 4],
-    )?;
+    let (vspace, other) = (space::with_image(env)?, space::with_image(env)?);
+    let thread = env.thread(body_count, [0; 4])?;
     let guard = root_guard(&env.bootinfo);
     thread.tcb.tcb_set_space(CPtr::from_bits(0), slot::CNODE.cap(), guard, vspace)?;
     env.start(thread, MAIN)?;
@@ -116,9 +112,70 @@ fn deleted_vspace_stops_its_threads(env: &mut Env) -> Outcome {
     at(vspace).revoke()?;
     at(vspace).delete()?;
     let before = thread::get(0);
-    for _ in 0..10 {
+    (0..10).for_each(|_| sel4::yield_());
+    check_eq!(thread::get(0), before, "what the thread counted");
+    // It stopped with a fault; in another address space it goes on.
+    thread.tcb.tcb_set_space(CPtr::from_bits(0), slot::CNODE.cap(), guard, other)?;
+    thread.tcb.tcb_resume()?;
+    (0..10).for_each(|_| sel4::yield_());
+    check!(thread::get(0) > before, "the thread doesn't run in its new address space");
+    Ok(())
+}
+
+fn body_count(_: &mut thread::Me) {
+    loop {
+        thread::add(0, 1);
         sel4::yield_();
     }
+}
+
+fn deleted_pool_stops_its_threads(env: &mut Env) -> Outcome {
+    let memory = env.untyped(12)?;
+    let pool = env.empty::<cap_type::AsidPool>()?;
+    slot::ASID_CONTROL.cap().asid_control_make_pool(memory, &at(pool))?;
+    let vspace = space::with_image_from(env, pool)?;
+    let thread = env.thread(body_count, [0; 4])?;
+    let guard = root_guard(&env.bootinfo);
+    thread.tcb.tcb_set_space(CPtr::from_bits(0), slot::CNODE.cap(), guard, vspace)?;
+    env.start(thread, MAIN)?;
+    while thread::get(0) < 5 {
+        sel4::yield_();
+    }
+    // The root table and all capabilities to it are still there, its identifier is not.
+    at(pool).delete()?;
+    let before = thread::get(0);
+    (0..10).for_each(|_| sel4::yield_());
     check_eq!(thread::get(0), before, "what the thread counted");
+    Ok(())
+}
+
+fn another_vspace_counts_at_once(env: &mut Env) -> Outcome {
+    let spaces = [space::with_image(env)?, space::with_image(env)?];
+    space::map_tables(env, slot::VSPACE.cap(), BASE)?;
+    for (vspace, mark) in spaces.into_iter().zip([0x11, 0x22]) {
+        let frame: cap::Granule = env.make()?;
+        frame.frame_map(slot::VSPACE.cap(), BASE, RW, ATTRS)?;
+        poke(BASE, mark);
+        frame.frame_unmap()?;
+        space::map_tables(env, vspace, BASE)?;
+        frame.frame_map(vspace, BASE, RW, ATTRS)?;
+    }
+    let thread = env.thread(
+        |me| loop {
+            thread::put(0, peek(me.args[0] as usize));
+            sel4::yield_();
+        },
+        [BASE as u64, 0, 0, 0],
+    )?;
+    let guard = root_guard(&env.bootinfo);
+    let mut start = Some(thread);
+    for (vspace, mark) in [(spaces[0], 0x11), (spaces[1], 0x22), (spaces[0], 0x11)] {
+        thread.tcb.tcb_set_space(CPtr::from_bits(0), slot::CNODE.cap(), guard, vspace)?;
+        if let Some(thread) = start.take() {
+            env.start(thread, MAIN)?;
+        }
+        (0..3).for_each(|_| sel4::yield_());
+        check_eq!(thread::get(0), mark, "the word that the thread sees");
+    }
     Ok(())
 }
