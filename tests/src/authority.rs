@@ -6,6 +6,8 @@ use std::fmt::{self, Display};
 
 use serde_json::Value;
 
+mod memory;
+
 /// The part that can reach everything, and says so.
 const ROOT: &str = "root-task";
 const PCI: &str = "pci-server";
@@ -16,14 +18,16 @@ const TIMER: &str = "timer-server";
 const SERVERS: [&str; 4] = [PCI, IOMMU, CONSOLE, TIMER];
 /// COM1, first and last port.
 const COM1: u64 = 0x3ff_03f8;
-/// Ports that are no device's: COM1, and configuration space.
-const RESERVED: [u64; 2] = [COM1, 0xcff_0cf8];
+/// Configuration space by ports (PCI Local Bus 3.0, 3.2.2.3.2), first and last.
+const CONFIG_PORTS: u64 = 0xcff_0cf8;
+/// Ports that are no device's.
+const RESERVED: [u64; 2] = [COM1, CONFIG_PORTS];
 /// Where a part's thread, root CNode and notification are.
 const OWN: [(&str, u64); 4] = [("thread", 1), ("cnode", 2), ("vspace", 3), ("sched-context", 9)];
 const NOTIFICATION: u64 = 7;
 const SERVED: u64 = 5;
-/// The first capability address behind a part's own CNode.
-const FIRST_MOUNT: u64 = 1 << 16;
+/// The root task's address space.
+const ROOT_VSPACE: u64 = 3;
 
 /// A capability, or some of one kind in a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +50,8 @@ pub struct Cap {
     pub device: bool,
     /// In which kind of space it is mapped, and that one's number.
     pub mapped: Option<(String, u64)>,
+    /// The address there.
+    pub mapped_at: u64,
 }
 
 impl Display for Cap {
@@ -61,9 +67,12 @@ impl Cap {
         let text = |key: &str| object.get(key)?.as_str();
         let hex = |key: &str| u64::from_str_radix(text(key)?.strip_prefix("0x")?, 16).ok();
         let number = |key: &str| object.get(key)?.as_u64();
-        let mapped = object
-            .get("mapped")
-            .map(|mapped| Some((mapped.get("in")?.as_str()?.to_owned(), mapped.get("number")?.as_u64()?)));
+        let place = |mapped: &Value| {
+            let at = mapped.get("at")?.as_str()?.strip_prefix("0x")?;
+            let space = (mapped.get("in")?.as_str()?.to_owned(), mapped.get("number")?.as_u64()?);
+            Some((Some(space), u64::from_str_radix(at, 16).ok()?))
+        };
+        let (mapped, mapped_at) = object.get("mapped").map_or(Some((None, 0)), place)?;
         Some(Self {
             part: text("part")?.to_owned(),
             slot: hex("slot")?,
@@ -73,7 +82,8 @@ impl Cap {
             bytes: number("bytes").unwrap_or(0) * number("count")?,
             data: hex("data")?,
             device: object.get("device").is_some(),
-            mapped: mapped.map_or(Some(None), |mapped| mapped.map(Some))?,
+            mapped,
+            mapped_at,
         })
     }
 
@@ -94,7 +104,7 @@ const fn common_ports(one: u64, other: u64) -> bool {
 /// Everybody's capabilities.
 pub struct Authority {
     caps: Vec<Cap>,
-    /// Which part has the address spaces and nested tables of each number.
+    /// Which part has the address space or the nested tables of each number.
     spaces: BTreeMap<(String, u64), String>,
 }
 
@@ -111,7 +121,7 @@ impl Authority {
     fn of(caps: Vec<Cap>) -> Self {
         let roots = caps.iter().filter(|cap| matches!(cap.kind.as_str(), "vspace" | "nested-root"));
         let spaces = roots
-            .filter(|cap| cap.part != ROOT)
+            .filter(|cap| cap.part != ROOT || cap.slot == ROOT_VSPACE)
             .filter_map(|cap| Some((cap.mapped.clone()?, cap.part.clone())))
             .collect();
         Self { caps, spaces }
@@ -135,13 +145,13 @@ impl Authority {
     }
 
     /// The memory that a part can read or write, or its guest can: what it holds, and what is mapped in its address space and its
-    /// nested tables by whomever.
+    /// nested tables by whomever. Of the root task, which holds everything, what it has mapped.
     fn memory<'a>(&'a self, part: &'a str) -> impl Iterator<Item = &'a Cap> {
         self.caps.iter().filter(move |cap| {
             let is_mapped = |cap: &Cap| {
                 cap.mapped.as_ref().is_some_and(|space| self.spaces.get(space).is_some_and(|of| of == part))
             };
-            cap.is_memory() && (cap.part == part || is_mapped(cap))
+            cap.is_memory() && (cap.part == part && part != ROOT || is_mapped(cap))
         })
     }
 
@@ -156,17 +166,19 @@ impl Authority {
         self.of_part(vmm).filter(is_ram).map(common).sum()
     }
 
-    /// Every rule.
+    /// Every rule. `ecam` is where configuration space is, with its bytes; `owners` says for each device (its requester ID) with an
+    /// owner which VM that is.
     ///
     /// # Errors
     /// The first capability that breaks one.
-    pub fn keeps_to_the_rules(&self, ecam: (u64, u64)) -> Result<(), String> {
+    pub fn keeps_to_the_rules(&self, ecam: (u64, u64), owners: &[(u64, &str)]) -> Result<(), String> {
         self.kinds()?;
         self.own_objects()?;
         self.endpoints()?;
         self.vmms_are_apart()?;
         self.configuration_space(ecam)?;
-        self.domains()
+        self.domains(owners)?;
+        self.servers_are_apart()
     }
 
     /// Nobody holds a kind of capability that its job doesn't need.
@@ -252,74 +264,6 @@ impl Authority {
                 && !self.caps.iter().filter(|other| other.kind == "endpoint").any(|other| others(&other));
             if !serves && !calls {
                 return Err(format!("{cap}: neither served by it nor called under a badge of its own"));
-            }
-        }
-        Ok(())
-    }
-
-    /// No memory and no ports that two VMMs reach.
-    fn vmms_are_apart(&self) -> Result<(), String> {
-        let vmms = self.vmms();
-        for (number, one) in vmms.iter().enumerate() {
-            for other in &vmms[number + 1..] {
-                for cap in self.memory(one) {
-                    if let Some(common) = self.memory(other).find(|its| its.overlaps(cap.address, cap.bytes))
-                    {
-                        return Err(format!("{one} and {other} reach the same memory: {cap}; {common}"));
-                    }
-                }
-                let ports = |part| self.of_part(part).filter(|cap| cap.kind == "io-ports");
-                for cap in ports(one) {
-                    if let Some(common) = ports(other).find(|its| common_ports(its.data, cap.data)) {
-                        return Err(format!("{one} and {other} reach the same ports: {cap}; {common}"));
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Only pci-server reaches configuration space, `ecam` with so many bytes; the root task has no frame of it left.
-    fn configuration_space(&self, (address, bytes): (u64, u64)) -> Result<(), String> {
-        let there = |cap: &&Cap| cap.overlaps(address, bytes);
-        if let Some(cap) = self.caps.iter().filter(there).find(|cap| cap.part == ROOT && cap.kind == "frame")
-        {
-            return Err(format!("{cap}: configuration space"));
-        }
-        for part in self.parts().into_iter().filter(|part| *part != PCI) {
-            if let Some(cap) = self.memory(part).find(there) {
-                return Err(format!("{cap}: {part} reaches configuration space"));
-            }
-        }
-        match self.memory(PCI).filter(there).map(|cap| cap.bytes).sum::<u64>() {
-            0 => Err("nobody reaches configuration space".into()),
-            _ => Ok(()),
-        }
-    }
-
-    /// What a device reaches is RAM of one VM, the same for all that it reaches, and memory of no server.
-    fn domains(&self) -> Result<(), String> {
-        let mut owners = BTreeMap::new();
-        for cap in self.caps.iter().filter(|cap| cap.is_memory()) {
-            let Some((_, requester)) = cap.mapped.as_ref().filter(|(space, _)| space == "io") else {
-                continue;
-            };
-            for part in SERVERS {
-                // iommu-server's copies of RAM frames are no memory of its own.
-                let is_own = |own: &&Cap| own.part != IOMMU || own.slot < FIRST_MOUNT;
-                let mut own = self.memory(part).filter(is_own);
-                if let Some(own) = own.find(|own| own.overlaps(cap.address, cap.bytes)) {
-                    return Err(format!("device {requester:#06x} reaches memory of {part}: {own}"));
-                }
-            }
-            let vmms = self.vmms();
-            let has_all = |vmm: &&&str| self.guest_ram(vmm, cap.address, cap.bytes) == cap.bytes;
-            let of: Vec<_> = vmms.iter().filter(has_all).collect();
-            let [of] = of[..] else {
-                return Err(format!("device {requester:#06x} reaches memory that is RAM of {of:?}: {cap}"));
-            };
-            if *owners.entry(*requester).or_insert(*of) != *of {
-                return Err(format!("device {requester:#06x} reaches memory of two VMs: {cap}"));
             }
         }
         Ok(())

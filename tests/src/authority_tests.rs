@@ -5,6 +5,7 @@ use super::*;
 
 const MARK: u64 = 1 << 63;
 const ECAM: (u64, u64) = (0xb000_0000, 0x1000_0000);
+const OWNERS: [(u64, &str); 1] = [(0x100, "one")];
 
 fn cap(part: &str, slot: u64, kind: &str) -> Cap {
     Cap {
@@ -17,12 +18,18 @@ fn cap(part: &str, slot: u64, kind: &str) -> Cap {
         data: 0,
         device: false,
         mapped: None,
+        mapped_at: 0,
     }
 }
 
 fn frame(part: &str, slot: u64, address: u64, bytes: u64, mapped: Option<(&str, u64)>) -> Cap {
     let mapped = mapped.map(|(space, number)| (space.to_owned(), number));
     Cap { rights: "rw".into(), address, bytes, mapped, ..cap(part, slot, "frame") }
+}
+
+/// The same, at the address of a log ring.
+fn ring(of: Cap) -> Cap {
+    Cap { mapped_at: 0x1020_0000, ..of }
 }
 
 /// What each part has at fixed addresses.
@@ -40,7 +47,7 @@ fn part(name: &str, number: u64) -> Vec<Cap> {
     ]
 }
 
-/// Two VMs, one with a device.
+/// Two VMs, one with a device. Everybody has a log ring, which console-server has as well.
 fn fine() -> Vec<Cap> {
     let mut caps: Vec<Cap> = [PCI, IOMMU, CONSOLE, TIMER, "one", "two"]
         .iter()
@@ -55,9 +62,19 @@ fn fine() -> Vec<Cap> {
         caps.push(frame(name, 22, ram, 0x40_0000, Some(("vspace", number))));
         let console = Cap { rights: "w".into(), data: 1 << number, ..caps[18].clone() };
         caps.push(Cap { part: name.into(), slot: 11, ..console });
-        // Its ring.
-        caps.push(frame(ROOT, number, 0x800_0000 + 0x1000 * number, 0x1000, Some(("vspace", number))));
     }
+    for number in 1..=6 {
+        let at = 0x800_0000 + 0x1000 * number;
+        caps.push(ring(frame(ROOT, number, at, 0x1000, Some(("vspace", number)))));
+        caps.push(frame(ROOT, 0x10 + number, at, 0x1000, Some(("vspace", 3))));
+    }
+    caps.push(Cap { mapped: Some(("vspace".into(), 9)), ..cap(ROOT, ROOT_VSPACE, "vspace") });
+    caps.push(frame(ROOT, 0x20, 0x900_0000, 0x4000, Some(("vspace", 9))));
+    // What it holds beside is its children's, or nobody's.
+    caps.push(Cap { bytes: 1 << 40, ..cap(ROOT, 0x21, "untyped") });
+    let registers = Cap { device: true, ..frame(PCI, 31, 0xfe00_0000, 0x1000, None) };
+    caps.push(Cap { part: "one".into(), slot: 0x1_0001, ..registers.clone() });
+    caps.push(registers);
     caps.push(Cap { rights: "r".into(), address: 0x20, ..cap(PCI, 5, "endpoint") });
     caps.push(frame(PCI, 30, ECAM.0, ECAM.1, Some(("vspace", 1))));
     caps.push(frame(IOMMU, 0x1_0001, 0x5000_0000, 0x40_0000, Some(("io", 0x100))));
@@ -67,7 +84,7 @@ fn fine() -> Vec<Cap> {
 fn judge(change: impl FnOnce(&mut Vec<Cap>)) -> Result<(), String> {
     let mut caps = fine();
     change(&mut caps);
-    Authority::of(caps).keeps_to_the_rules(ECAM)
+    Authority::of(caps).keeps_to_the_rules(ECAM, &OWNERS)
 }
 
 /// The rule that finds it says this.
@@ -104,7 +121,7 @@ fn ports() {
     let fine = [ports(PCI, 0xc03f_c000), ports("one", 0xc03f_c000), ports("two", 0xc07f_c040)];
     assert_eq!(judge(|caps| caps.extend(fine.clone())), Ok(()));
     finds("reach the same ports", |caps| caps.extend([ports("one", 0xc03f_c000), ports("two", 0xc027_c020)]));
-    for data in [COM1, 0x3f8_03f0, 0xcff_0cf8, 0xcf8_0cf8, 0xffff_0000] {
+    for data in [COM1, 0x3f8_03f0, CONFIG_PORTS, 0xcf8_0cf8, 0xffff_0000] {
         finds("none of its business", |caps| caps.push(ports("one", data)));
     }
     finds("none of its business", |caps| caps.push(ports(TIMER, 0xc03f_c000)));
@@ -120,21 +137,60 @@ fn configuration_space() {
     for mapped in [None, Some(("vspace", 3))] {
         finds("configuration space", |caps| caps.push(frame(ROOT, 50, ECAM.0, 0x1000, mapped)));
     }
+    let ports = Cap { data: 0xcfc_0cfc, ..cap(ROOT, 50, "io-ports") };
+    finds("configuration space", |caps| caps.push(ports));
     finds("nobody", |caps| caps.retain(|cap| cap.slot != 30));
 }
 
 #[test]
+fn memory_of_servers() {
+    // Somebody's own copy of a frame of theirs, and a mapping of it in somebody's space.
+    for (server, number) in [(PCI, 1), (IOMMU, 2), (CONSOLE, 3), (TIMER, 4)] {
+        let what = format!("one reaches memory of {server}");
+        finds(&what, |caps| caps.push(frame("one", 40, 0x10_0000 * number, 0x1000, None)));
+        finds(&what, |caps| {
+            caps.push(frame(ROOT, 40, 0x10_0000 * number, 0x1000, Some(("vspace", 5))));
+        });
+    }
+    finds("timer-server reaches memory of pci-server", |caps| {
+        caps.push(frame(TIMER, 40, 0x10_0000, 0x1000, None));
+    });
+    finds("one reaches memory of root-task", |caps| caps.push(frame("one", 40, 0x900_1000, 0x1000, None)));
+    // A ring is its part's and console-server's.
+    finds("one reaches memory of timer-server", |caps| {
+        caps.push(ring(frame(ROOT, 40, 0x800_4000, 0x1000, Some(("vspace", 5)))));
+    });
+    // RAM of a VM is reached by no server but iommu-server, for its device.
+    for (server, number) in SERVERS.into_iter().zip(1..) {
+        let what = format!("two reaches memory of {server}");
+        finds(&what, |caps| caps.push(frame(ROOT, 40, 0x6000_0000, 0x1000, Some(("vspace", number)))));
+    }
+    let lent = frame(IOMMU, 0x1_0002, 0x6000_0000, 0x1000, None);
+    assert_eq!(judge(|caps| caps.push(lent)), Ok(()));
+}
+
+#[test]
 fn domains() {
-    finds("reaches memory of pci-server", |caps| {
-        caps.push(frame(ROOT, 60, 0x5000_0000, 0x1000, Some(("vspace", 1))));
-    });
-    finds("reaches memory of iommu-server", |caps| {
-        caps.push(frame(IOMMU, 0x1_0002, 0x20_0000, 0x1000, Some(("io", 0x100))));
-    });
-    finds("that is RAM of []", |caps| {
-        caps.push(frame(IOMMU, 0x1_0002, 0x5040_0000, 0x1000, Some(("io", 0x100))));
-    });
-    finds("of two VMs", |caps| caps.push(frame(IOMMU, 0x1_0002, 0x6000_0000, 0x1000, Some(("io", 0x100)))));
+    let domain = |address, requester| frame(IOMMU, 0x1_0002, address, 0x1000, Some(("io", requester)));
+    let of = |caps| Authority::of(caps).domains(&OWNERS).unwrap_err();
+    let with = |cap| [fine(), vec![cap]].concat();
+    // Untyped memory of each server and VMM, and the root task's stack.
+    for (part, at) in
+        [(PCI, 0x10_0000), (IOMMU, 0x20_0000), (CONSOLE, 0x30_0000), (TIMER, 0x40_0000), (ROOT, 0x900_0000)]
+    {
+        assert!(of(with(domain(at, 0x100))).contains(&format!("reaches memory of {part}: ")));
+    }
+    finds("reaches memory of", |caps| caps.push(domain(0x20_0000, 0x100)));
+    for address in [0x50_0000, 0x5040_0000, 0x6000_0000] {
+        let what = "device 0x0100 reaches memory that is no RAM of one";
+        assert!(of(with(domain(address, 0x100))).contains(what), "{address:#x}");
+    }
+    finds("that is no RAM of one", |caps| caps.push(domain(0x6000_0000, 0x100)));
+    finds("is nobody's", |caps| caps.push(domain(0x5000_0000, 0x108)));
+    // All of its memory is another VM's.
+    let swapped = Authority::of(fine()).keeps_to_the_rules(ECAM, &[(0x100, "two")]).unwrap_err();
+    assert!(swapped.contains("that is no RAM of two"));
+    finds("reaches no RAM of one", |caps| caps.retain(|cap| cap.slot != 0x1_0001 || cap.part != IOMMU));
 }
 
 #[test]
@@ -177,10 +233,10 @@ fn endpoints() {
 #[test]
 fn objects_are_read() {
     let text = r#"{"look":"caps","part":"web","slot":"0x1a0","count":2,"kind":"frame","rights":"rw",
-        "address":"0x4000000","data":"0x0","bytes":2097152,"device":true,"mapped":{"in":"nested","number":5,"at":"0x0"}}"#;
+        "address":"0x4000000","data":"0x0","bytes":2097152,"device":true,"mapped":{"in":"nested","number":5,"at":"0xc0000000"}}"#;
     let object: Value = serde_json::from_str(text).unwrap();
     let mut read = frame("web", 0x1a0, 0x400_0000, 0x40_0000, Some(("nested", 5)));
-    read.device = true;
+    (read.device, read.mapped_at) = (true, 0xc000_0000);
     assert_eq!(Cap::read(&object), Some(read));
     assert!(Authority::read(&[Value::Null]).is_err());
 }
