@@ -6,6 +6,7 @@ use core::ops::Range;
 use heapless::Vec;
 use pci::carve::{self, Run};
 use pci::life::Life;
+use pci::reserved::Ranges;
 use pci::reset::{Methods, Saved, Sequence};
 use pci::view::{Interrupts, View};
 use pci::{Address, Identity, RequesterId};
@@ -89,6 +90,8 @@ pub struct Device {
     pub methods: Methods,
     /// What a reset loses.
     pub saved: Saved,
+    /// Where its DMA doesn't reach its VM's RAM.
+    pub reserved: Ranges,
     /// What the guest sees.
     pub view: View,
     /// Where it is in its life.
@@ -141,7 +144,14 @@ impl Device {
             _ if self.line.is_some() => Shown::Line { pin: self.pin() },
             _ => Shown::None,
         };
-        Description { identity: self.identity, slot: self.slot, bars, interrupts, vectors: self.vectors }
+        Description {
+            identity: self.identity,
+            slot: self.slot,
+            bars,
+            interrupts,
+            vectors: self.vectors,
+            reserved: self.reserved.clone(),
+        }
     }
 
     /// The pin that the guest sees, if there is a line: each function of a guest's slot has its own, as far as they go.

@@ -3,12 +3,16 @@
 
 use pci::carve::Window;
 use pci::line::{self, NotAlone};
+use pci::reserved::{Kind, Policy, Range, Ranges};
 use pci::topology::Topology;
 use pci::{Address, ConfigSpace, Header, Location, Path};
 use protocol::iommu::Coverage;
-use protocol::pci::{PciConfig, Refusal};
+use protocol::pci::{NotMapped, PciConfig, PciDevice, Refusal, ReservedRegion};
 
 use crate::survey::{Claims, Survey};
+
+/// Regions that iommu-server maps for one device.
+const MAX_MAPPED: u32 = 3;
 
 /// What is known of the machine.
 pub struct Machine<'a> {
@@ -71,25 +75,90 @@ impl Machine<'_> {
         if let Some(other) = self.address(alias) {
             return Err(Refusal::SharedRequester(other));
         }
-        self.judge_memory(index)?;
         if let Some((offset, bytes)) = survey.bad {
             return Err(Refusal::BadCapabilities(offset, bytes));
         }
         self.judge_bars(index, survey)
     }
 
-    /// What firmware set up to go on by DMA beneath every system (RMRR) would be cut off, or reach a VM's memory.
-    fn judge_memory(&self, index: u16) -> Result<(), Refusal> {
+    /// The regions that firmware reserves for a function, or for a bridge above it (RMRR), by their indices.
+    fn regions_of(&self, index: u16) -> impl Iterator<Item = (usize, &ReservedRegion)> {
+        let named = move |region: &ReservedRegion| {
+            let named = self.topology.find_by_bus_number(&region.device);
+            named.is_some_and(|named| named == index || self.topology.is_behind(index, named))
+        };
+        self.config.regions.iter().enumerate().filter(move |(_, region)| named(region))
+    }
+
+    /// What firmware set up to go on by DMA beneath every system would be cut off, or reach a VM's memory: what the
+    /// description says of it is done. `wanted` is what the description says of the function, if it is in it.
+    pub fn judge_regions(&self, index: u16, wanted: Option<&PciDevice>) -> Result<(), Refusal> {
         if self.config.regions_unknown {
             return Err(Refusal::RegionsUnknown);
         }
-        for region in &self.config.regions {
-            let Some(named) = self.topology.find_by_bus_number(&region.device) else { continue };
-            if named == index || self.topology.is_behind(index, named) {
-                return Err(Refusal::ReservedMemory(region.base, region.limit));
+        for (_, region) in self.regions_of(index) {
+            let ReservedRegion { base, limit, unfit, .. } = *region;
+            match wanted.map(|wanted| (wanted.reserved.policy, wanted)) {
+                None | Some((Policy::Refuse, _)) => return Err(Refusal::ReservedMemory(base, limit)),
+                Some((Policy::Accept, _)) => {}
+                Some((Policy::Map, wanted)) => {
+                    let refuse = |why| Err(Refusal::NotMapped(base, limit, why));
+                    if let Some(why) = unfit {
+                        return refuse(why);
+                    }
+                    if !self.maps(wanted, region) {
+                        let full = wanted.reserved.mapped.count_ones() >= MAX_MAPPED;
+                        return refuse(if full { NotMapped::TooMany } else { NotMapped::NotByPath });
+                    }
+                    // Memory that devices of two VMs write would join them.
+                    let other =
+                        self.config.devices.iter().find(|d| d.vm != wanted.vm && self.maps(d, region));
+                    if let Some(other) = other {
+                        return refuse(NotMapped::Shared(other.vm));
+                    }
+                }
             }
         }
-        Ok(())
+        // The root task knows devices by their paths, this server by what answers there: both must mean the same.
+        let mapped = |number: usize| wanted.is_some_and(|wanted| wanted.reserved.mapped & 1 << number != 0);
+        let named = |number: usize| self.regions_of(index).any(|(other, _)| other == number);
+        match self.config.regions.iter().enumerate().find(|(number, _)| mapped(*number) && !named(*number)) {
+            Some((_, region)) => Err(Refusal::NotMapped(region.base, region.limit, NotMapped::NotByPath)),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether the memory of a region is mapped for a device: it may be named in another region as well.
+    fn maps(&self, device: &PciDevice, region: &ReservedRegion) -> bool {
+        let same = |other: &ReservedRegion| (other.base, other.limit) == (region.base, region.limit);
+        let all = self.config.regions.iter().enumerate();
+        all.filter(|(_, other)| same(other)).any(|(number, _)| device.reserved.mapped & 1 << number != 0)
+    }
+
+    /// Where a function's DMA doesn't reach its VM's RAM.
+    pub fn reserved(&self, index: u16, wanted: &PciDevice) -> Ranges {
+        let mut ranges = Ranges::default();
+        for (_, region) in self.regions_of(index).filter(|(_, region)| self.maps(wanted, region)) {
+            ranges.add(Range { first: region.base, last: region.limit, kind: Kind::Firmware });
+        }
+        // In a group requests can go from one function to another before a remapping unit sees them.
+        for member in self.topology.group_members(index) {
+            for (base, last) in self.claims.memory_of(member) {
+                ranges.add(Range { first: base, last, kind: Kind::Registers });
+            }
+        }
+        ranges
+    }
+
+    /// The regions of a function that aren't mapped, as the description accepts.
+    pub fn lost(&self, index: u16, wanted: &PciDevice) -> impl Iterator<Item = &ReservedRegion> {
+        let accepts = wanted.reserved.policy == Policy::Accept;
+        self.regions_of(index).filter(move |_| accepts).map(|(_, region)| region)
+    }
+
+    /// Whether a VM's RAM, which devices have at the guest's addresses, lies where one of them reaches something else.
+    pub fn judge_ram(ranges: &Ranges, ram: u64) -> Result<(), Refusal> {
+        ranges.conflict(ram).map_or(Ok(()), |range| Err(Refusal::RamConflict(range, ram)))
     }
 
     fn judge_bars(&self, index: u16, survey: &Survey) -> Result<(), Refusal> {

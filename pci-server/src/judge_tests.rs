@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Each refusal, and the one device that nothing speaks against.
 
+use pci::reserved::MESSAGES;
 use pci::testing;
-use protocol::pci::{GuestSlot, PciDevice, ReservedRegion};
+use protocol::pci::{GuestSlot, PciDevice, Reserved, ReservedRegion};
 
 use super::*;
 use crate::survey;
@@ -38,6 +39,8 @@ struct Case {
     space: testing::Machine,
     topology: Topology,
     config: PciConfig,
+    /// What is said of the device that is judged.
+    reserved: Reserved,
 }
 
 impl Case {
@@ -50,7 +53,7 @@ impl Case {
         for place in reserve {
             config.reserve.push(place.parse().unwrap()).unwrap();
         }
-        Self { space, topology, config }
+        Self { space, topology, config, reserved: Reserved::default() }
     }
 
     fn judge(&self, place: &str, coverage: Coverage, unsafe_interrupts: bool) -> Result<(), Refusal> {
@@ -65,6 +68,7 @@ impl Case {
             location: place.parse().unwrap(),
             slot: GuestSlot { bus: 0, devfn: pci::DevFn(8) },
             vectors: None,
+            reserved: self.reserved,
             unsafe_interrupts,
             bars_first: 0,
             bars_count: 4,
@@ -74,7 +78,9 @@ impl Case {
         };
         let function = machine.find(&wanted.location)?;
         let survey = survey::survey(&self.space, topology, function).unwrap();
-        machine.judge(function, &survey, coverage, unsafe_interrupts)
+        machine.judge(function, &survey, coverage, unsafe_interrupts)?;
+        machine.judge_regions(function, Some(&wanted))?;
+        Machine::judge_ram(&machine.reserved(function, &wanted), self.reserved.ram)
     }
 }
 
@@ -197,6 +203,7 @@ fn devices_in_one_slot_are_functions() {
         location: "00:05.0".parse().unwrap(),
         slot: GuestSlot { bus: 0, devfn: pci::DevFn(slot) },
         vectors: None,
+        reserved: Default::default(),
         unsafe_interrupts: false,
         bars_first: 0,
         bars_count: 4,
@@ -248,14 +255,16 @@ fn rows_say_everything() {
     );
 }
 
+fn region(device: &str) -> ReservedRegion {
+    ReservedRegion { base: 0x7000_0000, limit: 0x7000_ffff, device: device.parse().unwrap(), unfit: None }
+}
+
 #[test]
 fn memory_that_firmware_reserves_for_a_device_refuses_it() {
     let space = machine();
     space.remove("00:07.0".parse().unwrap());
     let mut case = Case::new(space, &["/00:04.0/00.0"]);
     let judge = |case: &Case| case.judge("/00:04.0/00.0", FULL, false);
-    let region =
-        |text: &str| ReservedRegion { base: 0x7000_0000, limit: 0x7000_ffff, device: text.parse().unwrap() };
     let refused = Err(Refusal::ReservedMemory(0x7000_0000, 0x7000_ffff));
     // By the path from the root, by the number of its own bus, by a bridge above it.
     for named in ["/00:04.0/00.0", "/01:00.0", "/00:04.0"] {
@@ -271,4 +280,98 @@ fn memory_that_firmware_reserves_for_a_device_refuses_it() {
     assert_eq!(judge(&case), Ok(()));
     case.config.regions_unknown = true;
     assert_eq!(judge(&case), Err(Refusal::RegionsUnknown));
+}
+
+#[test]
+fn reserved_memory_is_mapped_or_lost_as_the_description_says() {
+    let space = machine();
+    space.remove("00:07.0".parse().unwrap());
+    let mut case = Case::new(space, &["/00:04.0/00.0"]);
+    let judge = |case: &Case| case.judge("/00:04.0/00.0", FULL, false);
+    let not_mapped = |why| Err(Refusal::NotMapped(0x7000_0000, 0x7000_ffff, why));
+    case.config.regions.push(region("/00:04.0/00.0")).unwrap();
+    case.reserved = Reserved { policy: Policy::Accept, mapped: 0, ram: 3 << 30 };
+    assert_eq!(judge(&case), Ok(()), "what isn't mapped is in nobody's way");
+
+    case.reserved = Reserved { policy: Policy::Map, mapped: 1, ram: 0x7000_0000 };
+    assert_eq!(judge(&case), Ok(()));
+    case.reserved.ram += 1 << 21;
+    let range = Range { first: 0x7000_0000, last: 0x7000_ffff, kind: Kind::Firmware };
+    let conflict = Refusal::RamConflict(range, 0x7020_0000);
+    assert_eq!(judge(&case), Err(conflict));
+    assert_eq!(
+        conflict.to_string(),
+        "at 0x70000000 to 0x7000ffff it reaches firmware's memory, and its VM's RAM ends at 0x70200000: give the VM at \
+         most 1792 MiB"
+    );
+    case.reserved.ram = 1 << 30;
+
+    // The root task hasn't mapped it: it knows devices by their paths only.
+    case.reserved.mapped = 0;
+    assert_eq!(judge(&case), not_mapped(NotMapped::NotByPath));
+    case.reserved.mapped = 0b1110;
+    assert_eq!(judge(&case), not_mapped(NotMapped::TooMany));
+    // It has mapped what isn't this device's.
+    case.config.regions.push(ReservedRegion { base: 0x6000_0000, ..region("/00:05.0") }).unwrap();
+    case.reserved.mapped = 0b11;
+    assert_eq!(judge(&case), Err(Refusal::NotMapped(0x6000_0000, 0x7000_ffff, NotMapped::NotByPath)));
+    case.config.regions.pop();
+    // The same memory by another structure.
+    case.config.regions.push(region("/00:04.0")).unwrap();
+    case.reserved.mapped = 0b10;
+    assert_eq!(judge(&case), Ok(()));
+    case.config.regions[0].unfit = Some(NotMapped::Ram);
+    assert_eq!(judge(&case), not_mapped(NotMapped::Ram));
+    case.config.regions[0].unfit = None;
+
+    // The same for a device of another VM, and for another of this one.
+    for (vm, verdict) in [(2, not_mapped(NotMapped::Shared(2))), (1, Ok(()))] {
+        let other = PciDevice {
+            vm,
+            index: 1,
+            owner: "other".try_into().unwrap(),
+            location: "/00:05.0".parse().unwrap(),
+            slot: GuestSlot { bus: 0, devfn: pci::DevFn(8) },
+            vectors: None,
+            reserved: case.reserved,
+            unsafe_interrupts: false,
+            bars_first: 0,
+            bars_count: 4,
+            irqs_first: 0,
+            irqs_count: 4,
+            intx: None,
+        };
+        case.config.devices.clear();
+        case.config.devices.push(other).unwrap();
+        assert_eq!(judge(&case), verdict, "VM {vm}");
+    }
+}
+
+/// In a group without access control a request for a neighbour's registers needn't come up to the remapping unit.
+#[test]
+fn registers_in_a_devices_group_are_no_ram() {
+    let space = testing::Machine::new();
+    let open = space.bridge("00:04.0", 1, 1);
+    space.capabilities(open, &[(0x40, 0x10)]);
+    space.set16(open, 0x42, 0x42);
+    for (place, bar) in [("01:00.0", 0xfe00_0000), ("01:00.1", 0x8000_0000)] {
+        let device = space.endpoint(place, 0x1af4, 0x1041);
+        space.bar(device, 0, 0, bar, 0x1000);
+    }
+    space.set32("01:00.0".parse().unwrap(), 0xc, 0x80_0000);
+    let mut case = Case::new(space, &["/00:04.0/00.0"]);
+    let judge = |case: &Case| case.judge("/00:04.0/00.0", FULL, false);
+    case.reserved.ram = 2 << 30;
+    assert_eq!(judge(&case), Ok(()));
+    case.reserved.ram = 3 << 30;
+    let range = Range { first: 0x8000_0000, last: 0x8000_0fff, kind: Kind::Registers };
+    assert_eq!(judge(&case), Err(Refusal::RamConflict(range, 3 << 30)));
+    let mut ranges = Ranges::default();
+    ranges.add(range);
+    assert_eq!(
+        crate::table::Places(&ranges).to_string(),
+        "at 0xfee00000 to 0xfeefffff (interrupt messages), at 0x80000000 to 0x80000fff (registers of a device in its \
+         isolation group)"
+    );
+    assert_eq!(ranges.iter().next(), Some(&MESSAGES));
 }

@@ -148,6 +148,7 @@ fn device(layout: &Layout) -> Device {
         location: Location::Address(address),
         slot: GuestSlot { bus: 0, devfn: DevFn(8) },
         vectors: None,
+        reserved: Default::default(),
         unsafe_interrupts: false,
         bars_first: 1,
         bars_count: 4096,

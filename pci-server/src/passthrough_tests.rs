@@ -175,6 +175,7 @@ fn setup_with(line: Option<u8>) -> Passthrough<Fake> {
             location,
             slot: GuestSlot { bus: 0, devfn: DevFn(8 + 8 * index as u8) },
             vectors: Some(3),
+            reserved: Default::default(),
             unsafe_interrupts: false,
             bars_first: 100 * index as u16,
             bars_count,

@@ -4,6 +4,7 @@
 use heapless::Vec;
 use pci::config::{self, command};
 use pci::life::{Event, Life};
+use pci::reserved::Ranges;
 use pci::reset::Saved;
 use pci::topology::Topology;
 use pci::{ConfigSpace, View};
@@ -52,6 +53,7 @@ pub fn promise<C: ConfigSpace + ?Sized>(
         parts: Vec::new(),
         ports,
         methods: survey.methods,
+        reserved: Ranges::default(),
         saved: if place.physical.is_some() { saved.of_virtual() } else { saved },
         view: View::new(space, address, &place.identity, &survey.bars, survey.interrupts, vectors),
         line: wanted.intx,

@@ -13,7 +13,7 @@ use pci_server::judge::{self, Machine};
 use pci_server::passthrough::Passthrough;
 use pci_server::promise;
 use pci_server::survey::{self, Claims, Survey};
-use pci_server::table::{Owner, Row};
+use pci_server::table::{Owner, Places, Row};
 use pci_server::virtuals::{self, Missing};
 use protocol::iommu::{Coverage, Probe, ProbeLine};
 use protocol::pci::{MAX_PROMISED, PciConfig, PciDevice, Problem, Refusal, ReservedRegion, Virtuals};
@@ -197,6 +197,9 @@ fn consider(
     let function = machine.find(&wanted.location)?;
     let mut survey = survey::survey(&real.ecam, machine.topology, function).ok_or(Refusal::NoSuchDevice)?;
     machine.judge(function, &survey, coverage(real, machine.topology, function), wanted.unsafe_interrupts)?;
+    machine.judge_regions(function, Some(wanted))?;
+    let reserved = machine.reserved(function, wanted);
+    Machine::judge_ram(&reserved, wanted.reserved.ram)?;
     let given = before.iter().filter_map(|verdict| Some((verdict.function.ok()?, verdict.vm)));
     machine.judge_neighbours(function, wanted.vm, given)?;
     if wanted.intx.is_some() {
@@ -206,6 +209,7 @@ fn consider(
     let ports = ports(real, machine, function, &mut survey);
     survey::open_bridges(&real.ecam, machine.topology, function, !ports.is_empty());
     let mut device = promise::promise(&real.ecam, machine.topology, function, &survey, ports, wanted)?;
+    device.reserved = reserved;
     if promise::has_company(machine.config, wanted) {
         device.view.has_several_functions();
     }
@@ -271,7 +275,7 @@ fn make_bar(
 fn log_table(real: &Real, machine: &Machine, verdicts: &Verdicts) {
     let topology = machine.topology;
     component::log!("{} PCI functions", topology.functions().len());
-    for ReservedRegion { base, limit, device } in &machine.config.regions {
+    for ReservedRegion { base, limit, device, .. } in &machine.config.regions {
         component::log!("memory {base:#x} to {limit:#x} is reserved by firmware for DMA of {device}");
     }
     if topology.dropped > 0 {
@@ -286,10 +290,26 @@ fn log_table(real: &Real, machine: &Machine, verdicts: &Verdicts) {
             Some(verdict) => Owner::Vm(wanted(machine.config, verdict).map_or("?", |wanted| &wanted.owner)),
             None => {
                 let judged = machine.judge(index, &survey, coverage(real, topology, index), false);
+                let judged = judged.and_then(|()| machine.judge_regions(index, None));
                 judged.map_or_else(Owner::Refused, |()| Owner::Nobody)
             }
         };
         component::log!("{}", Row { topology, index, function, survey: &survey, owner });
+        if let Some(wanted) =
+            verdicts.iter().find(mine).filter(|v| v.function.is_ok()).and_then(|v| wanted(machine.config, v))
+        {
+            log_memory(machine, index, function.address, wanted);
+        }
+    }
+}
+
+/// Where a device's DMA doesn't reach its VM's RAM, and what of firmware's memory it loses.
+fn log_memory(machine: &Machine, index: u16, address: pci::Address, wanted: &PciDevice) {
+    component::log!("{address}: no RAM of its VM's {}", Places(&machine.reserved(index, wanted)));
+    for ReservedRegion { base, limit, .. } in machine.lost(index, wanted) {
+        component::log!(
+            "{address}: the memory {base:#x} to {limit:#x} that firmware reserves for it is not mapped, as the description accepts"
+        );
     }
 }
 

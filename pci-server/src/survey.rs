@@ -154,6 +154,12 @@ impl Claims {
         self.full
     }
 
+    /// The memory BARs of a function: first and last byte.
+    pub fn memory_of(&self, function: u16) -> impl Iterator<Item = (u64, u64)> {
+        let mine = self.claims.iter().filter(move |claim| claim.function == function && claim.memory);
+        mine.map(|claim| (claim.base, claim.base.saturating_add((1 << claim.size_bits) - 1)))
+    }
+
     /// Whether anything else claims a part of a BAR: another function, or another BAR of this one.
     pub fn shared(&self, function: u16, bar: &Bar) -> bool {
         self.claims.iter().any(|claim| {

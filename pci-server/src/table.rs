@@ -5,6 +5,7 @@ use core::fmt;
 
 use pci::Bar;
 use pci::bar::Kind;
+use pci::reserved::{Range, Ranges};
 use pci::topology::{Function, Topology};
 use pci::view::Interrupts;
 use protocol::pci::Refusal;
@@ -97,6 +98,18 @@ impl<I: Iterator<Item = u16>, M: Fn() -> I> fmt::Display for List<'_, M> {
             write!(f, " {}", function.address)?;
         }
         if count > MAX_LISTED { write!(f, " and {} more", count - MAX_LISTED) } else { Ok(()) }
+    }
+}
+
+/// Ranges of addresses and what lies there, in one line.
+pub struct Places<'a>(pub &'a Ranges);
+
+impl fmt::Display for Places<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, Range { first, last, kind }) in self.0.iter().enumerate() {
+            write!(f, "{}at {first:#x} to {last:#x} ({kind})", if number == 0 { "" } else { ", " })?;
+        }
+        Ok(())
     }
 }
 

@@ -56,6 +56,7 @@ fn setup() -> Passthrough<Fake> {
             location,
             slot: GuestSlot { bus: 0, devfn: DevFn(8) },
             vectors: None,
+            reserved: Default::default(),
             unsafe_interrupts: false,
             bars_first: 1,
             bars_count: 8,

@@ -6,9 +6,11 @@ use core::cell::RefCell;
 
 use firmware_tables::{
     Dmar, EcamRegion, Fadt, Hpet, Madt, Mcfg, PhysicalMemory, Polarity, RootTable, Rsdp, Signature, Trigger,
+    Unfit, fit,
 };
-use protocol::pci::ReservedRegion;
+use protocol::pci::{NotMapped, ReservedRegion};
 use root_task::layout::PAGE;
+use root_task::memory_map;
 use root_task::{pins, sleep};
 use sel4::{BootInfoPtr, CapRights, VmAttributes, abi, cap_type};
 
@@ -106,13 +108,20 @@ pub fn read(bootinfo: &BootInfoPtr, resources: &mut Resources) -> Firmware {
         return firmware;
     };
     let pages = Pages { resources: RefCell::new(resources), mapped: RefCell::default() };
-    if let Err(error) = read_tables(&mut firmware, chunk.content, &pages) {
+    let map = bootinfo.extra().find(|chunk| chunk.id == abi::bootinfo::ID_MEMORY_MAP);
+    let map = memory_map::parse(map.map_or(&[], |chunk| chunk.content));
+    if let Err(error) = read_tables(&mut firmware, chunk.content, &pages, &map) {
         log!("ACPI: {error}");
     }
     firmware
 }
 
-fn read_tables(firmware: &mut Firmware, rsdp: &[u8], pages: &Pages) -> Result<(), firmware_tables::Error> {
+fn read_tables(
+    firmware: &mut Firmware,
+    rsdp: &[u8],
+    pages: &Pages,
+    map: &[memory_map::Entry],
+) -> Result<(), firmware_tables::Error> {
     let root = RootTable::open(pages, &Rsdp::parse(rsdp)?)?;
     if let Some(table) = root.find(Signature::MADT)? {
         let madt = Madt::parse(table.bytes())?;
@@ -135,7 +144,7 @@ fn read_tables(firmware: &mut Firmware, rsdp: &[u8], pages: &Pages) -> Result<()
     }
     if let Some(table) = root.find(Signature::DMAR)? {
         match Dmar::parse(table.bytes()) {
-            Ok(dmar) => read_regions(firmware, &dmar),
+            Ok(dmar) => read_regions(firmware, &dmar, map),
             // The kernel can't read it either, so nothing is passed through.
             Err(error) => log!("ACPI: {error}"),
         }
@@ -147,14 +156,23 @@ fn read_tables(firmware: &mut Firmware, rsdp: &[u8], pages: &Pages) -> Result<()
 }
 
 /// One region for each device that a structure names.
-fn read_regions(firmware: &mut Firmware, dmar: &Dmar) {
+fn read_regions(firmware: &mut Firmware, dmar: &Dmar, map: &[memory_map::Entry]) {
     for memory in dmar.reserved_memory() {
+        let entries = map.iter().map(|entry| (entry.base, entry.end, entry.kind == memory_map::RAM));
+        let ecam =
+            firmware.ecam.iter().map(|ecam| (ecam.start(), ecam.start().saturating_add(ecam.length())));
+        let unfit = fit((memory.base, memory.limit), entries, ecam).err().map(|unfit| match unfit {
+            Unfit::Unaligned => NotMapped::Unaligned,
+            Unfit::Ram => NotMapped::Ram,
+            Unfit::NotReserved => NotMapped::NotReserved,
+            Unfit::Registers => NotMapped::Registers,
+        });
         for scope in memory.scopes() {
             let mut device =
                 pci::Path { segment: memory.segment, bus: scope.start_bus, hops: heapless::Vec::new() };
             let fits = scope.path().all(|step| device.hops.push(pci::DevFn(step.devfn())).is_ok());
             firmware.regions_unknown |= !fits;
-            firmware.regions.push(ReservedRegion { base: memory.base, limit: memory.limit, device });
+            firmware.regions.push(ReservedRegion { base: memory.base, limit: memory.limit, device, unfit });
         }
     }
 }

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use protocol::start::slot;
 
 use crate::need::{Need, Shared};
+use crate::regions::Extent;
 
 /// Bytes of a page.
 pub const PAGE: usize = 4096;
@@ -91,6 +92,8 @@ pub struct DeviceSlots {
     pub tables: Run,
     /// In `dma`: frame copies of all RAM.
     pub frames: Run,
+    /// In `dma`: frames of memory that firmware reserves for it, region after region.
+    pub regions: Run,
     /// In `dma`: the original handlers.
     pub handlers: Run,
 }
@@ -110,20 +113,24 @@ pub struct VmSlots {
     pub shared: Option<Shared>,
 }
 
-/// Lays out a VM with `memory` bytes of RAM, whose devices show `vectors` each, on a machine whose I/O page tables have
-/// `io_levels` levels.
-pub fn vm(memory: u64, vectors: &[u8], io_levels: u64) -> VmSlots {
+/// Lays out a VM with `memory` bytes of RAM, whose devices show so many vectors each and go on reaching these regions, on a
+/// machine whose I/O page tables have `io_levels` levels.
+pub fn vm(memory: u64, devices: &[(u8, Vec<Extent>)], io_levels: u64) -> VmSlots {
     let frames = (memory / LARGE) as usize;
     let mut own = Counter(slot::FIRST_DYNAMIC as usize + VMM_OTHER_SLOTS + VMM_EMPTY_SLOTS);
     let (nested, mapped) = (own.run(frames), own.run(frames));
     let (mut bars, mut irqs, mut dma) = (Counter(1), Counter(1), Counter(1));
-    let devices: Vec<_> = vectors
+    let devices: Vec<_> = devices
         .iter()
-        .map(|vectors| DeviceSlots {
+        .map(|(vectors, regions)| DeviceSlots {
             bars: bars.run((BAR_SLOTS + PORT_SLOTS).into()),
             irqs: irqs.run((*vectors).into()),
-            tables: dma.run(io_tables(memory, io_levels)),
+            tables: dma.run(
+                io_tables(memory, io_levels)
+                    + regions.iter().map(|region| region.tables(io_levels)).sum::<usize>(),
+            ),
             frames: dma.run(frames),
+            regions: dma.run(regions.iter().map(|region| region.count).sum()),
             handlers: dma.run((*vectors).into()),
         })
         .collect();
@@ -203,14 +210,17 @@ mod tests {
 
     #[test]
     fn runs_are_disjoint_and_fit() {
-        let slots = vm(64 << 20, &[4, 32], 3);
+        let region = Extent { base: 0x7000_0000, size_bits: 12, count: 5 };
+        let slots = vm(64 << 20, &[(4, Vec::from([region; 2])), (32, Vec::new())], 3);
         assert_eq!((slots.nested.count, slots.mapped.count), (32, 32));
         assert_eq!(slots.nested.first + 32, slots.mapped.first);
         assert!(slots.mapped.first + 32 <= 1 << slots.own_radix);
         let [a, b] = slots.devices[..] else { panic!() };
         assert_eq!((a.bars.first, b.bars.first), (1, 519));
         assert_eq!((a.irqs, b.irqs), (Run { first: 1, count: 4 }, Run { first: 5, count: 32 }));
-        let dma = [a.tables, a.frames, a.handlers, b.tables, b.frames, b.handlers];
+        assert_eq!((a.regions.count, b.regions.count), (10, 0));
+        assert_eq!((a.tables.count, b.tables.count), (2 + 2 * 3, 2));
+        let dma = [a.tables, a.frames, a.regions, a.handlers, b.tables, b.frames, b.regions, b.handlers];
         for pair in dma.windows(2) {
             assert_eq!(pair[0].first + pair[0].count, pair[1].first);
         }
@@ -219,10 +229,10 @@ mod tests {
 
     #[test]
     fn a_vm_of_64_mib_costs_less_than_a_mib() {
-        let slots = vm(64 << 20, &[32], 4);
+        let slots = vm(64 << 20, &[(32, Vec::new())], 4);
         // An image of 300 KiB.
         assert!(vmm_need(75, 1, 64 << 20, &slots).bytes() <= 1 << 20);
-        let large = vm(3 << 30, &[32; 8], 4);
+        let large = vm(3 << 30, &[const { (32, Vec::new()) }; 8], 4);
         assert!(vmm_need(75, 1, 3 << 30, &large).bytes() < 4 << 20);
     }
 }

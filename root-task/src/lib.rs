@@ -14,5 +14,6 @@ pub mod need;
 pub mod pieces;
 pub mod pins;
 pub mod ports;
+pub mod regions;
 pub mod sleep;
 pub mod slots;

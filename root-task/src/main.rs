@@ -15,6 +15,7 @@ mod look;
 mod power;
 mod process;
 mod raw;
+mod reserved;
 mod resources;
 mod servers;
 mod supervisor;
@@ -81,6 +82,7 @@ fn run(bootinfo: &BootInfoPtr) -> Result<core::convert::Infallible, Failure> {
     }
     system.start_console(ports)?;
     system.start_timer()?;
+    system.take_regions();
     system.start_iommu()?;
     system.start_pci(bootinfo)?;
     system.start_vms();

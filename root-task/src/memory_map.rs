@@ -7,7 +7,7 @@
 use alloc::vec::Vec;
 
 /// Type of an entry that is RAM.
-const RAM: u32 = 1;
+pub const RAM: u32 = 1;
 const FOUR_GIB: u64 = 1 << 32;
 /// The I/O APIC, the HPET and other registers of the chipset lie from here to 4 GiB.
 const CHIPSET: u64 = 0xfec0_0000;

@@ -156,7 +156,8 @@ mod tests {
         for memory in sizes.map(|mib: u64| mib << 20) {
             for vectors in [&[][..], &[1], &[4], &[32], &[4, 4], &[32, 1, 32], &[32; 8]] {
                 for io_levels in [0, 3, 4] {
-                    let slots = layout::vm(memory, vectors, io_levels);
+                    let devices: Vec<_> = vectors.iter().map(|count| (*count, Vec::new())).collect();
+                    let slots = layout::vm(memory, &devices, io_levels);
                     (20..60).step_by(3).for_each(|image_pages| check(image_pages, memory, &slots));
                 }
             }

@@ -4,7 +4,7 @@
 use protocol::client;
 use protocol::config::{ConsoleConfig, RingOwner, TimerConfig};
 use protocol::iommu::{self, IommuConfig, IommuDevice, IommuVm};
-use protocol::pci::{EcamRange, GuestSlot, PciConfig, PciDevice, Virtuals};
+use protocol::pci::{EcamRange, GuestSlot, PciConfig, PciDevice, Reserved, Virtuals};
 use protocol::start::{Range, RangeKind, cptr, mount, signal};
 use root_task::layout::{
     DEVICES, LARGE, LARGE_STACK_PAGES, PAGE, RING_PAGES, STACK_PAGES, WINDOW, server_need,
@@ -22,7 +22,6 @@ use crate::log;
 use crate::process::{self, Plan, Process, own_cptr};
 use crate::resources::{at, in_slot};
 use crate::system::{Server, System, ring_place};
-use crate::vms::slots_of;
 
 /// First port of COM1.
 const COM1: u64 = 0x3f8;
@@ -229,7 +228,7 @@ impl System<'_> {
         let (mut devices, mut domain) = (0, 0);
         for (number, vm) in self.description.vms.iter().enumerate().filter(|(_, vm)| !vm.devices.is_empty()) {
             let number = number as u16;
-            let slots = slots_of(vm, self.common.io_levels);
+            let slots = self.slots_of(vm);
             let mut entry = IommuVm { vm: number, devices: heapless::Vec::new() };
             for (device, (slots, described)) in slots.devices.iter().zip(&vm.devices).enumerate() {
                 domain += 1;
@@ -244,6 +243,9 @@ impl System<'_> {
                     Range::new(RangeKind::DmaHandlers, dma(slots.handlers), slots.handlers.count as u64)
                         .at(what),
                 ]);
+                process
+                    .ranges
+                    .extend(self.region_ranges(number, described, slots.regions.first).map(|r| r.at(what)));
                 let device = IommuDevice {
                     domain,
                     irqs_first: slots.irqs.first as u16,
@@ -334,7 +336,7 @@ impl System<'_> {
         let all = config.regions.extend_from_slice(regions).is_ok();
         config.regions_unknown = self.firmware.regions_unknown || !all;
         for (number, vm) in self.description.vms.iter().enumerate().filter(|(_, vm)| !vm.devices.is_empty()) {
-            let slots = slots_of(vm, self.common.io_levels);
+            let slots = self.slots_of(vm);
             for (index, (device, slots)) in vm.devices.iter().zip(&slots.devices).enumerate() {
                 let device = PciDevice {
                     vm: number as u16,
@@ -343,6 +345,11 @@ impl System<'_> {
                     location: device.path.clone(),
                     slot: GuestSlot { bus: device.slot.bus, devfn: device.slot.function },
                     vectors: device.vectors.map(u16::from),
+                    reserved: Reserved {
+                        policy: pci.policy(&device.path),
+                        mapped: self.mapped(device),
+                        ram: vm.memory,
+                    },
                     unsafe_interrupts: false,
                     bars_first: slots.bars.first as u16,
                     bars_count: slots.bars.count as u16,

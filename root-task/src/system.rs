@@ -75,6 +75,8 @@ pub struct System<'a> {
     pub common: Common,
     /// What firmware says.
     pub firmware: Firmware,
+    /// Frames of the regions that firmware reserves for devices and that devices go on reaching, by the region's index: slots.
+    pub region_frames: Vec<Vec<usize>>,
     /// Parts and guests.
     pub bundle: Bundle<'a>,
     /// The compiled description.
@@ -126,6 +128,7 @@ impl<'a> System<'a> {
             resources,
             common,
             firmware,
+            region_frames: Vec::new(),
             bundle,
             description,
             endpoints,

@@ -4,9 +4,7 @@
 use protocol::client;
 use protocol::config::{Boot, FilePlace, VmmConfig, VmmDevice};
 use protocol::start::{Range, RangeKind, cptr, mount, signal};
-use root_task::layout::{
-    self, DEFAULT_VECTORS, LARGE, PAGE, STACK_PAGES, VMM_EMPTY_SLOTS, VmSlots, WINDOW, vmm_need,
-};
+use root_task::layout::{LARGE, PAGE, STACK_PAGES, VMM_EMPTY_SLOTS, VmSlots, WINDOW, vmm_need};
 use root_task::lifecycle::State;
 use root_task::need::{self, Need, Role};
 use sel4::{AbsoluteCPtr, CapRights, ObjectBlueprintX86, VmAttributes, cap_type};
@@ -32,17 +30,6 @@ const _: () = {
     assert!(compiled::MAX_ARGS <= protocol::config::MAX_ARGS);
     assert!(compiled::MAX_NAME < protocol::start::NAME_BYTES);
 };
-
-/// The capability spaces of a described VM.
-pub fn slots_of(vm: &compiled::Vm, io_levels: u64) -> VmSlots {
-    let vectors: heapless::Vec<u8, { compiled::MAX_DEVICES }> = vm.devices.iter().map(handlers).collect();
-    layout::vm(vm.memory, &vectors, io_levels)
-}
-
-/// Handlers that a device may have: its messages', or its line's.
-fn handlers(device: &compiled::Device) -> u8 {
-    if device.intx.is_some() { 1 } else { device.vectors.unwrap_or(DEFAULT_VECTORS) }
-}
 
 /// CNodes that a VM's devices need, and where they are mounted.
 struct Shared {
@@ -79,7 +66,7 @@ impl System<'_> {
     fn start_vm(&mut self, number: usize) -> Result<(), Failure> {
         let described = &self.description.vms[number];
         let vm_client = client::of_vm(number as u16);
-        let slots = slots_of(described, self.common.io_levels);
+        let slots = self.slots_of(described);
         let file =
             self.bundle.find(Kind::Guest, described.image).during("its image is not in the bundle")?.data;
         let place = place_of(file.len() as u64, described.memory)?;
@@ -199,7 +186,12 @@ impl System<'_> {
         process.ranges.push(whole(RangeKind::Irqs, mount::VMM_IRQS, radices.irqs));
 
         let shared = Shared { dma, dma_radix: radices.dma };
-        for device in &slots.devices {
+        for (device, place) in slots.devices.iter().zip(&self.description.vms[usize::from(number)].devices) {
+            let frames = self.regions_of(place).into_iter().flat_map(|region| &self.region_frames[region]);
+            for (n, frame) in frames.enumerate() {
+                let copy = shared.dma_slot(device.regions.first + n);
+                copy.copy(&at(*frame), CapRights::all()).during("copying a frame of reserved memory")?;
+            }
             for n in 0..device.tables.count {
                 let table =
                     self.resources.make(&mut process.arena, ObjectBlueprintX86::IOPageTable.into(), 1)?;

@@ -14,6 +14,7 @@ use protocol::{CallError, Refusal};
 use sel4::cap;
 use vmm_devices::acpi::Route;
 use vmm_devices::bars::{Claim, Space};
+use vmm_devices::boot;
 use vmm_devices::ecam::Placement;
 use vmm_devices::ioapic::FIRST_DEVICE_PIN;
 use vmm_devices::msi::{MAX_VECTORS, Messages};
@@ -125,6 +126,9 @@ fn layout(interrupts: Interrupts) -> Option<Layout> {
     }
 }
 
+/// Addresses where devices don't reach RAM: first and last byte.
+pub type Reserved = heapless::Vec<(u64, u64), { boot::MAX_RESERVED }>;
+
 /// A device.
 pub struct Device {
     server: cap::Endpoint,
@@ -146,7 +150,7 @@ pub struct Device {
 }
 
 impl Device {
-    /// Asks what the device is and puts its BARs into the guest's window.
+    /// Asks what the device is and puts its BARs into the guest's window. What its DMA reaches instead of RAM goes to `reserved`.
     ///
     /// # Errors
     /// [`DeviceError`].
@@ -154,6 +158,7 @@ impl Device {
         server: cap::Endpoint,
         number: u8,
         placement: &mut Placement,
+        reserved: &mut Reserved,
     ) -> Result<Self, DeviceError> {
         let description = component::call(server, &Describe { device: number })?;
         if usize::from(description.vectors) > MAX_VECTORS {
@@ -176,6 +181,12 @@ impl Device {
             messages: Messages::new(0),
             first_vector: 0,
         };
+        for range in description.reserved.iter().map(|range| (range.first, range.last)) {
+            // There is room for all ranges of as many devices as there can be.
+            if !reserved.contains(&range) {
+                let _ = reserved.push(range);
+            }
+        }
         device.place_bars(&description, placement)?;
         Ok(device)
     }

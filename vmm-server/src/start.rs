@@ -2,7 +2,7 @@
 //! From the start page to the guest's first instruction.
 use crate::clock::Clock;
 use crate::cpu::Cpu;
-use crate::device::{Device, DeviceError};
+use crate::device::{Device, DeviceError, Reserved};
 use crate::devices::Devices;
 use crate::end;
 use crate::nested::Nested;
@@ -12,6 +12,7 @@ use crate::registers;
 use crate::run;
 use crate::vm::Vm;
 use component::{Part, slot};
+use core::convert::Infallible;
 use core::fmt;
 use protocol::config::VmmConfig;
 use protocol::start::RangeKind;
@@ -63,20 +64,9 @@ pub fn main(mut part: Part) -> ! {
             refuse(u16::MAX, format_args!("the VMM's configuration can't be read"))
         }
     };
-    match build(&mut part, &config) {
-        Ok((mut vm, entry)) => {
-            component::ready();
-            set_entry_registers();
-            let end = run::run(&mut vm, entry);
-            vm.uart.flush(component::log::bytes);
-            end::log(end, &vm.cpu, &vm.exits);
-            end::report(end)
-        }
-        Err(error) => {
-            component::log!("vmm: the VM can't be run: {error}");
-            refuse(config.vm, format_args!("{error}"))
-        }
-    }
+    let Err(error) = build_and_run(&mut part, &config);
+    component::log!("vmm: the VM can't be run: {error}");
+    refuse(config.vm, format_args!("{error}"))
 }
 
 /// Tells the supervisor why, and stands still: the root task takes the process away.
@@ -90,7 +80,8 @@ fn refuse(vm: u16, why: fmt::Arguments) -> ! {
     }
 }
 
-fn build(part: &mut Part, config: &VmmConfig) -> Result<(Vm, u64), StartError> {
+/// One function, as a VM that goes from one to another is on the stack more than once.
+fn build_and_run(part: &mut Part, config: &VmmConfig) -> Result<Infallible, StartError> {
     const SVM: u32 = sel4_abi::bootinfo::BACKEND_SVM;
     if part.extensions().vcpu_backend != SVM {
         return Err(StartError::NoBackend);
@@ -112,13 +103,13 @@ fn build(part: &mut Part, config: &VmmConfig) -> Result<(Vm, u64), StartError> {
     slot::TCB.tcb_set_ept_root(root).map_err(|error| StartError::Kernel("the nested tables", error))?;
 
     let mut devices = Devices::new(nested, Ports::new(vcpu), memory);
-    attach_all(part, config, &mut devices)?;
+    attach_all(part, config, &mut devices, &mut ram)?;
     acpi::write(&mut ram, &devices.routes()).ok_or(StartError::Memory(config.memory))?;
 
     // Guest time begins here.
     let clock = Clock::new(part.facts().tsc_khz, part.cap(RangeKind::TimerEndpoint));
     let cpu = Cpu::new(vcpu, clock.start()).map_err(|error| StartError::Kernel("the entry state", error))?;
-    let vm = Vm {
+    let mut vm = Vm {
         cpu,
         ram,
         apic: Default::default(),
@@ -132,42 +123,57 @@ fn build(part: &mut Part, config: &VmmConfig) -> Result<(Vm, u64), StartError> {
         #[cfg(feature = "deaths")]
         death: 0,
     };
-    Ok((vm, entry))
+    component::ready();
+    set_entry_registers();
+    let end = run::run(&mut vm, entry);
+    vm.uart.flush(component::log::bytes);
+    end::log(end, &vm.cpu, &vm.exits);
+    end::report(end)
 }
 
-/// Loads the image and writes what the guest finds beside it; the entry address.
+/// Loads the image; the entry address.
 fn load(ram: &mut Ram, config: &VmmConfig) -> Result<u64, StartError> {
     let file = Place { gpa: config.image.gpa, bytes: config.image.bytes };
     let entry = elf::load(ram, file).map_err(StartError::Image)?;
     // The file is no use to anyone any more; its place was checked.
-    let written = ram.zero(file.gpa, file.bytes).and_then(|()| boot::write(ram, config.args.as_bytes()));
-    written.ok_or(StartError::Memory(config.memory))?;
+    ram.zero(file.gpa, file.bytes).ok_or(StartError::Memory(config.memory))?;
     Ok(entry.into())
 }
 
-fn attach_all(part: &Part, config: &VmmConfig, devices: &mut Devices) -> Result<(), StartError> {
-    if config.devices.is_empty() {
-        return Ok(());
-    }
-    if part.extensions().features & sel4_abi::bootinfo::FEATURE_NESTED_NO_EXECUTE == 0 {
-        return Err(StartError::Missing("kernel that keeps a guest from executing a device's registers"));
-    }
-    let server = part.cap(RangeKind::PciEndpoint).ok_or(StartError::Missing("way to pci-server"))?;
-    let mut placement = Placement::new();
-    for number in 0..config.devices.len() {
-        let failed = |error| StartError::Device(number, error);
-        let device = Device::describe(server, number as u8, &mut placement).map_err(failed)?;
-        devices.add(device);
-        loop {
-            match devices.attach(number) {
-                Ok(()) => break,
-                // Nothing else can come before the guest runs.
-                Err(DeviceError::Resetting) => _ = component::wait(),
-                Err(error) => return Err(failed(error)),
-            }
+/// Gets the devices, and writes what the guest finds in RAM of memory: its own, and where devices don't reach that.
+#[inline(never)]
+fn attach_all(
+    part: &Part,
+    config: &VmmConfig,
+    devices: &mut Devices,
+    ram: &mut Ram,
+) -> Result<(), StartError> {
+    let mut reserved = Reserved::new();
+    if !config.devices.is_empty() {
+        let features = part.extensions().features;
+        if features & sel4_abi::bootinfo::FEATURE_NESTED_NO_EXECUTE == 0 {
+            return Err(StartError::Missing("kernel that keeps a guest from executing a device's registers"));
+        }
+        let server = part.cap(RangeKind::PciEndpoint).ok_or(StartError::Missing("way to pci-server"))?;
+        let mut placement = Placement::new();
+        for number in 0..config.devices.len() {
+            let failed = |error| StartError::Device(number, error);
+            let device = Device::describe(server, number as u8, &mut placement, &mut reserved);
+            devices.add(device.map_err(failed)?);
+            attach(devices, number).map_err(failed)?;
         }
     }
-    Ok(())
+    boot::write(ram, config.args.as_bytes(), &reserved).ok_or(StartError::Memory(config.memory))
+}
+
+fn attach(devices: &mut Devices, number: usize) -> Result<(), DeviceError> {
+    loop {
+        match devices.attach(number) {
+            // Nothing else can come before the guest runs.
+            Err(DeviceError::Resetting) => _ = component::wait(),
+            other => return other,
+        }
+    }
 }
 
 /// The general registers of the first entry, where an exit would have left them.

@@ -24,6 +24,7 @@ pub mod life;
 pub mod line;
 pub mod matching;
 pub mod path;
+pub mod reserved;
 pub mod reset;
 mod shown;
 pub mod sriov;

@@ -16,6 +16,8 @@
 use core::fmt;
 
 use heapless::Vec;
+pub use pci::reserved::Ranges;
+use pci::reserved::{self, Policy};
 pub use pci::sriov::Problem;
 pub use pci::view::Effect;
 use pci::{Address, DevFn, Identity, Location, Match};
@@ -120,6 +122,8 @@ pub struct Description {
     pub interrupts: Interrupts,
     /// Vectors shown to the guest, and handlers that [`Attach`] delivers.
     pub vectors: u16,
+    /// Where its DMA doesn't reach the guest's RAM; the VM's RAM lies apart from them.
+    pub reserved: Ranges,
 }
 
 /// Prepares a device for use: reset, DMA to all the VM's RAM, interrupts, registers. Reply: [`Attached`].
@@ -336,6 +340,10 @@ pub enum Refusal {
     },
     /// Memory that firmware wants it to keep reaching: first and last address.
     ReservedMemory(u64, u64),
+    /// Such memory, which can't be mapped for it as the description wants.
+    NotMapped(u64, u64, NotMapped),
+    /// The VM's RAM, of so many bytes, lies where the device reaches something else.
+    RamConflict(reserved::Range, u64),
     /// See the text.
     RegionsUnknown,
     /// The offset in configuration space, and the four bytes there.
@@ -374,8 +382,18 @@ impl fmt::Display for Refusal {
             Self::ReservedMemory(base, limit) => {
                 return write!(
                     f,
-                    "firmware wants it to keep reaching the memory {base:#x} to {limit:#x} (RMRR), which no VM may have. Turn off \
-                     in the firmware's settings what uses it (legacy USB, management, graphics memory)"
+                    "firmware wants it to keep reaching the memory {base:#x} to {limit:#x} (RMRR): turn that off in the firmware's \
+                     settings, or set `pci.rmrr`"
+                );
+            }
+            Self::NotMapped(base, limit, why) => {
+                return write!(f, "the memory {base:#x} to {limit:#x} (RMRR) can't be mapped for it: {why}");
+            }
+            Self::RamConflict(reserved::Range { first, last, kind }, ram) => {
+                return write!(
+                    f,
+                    "at {first:#x} to {last:#x} it reaches {kind}, and its VM's RAM ends at {ram:#x}: give the VM at most {} MiB",
+                    first >> 21 << 1
                 );
             }
             Self::RegionsUnknown => "firmware reserves more memory for devices (RMRR) than is understood",
@@ -441,6 +459,52 @@ impl fmt::Display for Refusal {
 
 impl core::error::Error for Refusal {}
 
+/// Why reserved memory can't be mapped for a device.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum NotMapped {
+    /// See the text.
+    Unaligned,
+    /// See the text.
+    Ram,
+    /// See the text.
+    NotReserved,
+    /// See the text.
+    Registers,
+    /// See the text.
+    Overlaps,
+    /// See the text.
+    TooLarge,
+    /// See the text.
+    TooMany,
+    /// See the text.
+    Taken,
+    /// See the text.
+    NotByPath,
+    /// See the text.
+    Shared(u16),
+}
+
+impl fmt::Display for NotMapped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unaligned => "it doesn't consist of whole pages",
+            Self::Ram => "a part of it is RAM by the memory map",
+            Self::NotReserved => "the memory map doesn't reserve all of it",
+            Self::Registers => "it holds registers",
+            Self::Overlaps => "it overlaps another such region",
+            Self::TooLarge => "it is too large: 512 pages of 4 KiB, or of 2 MiB where it is aligned to that",
+            Self::TooMany => "the device has more such regions than 3",
+            Self::Taken => "something else has a part of it",
+            Self::NotByPath => {
+                "firmware or the description names the device by a bus number, not by its path"
+            }
+            Self::Shared(vm) => return write!(f, "a device of VM {vm} has it as well"),
+        })
+    }
+}
+
+impl core::error::Error for NotMapped {}
+
 /// The configuration in `pci-server`'s start page. Capabilities come in ranges: `DeviceRegisters` (configuration space,
 /// one range for each of `ecam`, in order), `DeviceUntyped` (without children, wherever BARs may lie), `EmptySlots`,
 /// `IommuEndpoint`, `TimerEndpoint`, `ClientNotifications` (VMMs, badged `VMM_CONTROL`).
@@ -483,6 +547,8 @@ pub struct ReservedRegion {
     pub limit: u64,
     /// The device, or the bridge above the devices: the first hop is on the bus that firmware has given the number `bus`.
     pub device: pci::Path,
+    /// Why nobody can have it mapped, if so.
+    pub unfit: Option<NotMapped>,
 }
 
 /// A part of configuration space: PCI Firmware 3.2, section 4.1.2 (MCFG). 1 MiB per bus.
@@ -511,6 +577,8 @@ pub struct PciDevice {
     pub slot: GuestSlot,
     /// Most vectors to show; `None`: [`DEFAULT_VECTORS`]. Never more than `irqs_count`.
     pub vectors: Option<u16>,
+    /// What is done with memory that firmware reserves for it.
+    pub reserved: Reserved,
     /// The description accepts passthrough without interrupt remapping.
     pub unsafe_interrupts: bool,
     /// First slot for its BAR frames in `bars`.
@@ -523,6 +591,17 @@ pub struct PciDevice {
     pub irqs_count: u16,
     /// Global interrupt of its line, if it is to interrupt by that instead of messages.
     pub intx: Option<u8>,
+}
+
+/// What is done with memory that firmware reserves for a device.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Reserved {
+    /// What the description wants.
+    pub policy: Policy,
+    /// Which of [`PciConfig::regions`] iommu-server maps for it, a bit each.
+    pub mapped: u16,
+    /// Bytes of its VM's RAM.
+    pub ram: u64,
 }
 
 #[cfg(test)]
@@ -567,6 +646,13 @@ mod tests {
                 table_size: u16::MAX,
             },
             vectors: u16::MAX,
+            reserved: {
+                let mut ranges = Ranges::default();
+                for _ in 0..reserved::MAX_RANGES {
+                    ranges.add(reserved::Range { first: u64::MAX, last: u64::MAX, ..reserved::MESSAGES });
+                }
+                ranges
+            },
         });
         let run = FrameRun { bar: 255, offset, first: u16::MAX, count: u16::MAX, size_bits: 255 };
         let ports = PortRange { bar: 255, slot: u16::MAX };
@@ -601,6 +687,7 @@ mod tests {
             location: location.clone(),
             slot: GuestSlot { bus: 255, devfn: DevFn(255) },
             vectors: Some(u16::MAX),
+            reserved: Reserved { policy: Policy::Accept, mapped: u16::MAX, ram: u64::MAX },
             unsafe_interrupts: true,
             bars_first: u16::MAX,
             bars_count: u16::MAX,
@@ -621,6 +708,7 @@ mod tests {
                 base: u64::MAX,
                 limit: u64::MAX,
                 device: pci::Path { segment: u16::MAX, bus: 255, hops: full(DevFn(255)) },
+                unfit: Some(NotMapped::Shared(u16::MAX)),
             }),
             regions_unknown: true,
             virtuals: full(Virtuals { location, count: u8::MAX }),

@@ -133,8 +133,8 @@ pub enum RangeKind {
     GuestRam = 15,
     /// I/O page tables of one device: `physical` is `vm << 16 | device`.
     DmaTables = 16,
-    /// Frame copies of all RAM for one device, `count` of `bytes` each, in guest-physical order; `address` is the
-    /// IOVA of the first; `physical` is `vm << 16 | device`.
+    /// Frame copies of all RAM, or of a region that firmware reserves, for one device, `count` of `bytes` each, in
+    /// guest-physical order; `address` is the IOVA of the first; `physical` is `vm << 16 | device`.
     DmaFrames = 17,
     /// Empty slots for the original handlers of one device's interrupts; `physical` is `vm << 16 | device`.
     DmaHandlers = 18,

@@ -26,6 +26,8 @@ pub enum Place {
     Reserve(usize),
     /// An entry of `pci.vfs`.
     Virtuals(usize),
+    /// An entry of `pci.rmrr`.
+    Rmrr(usize),
     /// A key of a VM.
     Vm(usize, Key),
     /// A key of a VM's device.
@@ -65,6 +67,7 @@ pub enum Problem {
     Priority { priority: u8 },
     BudgetRange,
     ReservedTwice,
+    PolicyTwice,
     NothingMatches,
     NotReserved,
     PhysicalNotReserved,
@@ -98,6 +101,7 @@ impl fmt::Display for Problem {
             Self::Priority { priority } => write!(f, "priority {priority} is above the VMs' highest"),
             Self::BudgetRange => f.write_str("the budget doesn't fit the period"),
             Self::ReservedTwice => f.write_str("this device is reserved twice"),
+            Self::PolicyTwice => f.write_str("this device's reserved memory is spoken of twice"),
             Self::NothingMatches => f.write_str("devices are reserved, but pci.matches allows none"),
             Self::NotReserved => f.write_str("this device is not reserved"),
             Self::PhysicalNotReserved => {
@@ -145,6 +149,7 @@ impl Problem {
             Self::Priority { .. } => "at most 200; the servers lie above",
             Self::BudgetRange => "the budget is at least 20us and at most the period, the period at most 1s",
             Self::ReservedTwice => "name each device once",
+            Self::PolicyTwice => "say it once",
             Self::NothingMatches => "add the device's identity to pci.matches, for example \"1af4:1041\"",
             Self::NotReserved => "add the same path to pci.reserve",
             Self::PhysicalNotReserved => {
@@ -186,6 +191,14 @@ pub fn check(system: &System<'_>, report: &mut dyn FnMut(Finding)) {
     for (index, path) in system.pci.reserve.iter().enumerate() {
         if system.pci.reserve[..index].contains(path) {
             say(Place::Reserve(index), Problem::ReservedTwice);
+        }
+    }
+    for (index, (path, _)) in system.pci.rmrr.iter().enumerate() {
+        if !system.pci.reserve.contains(path) {
+            say(Place::Rmrr(index), Problem::NotReserved);
+        }
+        if system.pci.rmrr[..index].iter().any(|(other, _)| other == path) {
+            say(Place::Rmrr(index), Problem::PolicyTwice);
         }
     }
     if !system.pci.reserve.is_empty() && system.pci.matches.is_empty() {

@@ -7,6 +7,7 @@ use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::path::{GuestSlot, Identity, Location, Match};
+pub use pci::reserved::Policy;
 
 /// The most VMs of a system.
 pub const MAX_VMS: usize = 16;
@@ -80,6 +81,8 @@ pub struct Pci {
     pub matches: Vec<Match, MAX_MATCHES>,
     /// Places that are taken away from the system and kept for VMs.
     pub reserve: Vec<Location, MAX_RESERVED>,
+    /// What is done with memory that firmware reserves for a device; `refuse` where nothing is said.
+    pub rmrr: Vec<(Location, Policy), MAX_RESERVED>,
     /// DMA faults after which a device is quarantined, at least 1.
     pub fault_limit: u16,
     /// Physical functions, and how many virtual functions of each are enabled, at least 1.
@@ -88,11 +91,24 @@ pub struct Pci {
 
 impl Default for Pci {
     fn default() -> Self {
-        Self { matches: Vec::new(), reserve: Vec::new(), fault_limit: DEFAULT_FAULT_LIMIT, vfs: Vec::new() }
+        Self {
+            matches: Vec::new(),
+            reserve: Vec::new(),
+            rmrr: Vec::new(),
+            fault_limit: DEFAULT_FAULT_LIMIT,
+            vfs: Vec::new(),
+        }
     }
 }
 
 impl Pci {
+    /// What is done with memory that firmware reserves for this device.
+    #[must_use]
+    pub fn policy(&self, device: &Location) -> Policy {
+        let said = self.rmrr.iter().find(|(location, _)| location == device);
+        said.map(|(_, policy)| *policy).unwrap_or_default()
+    }
+
     /// Whether a function of this identity may be given away at all.
     #[must_use]
     pub fn may_give(&self, identity: &Identity) -> bool {

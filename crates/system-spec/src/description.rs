@@ -215,6 +215,7 @@ fn describe_pci(reader: &mut Reader<'_>, table: &Table<'_>, pci: &mut compiled::
             reader.error(span, format!("more than {} entries", compiled::MAX_RESERVED), "leave some out");
         }
     }
+    describe_rmrr(reader, table, pci, places);
     if let Some((limit, span)) = reader.integer(table, "fault-limit") {
         match u16::try_from(limit) {
             Ok(limit) if limit > 0 => pci.fault_limit = limit,
@@ -253,6 +254,28 @@ fn virtual_functions(
         }
         if pci.vfs.push((location, count)).is_err() {
             reader.error(span, format!("more than {} entries", compiled::MAX_PHYSICAL), "leave some out");
+        }
+    }
+}
+
+fn describe_rmrr(reader: &mut Reader<'_>, table: &Table<'_>, pci: &mut compiled::Pci, places: &mut Places) {
+    for ((path, path_span), (word, span)) in reader.pairs(table, "rmrr") {
+        let Some(location) = location(reader, &path, path_span.clone()) else { continue };
+        let Some(policy) = language::POLICIES.into_iter().find(|policy| policy.word() == word) else {
+            let message = format!("reserved memory can't be \"{word}\"");
+            reader.error(span, message, "write \"refuse\", \"map\" or \"accept\"");
+            continue;
+        };
+        // With a part of `reserve` unread nobody can say that a path is missing there.
+        if !places.reserve_incomplete {
+            places.put(Place::Rmrr(pci.rmrr.len()), path_span.clone());
+        }
+        if pci.rmrr.push((location, policy)).is_err() {
+            reader.error(
+                path_span,
+                format!("more than {} entries", compiled::MAX_RESERVED),
+                "leave some out",
+            );
         }
     }
 }

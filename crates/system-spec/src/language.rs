@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The words of the description language: every key of every table, built or not.
 
+use pci::reserved::Policy;
+
 /// A table of the language: its name as shown, and its keys.
 pub(crate) struct Section {
     pub name: &'static str,
@@ -30,7 +32,7 @@ pub(crate) const PCI: Section = Section {
         ("reserve", Built),
         ("unsafe-interrupts", Later),
         ("vfs", Built),
-        ("rmrr", Later),
+        ("rmrr", Built),
         ("fault-limit", Built),
     ],
 };
@@ -113,6 +115,9 @@ pub(crate) const ON_EXIT: Choice =
 
 pub(crate) const SERVER_ON_FAULT: Choice =
     Choice { key: "on-fault", words: &[("restart", Built), ("halt", Built)] };
+
+/// What can be done with memory that firmware reserves for a device.
+pub(crate) const POLICIES: [Policy; 3] = [Policy::Refuse, Policy::Map, Policy::Accept];
 
 /// The word nearest to `word`, if one is near enough to be what was meant.
 pub(crate) fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {

@@ -183,6 +183,24 @@ impl<'a> Reader<'a> {
         texts
     }
 
+    /// The keys of the table `key` and their values, which are texts; none if the key is absent.
+    pub fn pairs(&mut self, table: &Table<'_>, key: &str) -> Vec<((String, Span), (String, Span))> {
+        let Some(table) = self.table(table, key) else { return Vec::new() };
+        let mut pairs = Vec::new();
+        for (name, value) in &table.keys {
+            let name = (name.get_ref().to_string(), name.span());
+            match value.get_ref() {
+                DeValue::String(text) => pairs.push((name, (text.to_string(), value.span()))),
+                other => {
+                    let _: Option<()> = self.mistyped(value.span(), &name.0, "a text in quotes", other);
+                }
+            }
+        }
+        // In the order of the file.
+        pairs.sort_by_key(|((_, span), _)| span.start);
+        pairs
+    }
+
     pub fn integer(&mut self, table: &Table<'_>, key: &str) -> Option<(i64, Span)> {
         let value = table.get(key)?;
         if let DeValue::Integer(number) = value.get_ref() {

@@ -72,6 +72,7 @@ fn each_rule_has_a_fixture() {
         Problem::Priority { priority: 201 },
         Problem::BudgetRange,
         Problem::ReservedTwice,
+        Problem::PolicyTwice,
         Problem::NothingMatches,
         Problem::NotReserved,
         Problem::PhysicalNotReserved,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What the kernel needs from ACPI: local APIC, I/O APICs, DMAR.
 
-use firmware_tables::{Dmar, Madt, PhysicalMemory, RootTable, Rsdp, Signature};
+use firmware_tables::{Dmar, Madt, PhysicalMemory, RootTable, Rsdp, Signature, fit};
 use heapless::Vec;
 
 use super::params::Params;
@@ -17,6 +17,8 @@ pub struct Firmware {
     pub io_apics: Vec<(u64, u8), { ioapic::MAX }>,
     /// Registers of DMA remapping units: address, bytes.
     pub remapping_units: Vec<(u64, u64), 16>,
+    /// Memory that the DMAR table reserves for DMA of devices (RMRR), and the memory map too: first byte, last byte.
+    pub reserved: Vec<(u64, u64), 16>,
     dmar: Option<&'static [u8]>,
 }
 
@@ -37,8 +39,13 @@ static MEMORY: Memory = Memory { top: 4 << 30 };
 
 /// Reads the tables. What is missing or damaged is logged and left out.
 pub fn read(params: &Params) -> Firmware {
-    let mut f =
-        Firmware { local_apic: 0xfee0_0000, io_apics: Vec::new(), remapping_units: Vec::new(), dmar: None };
+    let mut f = Firmware {
+        local_apic: 0xfee0_0000,
+        io_apics: Vec::new(),
+        remapping_units: Vec::new(),
+        reserved: Vec::new(),
+        dmar: None,
+    };
     if let Err(why) = fill(params, &mut f) {
         klog!("ACPI: {why}");
     }
@@ -65,6 +72,12 @@ fn fill(params: &Params, f: &mut Firmware) -> Result<(), firmware_tables::Error>
         if let Ok(dmar) = Dmar::parse(table.bytes()) {
             for unit in dmar.units() {
                 let _ = f.remapping_units.push((unit.base, unit.length));
+            }
+            let map = params.regions.iter().map(|r| (r.base, r.base.saturating_add(r.length), r.kind == 1));
+            let regions = dmar.reserved_memory().map(|region| (region.base, region.limit));
+            for region in regions.filter(|region| fit(*region, map.clone(), []).is_ok()) {
+                // One that finds no room can't be mapped for devices.
+                let _ = f.reserved.push(region);
             }
         }
     }

@@ -79,6 +79,7 @@ extern "C" fn start(magic: u32, info: u32) -> ! {
         let mut env = Env { free: &mut free, regions: &params.regions, io_apics: &firmware.io_apics };
         firmware.with_dmar(|dmar| iommu::init(&mut env, dmar, !params.has("intremap=off")))
     };
+    iommu::set_reserved(&firmware.reserved);
     for io in &firmware.io_apics {
         ioapic::add(io.0, io.1);
     }

@@ -146,6 +146,8 @@ enum Machine {
 struct State {
     machine: Machine,
     info: Info,
+    /// Memory that firmware reserves for DMA of devices: first byte, last byte.
+    reserved: heapless::Vec<(u64, u64), 16>,
 }
 
 const NOTHING: Info = Info {
@@ -158,7 +160,8 @@ const NOTHING: Info = Info {
     fault_reports: false,
 };
 
-static STATE: KernelCell<State> = KernelCell::new(State { machine: Machine::Bare, info: NOTHING });
+static STATE: KernelCell<State> =
+    KernelCell::new(State { machine: Machine::Bare, info: NOTHING, reserved: heapless::Vec::new() });
 
 /// The state, for the time of one call of a function of this module.
 fn with<R>(body: impl FnOnce(&mut State) -> R) -> R {
@@ -193,6 +196,16 @@ pub fn init(env: &mut dyn BootEnv, dmar: Option<&[u8]>, want_intremap: bool) -> 
             NOTHING
         }
     }
+}
+
+/// Says which memory beside RAM devices may be given for DMA: what firmware reserves for that (first byte, last byte).
+pub fn set_reserved(regions: &[(u64, u64)]) {
+    with(|state| state.reserved = regions.iter().copied().take(state.reserved.capacity()).collect());
+}
+
+/// Whether all of `bytes` at `paddr` is memory that firmware reserves for DMA of devices.
+pub fn is_reserved(paddr: u64, bytes: u64) -> bool {
+    with(|state| state.reserved.iter().any(|&(base, limit)| base <= paddr && paddr + (bytes - 1) <= limit))
 }
 
 /// What [`init`] found.

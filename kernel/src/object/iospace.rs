@@ -184,9 +184,10 @@ fn map(slot: SlotRef, f: Frame, (rid, domain): (u16, u16), rights: CapRights, io
     Ok(())
 }
 
-/// Whether devices may reach a frame at all: not one of another device, since such transfers needn't pass the IOMMU.
+/// Whether devices may reach a frame at all: not one of another device's registers, since such transfers needn't pass the
+/// IOMMU. What firmware reserves for DMA (RMRR) is device memory to the kernel, but memory all the same.
 fn mappable(f: Frame) -> bool {
-    !f.device && f.mapping == Mapping::None
+    (!f.device || iommu::is_reserved(f.paddr, f.size.bytes())) && f.mapping == Mapping::None
 }
 
 /// Whether an I/O space can hold anything.

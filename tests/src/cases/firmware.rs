@@ -8,6 +8,9 @@ use crate::runner::{Case, Outcome, with};
 pub(super) const CASES: &[Case] = &[
     Case::new("firmware::dma_that_it_armed_is_blocked_and_logged", armed),
     Case::new("firmware::a_device_with_reserved_memory_is_refused", reserved),
+    Case::new("firmware::reserved_memory_can_be_mapped_for_its_device", mapped),
+    Case::new("firmware::reserved_memory_can_be_given_up", given_up),
+    Case::new("firmware::reserved_memory_that_cannot_be_mapped_refuses_the_device", unmappable),
     Case::new("firmware::remapping_units_that_cannot_be_are_refused", units),
 ];
 
@@ -21,19 +24,20 @@ const WAITS: [u64; 5] = [0x2c4_0000, 0x2bc_0000, 0x2cc_0000, 0x2b0_0000, 0x2d8_0
 
 /// A machine whose firmware did what `plan` says before it started the kernel.
 fn start(plan: &str, more: &[&str]) -> Result<Machine, String> {
-    start_system("firmware", plan, more)
+    start_system("firmware", CANARY, plan, more)
 }
 
-fn start_system(system: &str, plan: &str, more: &[&str]) -> Result<Machine, String> {
+/// The same with another system, and another page for the canary.
+fn start_system(system: &str, canary: u64, plan: &str, more: &[&str]) -> Result<Machine, String> {
     let system = build::system(system)?;
-    let mut arguments = system.preloaded_arguments(&format!("canary={CANARY:#x} {plan}"))?;
+    let mut arguments = system.preloaded_arguments(&format!("canary={canary:#x} {plan}"))?;
     arguments.extend(more.iter().copied().map(String::from));
     Machine::start(&arguments)
 }
 
-/// The canary's bytes, as the monitor sees them.
-fn canary(machine: &mut Machine) -> Result<Vec<u8>, String> {
-    machine.monitor()?.memory(CANARY, CANARY_BYTES)
+/// A page's bytes, as the monitor sees them.
+fn page(machine: &mut Machine, address: u64) -> Result<Vec<u8>, String> {
+    machine.monitor()?.memory(address, CANARY_BYTES)
 }
 
 fn armed() -> Outcome {
@@ -50,7 +54,7 @@ fn armed() -> Outcome {
                 "[iommu-server] dma fault: device {DEVICE}, write of IOVA {CANARY:#x}, reason 2 (no context entry)"
             );
             blocked = machine.serial.lines().iter().any(|line| line.contains(&fault));
-            if blocked && canary(machine)?.iter().any(|byte| *byte != 0xca) {
+            if blocked && page(machine, CANARY)?.iter().any(|byte| *byte != 0xca) {
                 return Err("DMA reached memory though remapping was on".into());
             }
             Ok(())
@@ -67,7 +71,7 @@ fn armed_without_remapping(plan: &str) -> Outcome {
     let plan = format!("{plan} -- disable_iommu");
     with(start(&plan, &["-icount", "shift=0,sleep=off"])?, |machine| {
         machine.expect_all(&["[root-task] vm gated: refused: ", "no IOMMU"])?;
-        let canary = canary(machine)?;
+        let canary = page(machine, CANARY)?;
         if canary[..0x80].iter().any(|byte| *byte != 0) {
             return Err("without remapping the DMA should have arrived, and hasn't".into());
         }
@@ -91,6 +95,90 @@ fn reserved() -> Outcome {
     // What is said of a bridge is said of all that is behind it.
     let said = "[pci-server] memory 0x3000000 to 0x3000fff is reserved by firmware for DMA of /00:04.0";
     refused("rmrr=3000000,3000fff,04.0", said, "keep reaching the memory 0x3000000 to 0x3000fff")
+}
+
+/// A page beyond the guests' RAM, which firmware reserves for a device.
+const RESERVED: u64 = 0x600_0000;
+/// The first device has the canary's page, the second the next one.
+const FOR_BOTH: &str =
+    "reserve=6001000,6001fff rmrr=6000000,6000fff,04.0/00.0 rmrr=6001000,6001fff,05.0/00.0";
+
+fn mapped() -> Outcome {
+    with(start_system("firmware-map", RESERVED, FOR_BOTH, &[])?, |machine| {
+        machine.expect_anywhere(
+            "[pci-server] 0000:01:00.0: no RAM of its VM's at 0xfee00000 to 0xfeefffff (interrupt messages), \
+             at 0x6000000 to 0x6000fff (firmware's memory)",
+        )?;
+        // What the other VM's guest is told of its own.
+        machine.expect_anywhere("[hello] hello: memory 0x0006001000..0x0006002000 reserved")?;
+        machine.expect_anywhere("[hello] hello: memory 0x00fee00000..0x00fef00000 reserved")?;
+        machine.expect_anywhere("[gated] tests: 13 passed, 0 failed")?;
+        // The other device's memory is out of reach.
+        machine.expect_anywhere(
+            "[iommu-server] dma fault: device 01:00.0, write of IOVA 0x6001000, reason 5 (not writable)",
+        )?;
+        machine.refute("write of IOVA 0x6000000")?;
+        let page = page(machine, RESERVED)?;
+        let (written, rest) = page.split_at(64);
+        if written.iter().all(|byte| *byte == 0xca) || rest.iter().any(|byte| *byte != 0xca) {
+            return Err("the device should have written 64 bytes to what firmware reserves for it".into());
+        }
+        Ok(())
+    })
+}
+
+fn given_up() -> Outcome {
+    let plan = "rmrr=6000000,6000fff,04.0/00.0";
+    with(start_system("firmware-accept", RESERVED, plan, &[])?, |machine| {
+        machine.expect_anywhere(
+            "[pci-server] 0000:01:00.0: the memory 0x6000000 to 0x6000fff that firmware reserves for it is not mapped, as the \
+             description accepts",
+        )?;
+        machine.expect_anywhere("[gated] tests: 12 passed, 0 failed")?;
+        machine.expect_anywhere(
+            "[iommu-server] dma fault: device 01:00.0, write of IOVA 0x6000000, reason 5 (not writable)",
+        )?;
+        if page(machine, RESERVED)?.iter().any(|byte| *byte != 0xca) {
+            return Err("the device reached what isn't mapped for it".into());
+        }
+        Ok(())
+    })
+}
+
+fn unmappable() -> Outcome {
+    let plans = [
+        // The kernel's own memory; configuration space; a guest's RAM; what a device of another VM has.
+        (
+            0x700_0000,
+            "rmrr=100000,1fffff,04.0/00.0",
+            "can't be mapped for it: a part of it is RAM by the memory map",
+        ),
+        (0x700_0000, "rmrr=b0100000,b0100fff,04.0/00.0", "can't be mapped for it: it holds registers"),
+        (
+            CANARY,
+            "rmrr=3000000,3000fff,04.0/00.0",
+            "at 0x3000000 to 0x3000fff it reaches firmware's memory, and its VM's RAM ends at 0x4000000: give the VM at most \
+             48 MiB",
+        ),
+        (
+            RESERVED,
+            "rmrr=6000000,6000fff,04.0/00.0 rmrr=6000000,6000fff,05.0/00.0",
+            "can't be mapped for it: a device of VM 0 has it as well",
+        ),
+    ];
+    for (canary, plan, reason) in plans {
+        with(start_system("firmware-map", canary, plan, &[])?, |machine| {
+            machine.expect_all(&["[root-task] vm gated: refused: ", reason])?;
+            if plan.contains("05.0") {
+                machine
+                    .expect_all(&["[root-task] vm hello: refused: ", "a device of VM 1 has it as well"])?;
+            } else {
+                machine.expect_anywhere("[hello] hello: second 1 of 10")?;
+            }
+            machine.refute("[gated] ")
+        })?;
+    }
+    Ok(())
 }
 
 fn units() -> Outcome {
