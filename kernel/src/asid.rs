@@ -13,7 +13,35 @@ use crate::kernel::Kernel;
 pub const POOLS: usize = 8;
 /// Identifiers of a pool.
 pub const POOL_ENTRIES: u16 = 512;
+/// Of an entry: a nested root's. Bits 1 and 2 are then its `sel4_abi::entry_flush`.
 const NESTED: u64 = 1;
+const ENTRY_FLUSH_SHIFT: u32 = 1;
+const ENTRY_FLUSH: u64 = 3;
+
+/// A nested root that has its identifier, as its entry is: two that differ in how guests are entered differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NestedRoot(u64);
+
+impl NestedRoot {
+    /// None: everything faults.
+    pub const NONE: Self = Self(0);
+
+    /// Physical address, and what else makes it differ from others.
+    #[inline]
+    pub const fn bits(self) -> u64 {
+        self.0
+    }
+
+    /// Physical address of the root with these bits.
+    pub const fn paddr(bits: u64) -> u64 {
+        bits & !0xfff
+    }
+
+    /// `sel4_abi::entry_flush` of the root with these bits.
+    pub const fn entry_flush(bits: u64) -> u64 {
+        bits >> ENTRY_FLUSH_SHIFT & ENTRY_FLUSH
+    }
+}
 
 /// The pools, by physical address; 0 for none.
 pub struct AsidTable {
@@ -55,11 +83,19 @@ impl AsidTable {
         (value != 0).then_some(value)
     }
 
-    /// Gives `asid` to a root.
-    pub fn assign(&mut self, asid: u16, root: u64, nested: bool) {
+    /// The nested root of this name, if it still has its identifier.
+    #[inline]
+    pub fn nested(&self, root: Root) -> Option<NestedRoot> {
+        // SAFETY: as for `root`.
+        let value = unsafe { self.slot(root.asid)?.read() };
+        (value & !0xfff == root.paddr).then_some(NestedRoot(value))
+    }
+
+    /// Gives `asid` to a root; `bits` are those of a nested one.
+    pub fn assign(&mut self, asid: u16, root: u64, bits: u64) {
         if let Some(e) = self.slot(asid) {
             // SAFETY: as for `root`.
-            unsafe { e.write(root | if nested { NESTED } else { 0 }) }
+            unsafe { e.write(root | bits) }
         }
     }
 }
@@ -73,13 +109,16 @@ impl Default for AsidTable {
 /// `ASIDPool_Assign`.
 ///
 /// # Errors
-/// In this order: InvalidCapability 1, FailedLookup, InvalidCapability 0, DeleteFirst (pool full).
-pub fn assign(k: &mut Kernel, pool: u64, index: u16, slot: SlotRef) -> SysResult {
+/// In this order: InvalidCapability 1, InvalidArgument 0 (`entry_flush` of a nested root is none), FailedLookup, InvalidCapability 0, DeleteFirst (pool full).
+pub fn assign(k: &mut Kernel, pool: u64, index: u16, slot: SlotRef, entry_flush: u64) -> SysResult {
     let (root, nested) = match slot.cap() {
         Cap::Pml4(r) if r.asid == 0 => (r, false),
         Cap::EptPml4(r) if r.asid == 0 => (r, true),
         _ => return Err(SysError::InvalidCapability(1)),
     };
+    if nested && entry_flush > sel4_abi::entry_flush::OFF {
+        return Err(SysError::InvalidArgument(0));
+    }
     match k.asids.pools.get(usize::from(index)) {
         None | Some(0) => return Err(SysError::Lookup(false, LookupFailure::InvalidRoot)),
         Some(&p) if p != pool => return Err(SysError::InvalidCapability(0)),
@@ -90,7 +129,7 @@ pub fn assign(k: &mut Kernel, pool: u64, index: u16, slot: SlotRef) -> SysResult
     let free = (base.max(1)..base + POOL_ENTRIES)
         .find(|&a| k.asids.root(a).is_none())
         .ok_or(SysError::DeleteFirst)?;
-    k.asids.assign(free, root.paddr, nested);
+    k.asids.assign(free, root.paddr, if nested { NESTED | entry_flush << ENTRY_FLUSH_SHIFT } else { 0 });
     let named = Root { asid: free, ..root };
     if nested {
         slot.set(Cap::EptPml4(named));
@@ -108,7 +147,7 @@ pub fn release(k: &mut Kernel, root: Root) {
     }
     // SAFETY: as for `AsidTable::root`.
     let nested = k.asids.slot(root.asid).is_some_and(|e| unsafe { e.read() } & NESTED != 0);
-    k.asids.assign(root.asid, 0, false);
+    k.asids.assign(root.asid, 0, 0);
     k.asids.epoch += 1;
     flush_all(k, root, nested);
     if !nested {

@@ -7,6 +7,7 @@ use protocol::start::{Range, RangeKind, cptr, mount, signal};
 use root_task::layout::{LARGE, PAGE, STACK_PAGES, VMM_EMPTY_SLOTS, VmSlots, WINDOW, vmm_need};
 use root_task::lifecycle::State;
 use root_task::need::{self, Need, Role};
+use sel4::abi::entry_flush;
 use sel4::{AbsoluteCPtr, CapRights, ObjectBlueprintX86, VmAttributes, cap_type};
 use system_spec::bundle::Kind;
 use system_spec::compiled;
@@ -147,18 +148,28 @@ impl System<'_> {
             }
         };
         process.empty_slots(VMM_EMPTY_SLOTS)?;
-        self.give_nested_root(process)?;
+        self.give_nested_root(process, self.description.vms[number].entry_flush)?;
         self.fill_ram(process, ram, slots, shared.as_ref(), file, place)?;
         let frames = Range::new(RangeKind::GuestRam, own_cptr(slots.nested.first), slots.nested.count as u64);
         process.ranges.push(frames.mapped(WINDOW as u64, LARGE));
         self.introduce(vm_client, process)
     }
 
-    /// The top of the guest's nested tables. It gets its number here, since a VMM has no ASID pool.
-    fn give_nested_root(&mut self, process: &mut Process) -> Result<(), Failure> {
+    /// The top of the guest's nested tables. It gets its number here, since a VMM has no ASID pool; so the VMM can't change what goes with it.
+    fn give_nested_root(
+        &mut self,
+        process: &mut Process,
+        flush: compiled::EntryFlush,
+    ) -> Result<(), Failure> {
         let root = self.resources.make(&mut process.arena, ObjectBlueprintX86::EptPml4.into(), 1)?;
         let pool = sel4::init_thread::slot::ASID_POOL.cap();
-        pool.asid_pool_assign(in_slot(root)).during("giving a nested address space its number")?;
+        let flush = match flush {
+            compiled::EntryFlush::Auto => entry_flush::AUTO,
+            compiled::EntryFlush::On => entry_flush::ON,
+            compiled::EntryFlush::Off => entry_flush::OFF,
+        };
+        pool.asid_pool_assign_nested(in_slot(root), flush)
+            .during("giving a nested address space its number")?;
         let index = process.share(root)?;
         process.ranges.push(Range::new(RangeKind::NestedRoot, own_cptr(index), 1));
         Ok(())

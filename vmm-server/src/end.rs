@@ -84,6 +84,11 @@ pub fn log(end: End, cpu: &Cpu, exits: &Exits) {
         }
     }
     component::log!("vmm: {exits}");
+    let [l1d, buffers, predictors] =
+        [field::L1D_FLUSHES, field::BUFFER_CLEARS, field::PREDICTOR_BARRIERS].map(|number| cpu.read(number));
+    component::log!(
+        "vmm: entries: l1d-flushes={l1d} buffer-clears={buffers} predictor-barriers={predictors}"
+    );
 }
 
 fn dump(cpu: &Cpu, exits: &Exits) {

@@ -129,6 +129,18 @@ pub const FEATURE_DMA_1G: u32 = 1 << 3;
 pub const FEATURE_DMA_FAULTS: u32 = 1 << 4;
 /// Pages can be mapped so that a guest can't execute them.
 pub const FEATURE_NESTED_NO_EXECUTE: u32 = 1 << 5;
+/// Guest entries flush the L1 data cache, if nothing else is asked for.
+pub const FEATURE_AUTO_L1D: u32 = 1 << 8;
+/// They clear the processor's buffers.
+pub const FEATURE_AUTO_BUFFERS: u32 = 1 << 9;
+/// They begin with a barrier for branch predictions where the VM changes.
+pub const FEATURE_AUTO_PREDICTORS: u32 = 1 << 10;
+/// The L1 data cache is flushed by a register; else it is filled.
+pub const FEATURE_FLUSH_REGISTER: u32 = 1 << 11;
+/// The processor can clear its buffers.
+pub const FEATURE_BUFFERS: u32 = 1 << 12;
+/// It has the barrier.
+pub const FEATURE_PREDICTORS: u32 = 1 << 13;
 /// No virtualization.
 pub const BACKEND_NONE: u32 = 0;
 /// Intel VT-x.

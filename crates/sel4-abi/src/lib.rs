@@ -73,6 +73,16 @@ pub mod ept_attributes {
     pub const NO_EXECUTE: u64 = 1 << 8;
 }
 
+/// How guests on a nested root are entered: the word of `ASIDPool_Assign` (extension X1).
+pub mod entry_flush {
+    /// With every step against speculation that the processor needs; the meaning of no word, too.
+    pub const AUTO: u64 = 0;
+    /// With every step that it can take.
+    pub const ON: u64 = 1;
+    /// With none.
+    pub const OFF: u64 = 2;
+}
+
 /// End of user virtual addresses: the first address that is not the user's.
 pub const USER_TOP: u64 = 0x7fff_ffff_f000;
 /// `TCB_SetFlags`: the thread may not use the floating-point unit.

@@ -35,3 +35,9 @@ pub const CR2: u64 = 0x640;
 pub const G_PAT: u64 = 0x668;
 /// Not in the control block: the guest's XCR0, kept by the VCPU object.
 pub const XCR0: u64 = 0x1000;
+/// Not in the control block, and never written: how often an entry of this VCPU flushed or filled the L1 data cache.
+pub const L1D_FLUSHES: u64 = 0x1010;
+/// As [`L1D_FLUSHES`]: how often one cleared the processor's buffers.
+pub const BUFFER_CLEARS: u64 = 0x1018;
+/// As [`L1D_FLUSHES`]: how often one began with a barrier for branch predictions.
+pub const PREDICTOR_BARRIERS: u64 = 0x1020;

@@ -135,6 +135,8 @@ pub struct Vm<'a> {
     pub on_exit: Action,
     /// What to do when the guest or its VMM fails.
     pub on_fault: Action,
+    /// What entering its guest does against speculation.
+    pub entry_flush: EntryFlush,
     /// Where its serial port goes.
     pub console: Console,
     /// Its devices.
@@ -160,6 +162,19 @@ pub enum Action {
     Restart,
     /// The whole machine stops.
     Halt,
+}
+
+/// What entering a guest does, so that it finds nothing of others in the processor: flush the L1 data cache, clear buffers, forget
+/// branch predictions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EntryFlush {
+    /// What the processor needs.
+    #[default]
+    Auto,
+    /// Everything that it can do.
+    On,
+    /// Nothing: the guest is trusted with what is in the processor.
+    Off,
 }
 
 /// Where a guest's serial port goes.

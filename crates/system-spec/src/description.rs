@@ -5,7 +5,7 @@ use core::ops::Range;
 use std::collections::HashMap;
 
 use crate::check::{Key, Place, check};
-use crate::compiled::{self, Action, Console, DEFAULT_PRIORITY, OnServerFault};
+use crate::compiled::{self, Action, Console, DEFAULT_PRIORITY, EntryFlush, OnServerFault};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::language::{self, Section};
 use crate::path::{DevFn, GuestSlot, Location};
@@ -34,6 +34,7 @@ struct Vm {
     time: Option<compiled::Time>,
     on_exit: Action,
     on_fault: Action,
+    entry_flush: EntryFlush,
     devices: heapless::Vec<compiled::Device, { compiled::MAX_DEVICES }>,
 }
 
@@ -96,6 +97,7 @@ impl Description {
             time: vm.time,
             on_exit: vm.on_exit,
             on_fault: vm.on_fault,
+            entry_flush: vm.entry_flush,
             console: Console::Log,
             devices: vm.devices.clone(),
         });
@@ -294,6 +296,7 @@ fn describe_vm(reader: &mut Reader<'_>, table: &Table<'_>, index: usize, places:
         time: None,
         on_exit: Action::Stop,
         on_fault: Action::Stop,
+        entry_flush: EntryFlush::Auto,
         devices: heapless::Vec::new(),
     };
     if let Some((name, span)) = reader.required_text(table, "name", section) {
@@ -334,14 +337,30 @@ fn describe_vm(reader: &mut Reader<'_>, table: &Table<'_>, index: usize, places:
             reader.error(span, "a VM has at least one virtual CPU", "write 1");
         }
     }
-    for choice in [&language::BOOT, &language::ENTRY_FLUSH, &language::CONSOLE] {
+    for choice in [&language::BOOT, &language::CONSOLE] {
         // Of these only one thing is built.
         let _ = reader.choice(table, choice);
     }
+    vm.entry_flush = entry_flush(reader, table);
     vm.on_fault = action(reader.choice(table, &language::ON_FAULT));
     vm.on_exit = action(reader.choice(table, &language::ON_EXIT));
     vm.devices = devices(reader, table, index, places);
     vm
+}
+
+fn entry_flush(reader: &mut Reader<'_>, table: &Table<'_>) -> EntryFlush {
+    match reader.choice(table, &language::ENTRY_FLUSH) {
+        Some("on") => EntryFlush::On,
+        Some("off") => {
+            if let Some((_, span)) = reader.text(table, language::ENTRY_FLUSH.key) {
+                let help = "it may read what others leave in the processor, where the processor can't keep them apart; \
+                            leave it out unless you would show it all";
+                reader.warning(span, "this guest is entered without any flush", help);
+            }
+            EntryFlush::Off
+        }
+        _ => EntryFlush::Auto,
+    }
 }
 
 fn action(word: Option<&str>) -> Action {

@@ -103,7 +103,7 @@ pub(crate) const BOOT: Choice = Choice {
 };
 
 pub(crate) const ENTRY_FLUSH: Choice =
-    Choice { key: "entry-flush", words: &[("auto", Built), ("on", Later), ("off", Later)] };
+    Choice { key: "entry-flush", words: &[("auto", Built), ("on", Built), ("off", Built)] };
 
 pub(crate) const CONSOLE: Choice = Choice { key: "console", words: &[("log", Built), ("serial", Later)] };
 

@@ -105,7 +105,8 @@ fn extensions(info: &iommu::Info, backend: u32) -> bi::Extensions {
             | bit(info.page_sizes_2m, bi::FEATURE_DMA_2M)
             | bit(info.page_sizes_1g, bi::FEATURE_DMA_1G)
             | bit(info.fault_reports, bi::FEATURE_DMA_FAULTS)
-            | bit(backend == bi::BACKEND_SVM, bi::FEATURE_NESTED_NO_EXECUTE),
+            | bit(backend == bi::BACKEND_SVM, bi::FEATURE_NESTED_NO_EXECUTE)
+            | virt::mitigations::features(),
         vcpu_backend: backend,
         irte_count: info.irte_count,
         first_label: sel4_abi::label::FIRST_EXTENSION as u32,

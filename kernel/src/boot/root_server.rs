@@ -208,7 +208,7 @@ pub fn create(k: &mut Kernel, m: &mut Machine, module: u64, module_end: u64) -> 
     image.load(frames);
     let pool = b.alloc(PAGE)?;
     k.asids.set_pool(0, pool);
-    k.asids.assign(ASID, root, false);
+    k.asids.assign(ASID, root, 0);
     arch::install_kernel_mappings(root);
 
     let mut info = bi::BootInfo {

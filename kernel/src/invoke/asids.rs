@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Pools of address-space identifiers.
 
-use sel4_abi::label;
+use sel4_abi::{entry_flush, label};
 
 use super::Invocation;
 use crate::asid;
@@ -25,6 +25,8 @@ pub fn pool(k: &mut Kernel, i: &Invocation, paddr: u64, index: u16) -> SysResult
         return Err(SysError::IllegalOperation);
     }
     i.need(0, 1)?;
-    asid::assign(k, paddr, index, i.cap_slot(0)?)?;
+    // seL4's method has no word.
+    let entry_flush = if i.length == 0 { entry_flush::AUTO } else { i.arg(0) };
+    asid::assign(k, paddr, index, i.cap_slot(0)?, entry_flush)?;
     Ok(0)
 }

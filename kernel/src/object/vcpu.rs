@@ -15,6 +15,7 @@ use super::notification::NotificationState;
 use super::tcb::{Tcb, ThreadState, slot};
 use crate::arch;
 use crate::arch::context::MESSAGE;
+use crate::asid::NestedRoot;
 use crate::cap::Cap;
 use crate::error::{SysError, SysResult};
 use crate::invoke::Invocation;
@@ -75,11 +76,8 @@ pub fn run(k: &mut Kernel, tcb: Ptr<Tcb>) {
         tcb.state.set(ThreadState::Running);
         return;
     };
-    let root = match tcb.slots[slot::EPT_ROOT].raw().root(tag::EPT_PML4) {
-        Some(r) if k.asids.root(r.asid) == Some(r.paddr) => r.paddr,
-        _ => 0,
-    };
-    match backend.enter(vcpu, root) {
+    let root = tcb.slots[slot::EPT_ROOT].raw().root(tag::EPT_PML4).and_then(|root| k.asids.nested(root));
+    match backend.enter(vcpu, root.unwrap_or(NestedRoot::NONE)) {
         EntryResult::HostInterrupt => arch::entry::take_pending(),
         EntryResult::Exit => {
             exit_message(&tcb, vcpu, backend);

@@ -5,6 +5,7 @@
 //! one more line in [`init`].
 
 pub mod iomap;
+pub mod mitigations;
 pub mod svm;
 mod vcpu;
 
@@ -15,6 +16,7 @@ use core::cell::Cell;
 use sel4_abi::message::REGISTERS as IN_REGISTERS;
 use sel4_abi::vcpu::REGISTERS;
 
+use crate::asid::NestedRoot;
 use crate::transfer::Buffer;
 
 /// Which backend runs, as the extension chunk numbers them.
@@ -90,8 +92,8 @@ pub trait Backend: Sync {
     /// Takes the words of `VMEnter`: RIP, controls, event.
     fn load_entry(&self, vcpu: Vcpu, words: [u64; 3]);
 
-    /// Runs the guest with the nested top-level table at host-physical `root` (0: none, everything faults).
-    fn enter(&self, vcpu: Vcpu, root: u64) -> EntryResult;
+    /// Runs the guest with these nested tables, with the steps against speculation that go with them.
+    fn enter(&self, vcpu: Vcpu, root: NestedRoot) -> EntryResult;
 
     /// The message of the last exit: gives the words that travel in registers, and puts the others into the buffer.
     fn exit_message(&self, vcpu: Vcpu, buffer: Option<Buffer>) -> [u64; IN_REGISTERS];
@@ -149,6 +151,7 @@ pub type FrameSource<'a> = &'a mut dyn FnMut(usize) -> u64;
 /// A sentence that says why no guest can run.
 pub fn init(frames: FrameSource<'_>) -> Result<Kind, &'static str> {
     let backend = svm::init(frames)?;
+    mitigations::init(frames);
     BACKEND.0.set(Some(backend));
     Ok(backend.kind())
 }

@@ -8,6 +8,7 @@ mod config;
 mod death;
 mod device;
 mod edu;
+mod entry;
 mod faults;
 mod firmware;
 mod gate;
@@ -48,6 +49,7 @@ pub fn all() -> Vec<Case> {
         firmware::CASES,
         hostile::CASES,
         attack::CASES,
+        entry::CASES,
         vmm::CASES,
         faults::CASES,
         restart::CASES,

@@ -22,4 +22,9 @@ impl<C: InvocationContext> Cap<cap_type::AsidPool, C> {
     pub fn asid_pool_assign(self, vspace: cap::VSpace) -> Result<()> {
         self.invoke(label::X86_ASID_POOL_ASSIGN, [], [vspace.bits()]).map(drop)
     }
+
+    /// As [`Self::asid_pool_assign`], for a top-level nested table; `entry_flush` is one of `abi::entry_flush` (extension X1).
+    pub fn asid_pool_assign_nested(self, root: cap::EptPml4, entry_flush: Word) -> Result<()> {
+        self.invoke(label::X86_ASID_POOL_ASSIGN, [entry_flush], [root.bits()]).map(drop)
+    }
 }

@@ -40,7 +40,7 @@ impl Owner {
     /// True if the state's DR7 wants the registers, and it does not own them.
     #[inline]
     pub fn is_wanted(state: &SvmVcpu) -> bool {
-        state.vmcb.control.intercept_dr != 0 && state.vmcb.save.dr7 & DR7_ENABLES != 0
+        state.vmcb.save.dr7 & DR7_ENABLES != 0 && state.vmcb.control.intercept_dr != 0
     }
 
     /// The VCPU at `paddr` goes.

@@ -45,6 +45,7 @@ pub fn enable(frames: FrameSource<'_>) -> Result<Machine, &'static str> {
         tlb: Tlb::new(features.asids),
         extended: extended::Extended::detect(&leaves),
         debug: debug::Owner::default(),
+        predictions_of: 0,
     })
 }
 

@@ -3,6 +3,7 @@
 
 use core::arch::asm;
 
+use ::mitigations::Steps;
 use svm::event::{self, Event, Kind};
 use svm::exit;
 use svm::vmcb::{int_ctl, tlb_control};
@@ -11,7 +12,8 @@ use super::debug::Owner;
 use super::object::SvmVcpu;
 use super::switch::postern_svm_switch;
 use super::{Machine, Vcpu};
-use crate::virt::EntryResult;
+use crate::asid::NestedRoot;
+use crate::virt::{EntryResult, mitigations};
 
 const DB: u64 = exit::EXCEPTION + 1;
 const AC: u64 = exit::EXCEPTION + 17;
@@ -19,22 +21,25 @@ const MC: u64 = exit::EXCEPTION + 18;
 
 /// Runs the guest until something is for the core or for the VMM.
 #[inline]
-pub fn enter(machine: &mut Machine, vcpu: Vcpu, root: u64) -> EntryResult {
+pub fn enter(machine: &mut Machine, vcpu: Vcpu, root: NestedRoot) -> EntryResult {
     let state = SvmVcpu::of(vcpu);
     if state.unchecked && !state.check(machine) {
         state.header.dead.set(true);
         return EntryResult::Exit;
     }
-    let root = if root == 0 { machine.empty_root } else { root };
+    let root = if root == NestedRoot::NONE { machine.empty_root } else { root.bits() };
     let mut flush = tlb_control::NOTHING;
     if !machine.tlb.is_current(&state.tag, root) {
         let (asid, needed) = machine.tlb.renew(&mut state.tag, root);
         state.vmcb.control.asid = asid;
-        state.vmcb.control.n_cr3 = root;
+        state.vmcb.control.n_cr3 = NestedRoot::paddr(root);
+        state.steps = mitigations::steps_for(NestedRoot::entry_flush(root));
         flush = needed;
     }
     state.vmcb.control.tlb_control = flush;
+    // A guest that comes after another one never owns the registers.
     if !machine.extended.is_owner(vcpu) {
+        forget_predictions(machine, vcpu, state);
         machine.extended.acquire(vcpu, state);
     }
     if Owner::is_wanted(state) {
@@ -88,6 +93,17 @@ fn run_once(machine: &mut Machine, vcpu: Vcpu, state: &mut SvmVcpu) {
     } else {
         interrupted(state, info, injected, rip);
     }
+}
+
+/// Puts a barrier between the predictions of the guest that ran last and those of this one. Whoever ran last is noted in any case: a guest
+/// without barriers gives up its own protection, not that of the next one.
+#[cold]
+fn forget_predictions(machine: &mut Machine, vcpu: Vcpu, state: &mut SvmVcpu) {
+    if machine.predictions_of != vcpu.paddr() && state.steps.contains(Steps::PREDICTORS) {
+        mitigations::predictor_barrier();
+        state.counters.predictor_barriers += 1;
+    }
+    machine.predictions_of = vcpu.paddr();
 }
 
 /// An exit in the middle of a delivery.

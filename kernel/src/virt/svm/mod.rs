@@ -19,6 +19,7 @@ use svm::tlb::Tlb;
 
 use self::object::SvmVcpu;
 use super::{Backend, EntryResult, FrameSource, Kind, NestedEntry, NestedSize, Pause, Vcpu};
+use crate::asid::NestedRoot;
 use crate::sync::KernelCell;
 use crate::transfer::Buffer;
 
@@ -38,6 +39,8 @@ struct Machine {
     tlb: Tlb,
     extended: extended::Extended,
     debug: debug::Owner,
+    /// Physical address of the VCPU that ran last, 0 if it is gone: whose predictions the processor holds.
+    predictions_of: u64,
 }
 
 static MACHINE: KernelCell<Option<Machine>> = KernelCell::new(None);
@@ -88,7 +91,7 @@ impl Backend for Svm {
     }
 
     #[inline]
-    fn enter(&self, vcpu: Vcpu, root: u64) -> EntryResult {
+    fn enter(&self, vcpu: Vcpu, root: NestedRoot) -> EntryResult {
         enter::enter(machine(), vcpu, root)
     }
 
@@ -157,5 +160,8 @@ impl Svm {
     fn forget_in(&self, machine: &mut Machine, vcpu: Vcpu) {
         machine.extended.forget(vcpu.paddr());
         machine.debug.forget(vcpu.paddr());
+        if machine.predictions_of == vcpu.paddr() {
+            machine.predictions_of = 0;
+        }
     }
 }

@@ -4,11 +4,13 @@
 use core::cell::Cell;
 use core::mem::{offset_of, size_of};
 
+use ::mitigations::Steps;
 use sel4_abi::message::REGISTERS as IN_REGISTERS;
 use sel4_abi::vcpu::{
     CONTROL_INTERRUPT_WINDOW, MR_CONTROL, MR_CR3, MR_EVENT, MR_EXIT_CODE, MR_EXIT_INFO1, MR_EXIT_INFO2,
     MR_INSTRUCTION_LENGTH, MR_INTERRUPT_SHADOW, MR_REGISTERS, MR_RFLAGS, MR_RIP, REGISTERS,
 };
+use sel4_abi::vmcb;
 use svm::event::Event;
 use svm::features::Features;
 use svm::field::{Field, State};
@@ -46,8 +48,20 @@ pub struct SvmVcpu {
     pub exceptions: u32,
     /// A field was written since the last entry, so the block needs its check.
     pub unchecked: bool,
+    /// What its entries do against speculation, as its nested root says.
+    pub steps: Steps,
+    pub counters: Counters,
     pub extended: Page<Image>,
     spare: Page<[u8; 4096]>,
+}
+
+/// How often entries took a step against speculation.
+#[derive(Default)]
+#[repr(C)]
+pub struct Counters {
+    pub l1d_flushes: u64,
+    pub buffer_clears: u64,
+    pub predictor_barriers: u64,
 }
 
 /// Something on a page of its own.
@@ -75,7 +89,6 @@ const _: () = {
 
 /// The allow-list's field of a model-specific register that VCPU_ReadMSR and VCPU_WriteMSR know.
 pub fn field_of_msr(msr: u64) -> Option<u64> {
-    use sel4_abi::vmcb;
     Some(match msr {
         0xc000_0081 => vmcb::STAR,
         0xc000_0082 => vmcb::LSTAR,
@@ -119,6 +132,8 @@ impl SvmVcpu {
         self.tag = Tag::default();
         self.exceptions = 0;
         self.unchecked = true;
+        self.steps = Steps::empty();
+        self.counters = Counters::default();
         self.extended.reset();
         self.header.dead.set(false);
         self.header.ready.set(true);
@@ -199,6 +214,12 @@ impl SvmVcpu {
 
     /// See `Backend::read_field`.
     pub fn read_field(&mut self, number: u64) -> Option<u64> {
+        match number {
+            vmcb::L1D_FLUSHES => return Some(self.counters.l1d_flushes),
+            vmcb::BUFFER_CLEARS => return Some(self.counters.buffer_clears),
+            vmcb::PREDICTOR_BARRIERS => return Some(self.counters.predictor_barriers),
+            _ => {}
+        }
         match Field::from_number(number)? {
             Field::Rax => Some(self.registers[0].get()),
             field => Some(self.state().read(field)),

@@ -9,12 +9,21 @@
 //! decides whether a physical interrupt ends the guest; it is clear again before STGI, so the interrupt stays pending. A
 //! non-maskable interrupt is taken at STGI, when the host's TR is back and its gate works.
 //!
+//! Steps against speculation that every entry takes come after the last access to anything that isn't the guest's, but for what VMRUN itself saves
+//! of the host.
+//!
 //! After #VMEXIT no register keeps a value of the guest's, nor, after a refused VMRUN, one of the VMM's.
 
 use core::arch::global_asm;
 use core::mem::offset_of;
 
+use ::mitigations::processor::MSR_FLUSH_CMD;
+use ::mitigations::{Steps, fill};
+
 use super::object::SvmVcpu;
+
+/// The kernel's data segment (`arch::x86::tables`).
+const DATA_SEGMENT: u16 = 0x10;
 
 unsafe extern "C" {
     /// Runs the guest of `vcpu`, whose control block is at physical `vmcb`; `host` is the physical address of the host's
@@ -22,7 +31,7 @@ unsafe extern "C" {
     ///
     /// # Safety
     /// The control block's nested root, permission maps and intercepts are the kernel's; XCR0 and the extended state are
-    /// the guest's.
+    /// the guest's. The processor can take the steps.
     pub fn postern_svm_switch(vcpu: *mut SvmVcpu, vmcb: u64, host: u64);
 }
 
@@ -42,6 +51,9 @@ global_asm!(
     "mov rax, rdx",
     "vmsave rax",
     "mov rax, rsi",
+    "test byte ptr [rdi + {steps}], {each_entry}",
+    "jnz 20f",
+    "21:",
     "mov rbx, [rdi + {regs} + 8]",
     "mov rcx, [rdi + {regs} + 16]",
     "mov rdx, [rdi + {regs} + 24]",
@@ -97,6 +109,50 @@ global_asm!(
     "xor r10d, r10d",
     "xor r11d, r11d",
     "ret",
+    // `mitigations::fill` counts these instructions.
+    "20:",
+    "movzx r8d, byte ptr [rdi + {steps}]",
+    "test r8b, {fill}",
+    "jz 23f",
+    "mov rdx, [rip + POSTERN_FILL_END]",
+    "mov rbx, -{fill_bytes}",
+    "22:",
+    "movzx r9d, byte ptr [rdx + rbx]",
+    "add rbx, {line}",
+    "jnz 22b",
+    "lfence",
+    "inc qword ptr [rdi + {l1d_flushes}]",
+    "23:",
+    "test r8b, {flush}",
+    "jz 24f",
+    "mov ecx, {flush_cmd}",
+    "mov eax, 1",
+    "xor edx, edx",
+    "wrmsr",
+    "inc qword ptr [rdi + {l1d_flushes}]",
+    "24:",
+    "test r8b, {buffers}",
+    "jz 25f",
+    "inc qword ptr [rdi + {buffer_clears}]",
+    // The operand is a segment that can be written: with others VERW may do less.
+    "verw word ptr [rip + 26f]",
+    "25:",
+    "mov rax, rsi",
+    "jmp 21b",
+    ".balign 2",
+    "26:",
+    ".word {data_segment}",
     ".popsection",
     regs = const offset_of!(SvmVcpu, registers),
+    steps = const offset_of!(SvmVcpu, steps),
+    l1d_flushes = const offset_of!(SvmVcpu, counters.l1d_flushes),
+    buffer_clears = const offset_of!(SvmVcpu, counters.buffer_clears),
+    each_entry = const Steps::EACH_ENTRY.bits(),
+    fill = const Steps::L1D_FILL.bits(),
+    flush = const Steps::L1D_FLUSH.bits(),
+    buffers = const Steps::BUFFERS.bits(),
+    fill_bytes = const fill::BYTES,
+    line = const fill::LINE,
+    flush_cmd = const MSR_FLUSH_CMD,
+    data_segment = const DATA_SEGMENT,
 );

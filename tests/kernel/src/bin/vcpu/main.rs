@@ -6,6 +6,7 @@
 
 mod checks;
 mod code;
+mod steps;
 mod threads;
 mod vm;
 
@@ -23,7 +24,7 @@ fn main(bootinfo: &BootInfoPtr) -> ! {
         Err(why) => panic!("no environment: {why}"),
     };
     let (mut passed, mut failed) = (0, 0);
-    for (name, check) in checks::CHECKS.iter().chain(threads::CHECKS) {
+    for (name, check) in checks::CHECKS.iter().chain(threads::CHECKS).chain(steps::CHECKS) {
         sel4_root_task::print!("test {name} ... ");
         match env.run(*check) {
             Ok(()) => {
@@ -41,6 +42,7 @@ fn main(bootinfo: &BootInfoPtr) -> ! {
     if cpuid != 0 {
         println!("to the VMM and back: CPUID {cpuid} ticks, OUT {out} ticks");
     }
+    println!("a forced flush: {} ticks more", steps::GROWTH.load(Ordering::Relaxed));
     println!("{passed} passed, {failed} failed");
     machine::exit(env.last_slot(), failed == 0)
 }

@@ -6,7 +6,7 @@ use core::mem;
 use kernel_tests::{Env, Failure, Outcome, check, check_eq};
 use sel4::init_thread::slot;
 use sel4::{CapRights, EptVmAttributes, IpcBuffer, VmAttributes, VmEnterResult, cap, cap_type};
-use sel4_abi::{vcpu, vmcb};
+use sel4_abi::{entry_flush, vcpu, vmcb};
 
 use crate::code;
 
@@ -71,6 +71,11 @@ pub enum End {
 impl Vm {
     /// Makes guest number `n` that begins at `entry`, bound to nobody.
     pub fn new(env: &mut Env, n: usize, entry: u64) -> Outcome<Self> {
+        Self::entered(env, n, entry, entry_flush::AUTO)
+    }
+
+    /// The same for a guest that is entered as `flush` says, one of `sel4_abi::entry_flush`.
+    pub fn entered(env: &mut Env, n: usize, entry: u64, flush: u64) -> Outcome<Self> {
         if env.bootinfo.extensions().is_none_or(|e| e.vcpu_backend != 2) {
             return Err(Failure::skip("the machine has no SVM"));
         }
@@ -84,7 +89,7 @@ impl Vm {
         frame.frame_map(slot::VSPACE.cap(), ram, RW, VmAttributes::DEFAULT)?;
         let root: cap::EptPml4 = env.make()?;
         // Nested roots take their identifier from the same pools.
-        slot::ASID_POOL.cap().asid_pool_assign(cap::VSpace::from_bits(root.bits()))?;
+        slot::ASID_POOL.cap().asid_pool_assign_nested(root, flush)?;
         let attributes = EptVmAttributes::DEFAULT;
         env.make::<cap_type::EptPdpt>()?.ept_pdpt_map(root, 0, attributes)?;
         env.make::<cap_type::EptPageDirectory>()?.ept_page_directory_map(root, 0, attributes)?;
