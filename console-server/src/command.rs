@@ -4,9 +4,15 @@
 use protocol::config::RingOwner;
 
 /// What [`Command::Help`] says: each command, and what it shows.
-pub const HELP: [(&str, &str); 2] = [
+pub const HELP: [(&str, &str); 5] = [
     ("caps [PART]", "the capabilities of each part, or of one, as the kernel has them"),
+    (
+        "devices",
+        "the machine's PCI functions: whose each is, in which state, its group, how it can be reset, its DMA faults",
+    ),
+    ("exits VM", "what a VM's guest exited for, and its interrupts"),
     ("help", "this list"),
+    ("vms", "the VMs, and where each is in its life"),
 ];
 
 /// A command.
@@ -16,6 +22,12 @@ pub enum Command {
     Help,
     /// The capabilities of one part, by its place, or of all.
     Caps(Option<usize>),
+    /// The machine's functions.
+    Devices,
+    /// The exits of the VM at this place.
+    Exits(usize),
+    /// The VMs.
+    Vms,
 }
 
 /// Why a line is none.
@@ -25,6 +37,8 @@ pub enum NoCommand {
     Unknown,
     /// See the text.
     NoSuchPart,
+    /// See the text.
+    NoSuchVm,
     /// See the text.
     NotALine,
     /// See the text.
@@ -37,6 +51,7 @@ impl NoCommand {
         match self {
             Self::Unknown => "there is no such command: help lists them",
             Self::NoSuchPart => "no part has this name",
+            Self::NoSuchVm => "no VM has this name",
             Self::Forgotten => "console-server was started anew: what was asked before is forgotten",
             Self::NotALine => "a line has at most 80 characters of text",
         }
@@ -49,10 +64,15 @@ impl Command {
         let mut words = line.split_ascii_whitespace();
         let place =
             |name: &str| owners.iter().position(|owner| owner.name == name).ok_or(NoCommand::NoSuchPart);
+        let vm =
+            |name: &str| place(name).ok().filter(|place| owners[*place].is_vm).ok_or(NoCommand::NoSuchVm);
         let command = match (words.next(), words.next()) {
             (Some("help"), None) => Self::Help,
             (Some("caps"), None) => Self::Caps(None),
             (Some("caps"), Some(name)) => Self::Caps(Some(place(name)?)),
+            (Some("devices"), None) => Self::Devices,
+            (Some("exits"), Some(name)) => Self::Exits(vm(name)?),
+            (Some("vms"), None) => Self::Vms,
             _ => return Err(NoCommand::Unknown),
         };
         if words.next().is_some() { Err(NoCommand::Unknown) } else { Ok(command) }
@@ -63,6 +83,9 @@ impl Command {
         match self {
             Self::Help => "help",
             Self::Caps(_) => "caps",
+            Self::Devices => "devices",
+            Self::Exits(_) => "exits",
+            Self::Vms => "vms",
         }
     }
 }
@@ -76,14 +99,17 @@ mod tests {
         let owners = ["root-task", "pci-server", "web"].map(|name| RingOwner {
             index: 0,
             name: name.try_into().unwrap(),
-            is_vm: false,
+            is_vm: name == "web",
         });
         let read = |line| Command::read(line, &owners);
         assert_eq!(read("help"), Ok(Command::Help));
         assert_eq!(read("  caps "), Ok(Command::Caps(None)));
         assert_eq!(read("caps web"), Ok(Command::Caps(Some(2))));
         assert_eq!(read("caps nobody"), Err(NoCommand::NoSuchPart));
-        for line in ["", "cap", "caps web web", "help me", "CAPS"] {
+        assert_eq!((read("devices"), read("vms")), (Ok(Command::Devices), Ok(Command::Vms)));
+        assert_eq!(read("exits web"), Ok(Command::Exits(2)));
+        assert_eq!(read("exits pci-server"), Err(NoCommand::NoSuchVm));
+        for line in ["", "cap", "exits", "vms web", "devices all", "caps web web", "help me", "CAPS"] {
             assert_eq!(read(line), Err(NoCommand::Unknown), "{line}");
         }
     }

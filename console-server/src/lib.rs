@@ -3,9 +3,11 @@
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
+pub mod asked;
 pub mod collector;
 pub mod command;
 pub mod input;
 pub mod json;
 pub mod look;
+pub mod objects;
 pub mod text;

@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Commands and their answers, a line at a time, so that the log goes on between them.
 
+use protocol::client::FIRST_VM_INDEX;
 use protocol::config::RingOwner;
+use protocol::look::ask::{Question, Shown};
+use protocol::look::guest::Vm;
 use protocol::look::{Held, ListHeld};
 
+use crate::asked::{Asked, Step};
 use crate::command::{Command, HELP, NoCommand};
 use crate::json::{self, Caps};
+use crate::objects;
 use crate::text::Text;
 
 /// The name before the lines of answers.
@@ -15,9 +20,20 @@ pub const NAME: &str = "console-server";
 pub trait Inside {
     /// What a part holds from a slot on; `None` if that isn't told.
     fn held(&mut self, ask: ListHeld) -> Option<Held>;
+    /// What is known of a VM; `None` if that isn't told.
+    fn vm(&mut self, vm: u16) -> Option<Vm>;
+    /// Has a part asked something; false if it doesn't run.
+    fn ask(&mut self, part: u8, question: Question) -> bool;
+    /// What has become of the question.
+    fn shown(&mut self) -> Shown;
 }
 
+const NOT_TOLD: &str = "the root task doesn't tell";
+/// Whoever is asked hasn't answered when the next line was typed.
+const NO_ANSWER: &str = "it hasn't answered";
+
 /// What is being answered.
+#[expect(clippy::large_enum_variant, reason = "servers have no allocator to box it with")]
 enum Answer {
     /// Nothing.
     Idle,
@@ -27,6 +43,12 @@ enum Answer {
     Help(usize),
     /// Capabilities.
     Caps(CapsAnswer),
+    /// VMs, from this place on.
+    Vms(usize),
+    /// What others are asked for, for the command of this name.
+    Asked(&'static str, Asked),
+    /// What ends the answer to the command of this name.
+    Failed(&'static str, &'static str),
 }
 
 struct CapsAnswer {
@@ -60,6 +82,30 @@ impl<'a> Looker<'a> {
         matches!(self.answer, Answer::Idle)
     }
 
+    /// Whether nothing comes until somebody shows something.
+    pub const fn is_waiting(&self) -> bool {
+        match &self.answer {
+            Answer::Asked(_, asked) => asked.is_waiting(),
+            _ => false,
+        }
+    }
+
+    /// Somebody may have shown something.
+    pub fn wake(&mut self) {
+        if let Answer::Asked(_, asked) = &mut self.answer {
+            asked.wake();
+        }
+    }
+
+    /// Ends a wait.
+    pub fn give_up(&mut self) {
+        if let Answer::Asked(look, asked) = &self.answer
+            && asked.is_waiting()
+        {
+            self.answer = Answer::Failed(look, NO_ANSWER);
+        }
+    }
+
     /// Says that there may have been something to answer, which nobody knows any more.
     pub fn begin_anew(&mut self) {
         self.answer = Answer::Wrong(NoCommand::Forgotten);
@@ -68,10 +114,14 @@ impl<'a> Looker<'a> {
     /// Begins to answer a line; `None` is one that is too long or no text.
     pub fn ask(&mut self, line: Option<&str>) {
         let command = line.ok_or(NoCommand::NotALine).and_then(|line| Command::read(line, self.owners));
+        let Ok(command) = command.inspect_err(|wrong| self.answer = Answer::Wrong(*wrong)) else { return };
+        let asked = |asked| Answer::Asked(command.name(), asked);
         self.answer = match command {
-            Err(wrong) => Answer::Wrong(wrong),
-            Ok(Command::Help) => Answer::Help(0),
-            Ok(Command::Caps(place)) => {
+            Command::Help => Answer::Help(0),
+            Command::Vms => Answer::Vms(0),
+            Command::Devices => asked(Asked::devices()),
+            Command::Exits(place) => asked(Asked::vmm(place, self.owners, Question::Exits)),
+            Command::Caps(place) => {
                 let (place, end) = place.map_or((0, self.owners.len()), |place| (place, place + 1));
                 self.held = BEFORE_ALL;
                 Answer::Caps(CapsAnswer { place, end, shown: 0 })
@@ -101,20 +151,53 @@ impl<'a> Looker<'a> {
             Answer::Caps(caps) => match caps.next(self.owners, &mut self.held, inside, text) {
                 Some(true) => {}
                 Some(false) => self.done("caps", text),
-                None => {
-                    let why = "{\"look\":\"caps\",\"error\":\"the root task doesn't tell\"}";
-                    text.set_formatted(NAME, format_args!("{why}"));
-                    self.answer = Answer::Idle;
-                }
+                None => self.failed("caps", NOT_TOLD, text),
             },
+            Answer::Vms(place) => match next_vm(self.owners, place, inside) {
+                None => self.done("vms", text),
+                Some((name, Some(vm))) => {
+                    text.set_formatted(NAME, format_args!("{}", objects::Vm { name, vm }));
+                }
+                Some((_, None)) => self.failed("vms", NOT_TOLD, text),
+            },
+            Answer::Asked(look, asked) => {
+                let look = *look;
+                match asked.next(self.owners, inside, text) {
+                    Step::Line => {}
+                    Step::Wait => return false,
+                    Step::Done => self.done(look, text),
+                    Step::Failed(why) => self.failed(look, why, text),
+                }
+            }
+            Answer::Failed(look, why) => {
+                let (look, why) = (*look, *why);
+                self.failed(look, why, text);
+            }
         }
         true
+    }
+
+    fn failed(&mut self, look: &str, why: &str, text: &mut Text) {
+        text.set_formatted(NAME, format_args!("{{\"look\":\"{look}\",\"error\":{}}}", json::Text(why)));
+        self.answer = Answer::Idle;
     }
 
     fn done(&mut self, look: &str, text: &mut Text) {
         text.set_formatted(NAME, format_args!("{{\"look\":\"{look}\",\"done\":true}}"));
         self.answer = Answer::Idle;
     }
+}
+
+/// The next VM from a place on, and what is known of it.
+fn next_vm<'a>(
+    owners: &'a [RingOwner],
+    place: &mut usize,
+    inside: &mut impl Inside,
+) -> Option<(&'a str, Option<Vm>)> {
+    let (found, owner) = owners.iter().enumerate().skip(*place).find(|(_, owner)| owner.is_vm)?;
+    *place = found + 1;
+    let number = usize::from(owner.index).checked_sub(FIRST_VM_INDEX);
+    Some((&owner.name, number.and_then(|number| inside.vm(number as u16))))
 }
 
 impl CapsAnswer {
@@ -147,65 +230,5 @@ impl CapsAnswer {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use protocol::look::Run;
-
-    struct Fake(Vec<ListHeld>);
-
-    impl Inside for Fake {
-        fn held(&mut self, ask: ListHeld) -> Option<Held> {
-            self.0.push(ask);
-            let mut held = Held::default();
-            if ask.part == 8 && ask.slot < 200 {
-                let run = Run { slot: ask.slot, count: 1, tag: 2, size_bits: 12, ..Run::default() };
-                held.runs.push(run).unwrap();
-                held.next = Some(ask.slot + 100);
-            }
-            (ask.part != 9).then_some(held)
-        }
-    }
-
-    fn owners() -> Vec<RingOwner> {
-        [("root-task", 0), ("web", 8), ("dumb", 9)]
-            .map(|(name, index)| RingOwner { index, name: name.try_into().unwrap(), is_vm: index >= 8 })
-            .to_vec()
-    }
-
-    fn answer(line: Option<&str>) -> Vec<String> {
-        let (owners, mut text, mut inside) = (owners(), Text::new(), Fake(Vec::new()));
-        let mut looker = Looker::new(&owners);
-        looker.ask(line);
-        let mut lines = Vec::new();
-        while looker.next(&mut inside, &mut text) {
-            let line = String::from_utf8(text.bytes().to_vec()).unwrap();
-            lines.push(line.trim_end().strip_prefix("[console-server] ").unwrap().to_owned());
-        }
-        assert!(looker.is_idle());
-        lines
-    }
-
-    #[test]
-    fn capabilities_are_asked_for_until_none_is_left() {
-        let lines = answer(Some("caps web"));
-        assert_eq!(lines.len(), 3);
-        assert!(lines[0].contains("\"slot\":\"0x0\"") && lines[1].contains("\"slot\":\"0x64\""));
-        assert_eq!(lines[2], r#"{"look":"caps","done":true}"#);
-    }
-
-    #[test]
-    fn what_is_not_told_ends_the_answer() {
-        let lines = answer(Some("caps"));
-        assert_eq!(lines.len(), 3);
-        assert_eq!(lines[2], r#"{"look":"caps","error":"the root task doesn't tell"}"#);
-    }
-
-    #[test]
-    fn each_line_gets_an_answer() {
-        assert_eq!(answer(Some("help")).len(), HELP.len() + 1);
-        for line in [Some("what"), Some("caps nobody"), Some(""), None] {
-            let lines = answer(line);
-            assert!(lines.len() == 1 && lines[0].starts_with("{\"error\":\""), "{lines:?}");
-        }
-    }
-}
+#[path = "look_tests.rs"]
+mod tests;

@@ -30,6 +30,7 @@ fn main(part: Part) -> ! {
         handler,
         collector: Collector::new(part.log_rings(), &config.rings),
         input: Input::new(),
+        shown: false,
     };
     let mut looker = Looker::new(&config.rings);
     let mut text = Text::new();
@@ -54,6 +55,13 @@ fn main(part: Part) -> ! {
             }
             console.send(&text);
         }
+        if core::mem::take(&mut console.shown) {
+            looker.wake();
+        }
+        if looker.is_waiting() && !console.input.wants_more() {
+            // Whoever types on doesn't want to wait.
+            looker.give_up();
+        }
         if looker.is_idle()
             && let Some(line) = console.input.take(&mut [0; LINE])
         {
@@ -75,6 +83,8 @@ struct Console<'a> {
     handler: cap::IrqHandler,
     collector: Collector<'a>,
     input: Input,
+    /// Somebody has shown what was asked for.
+    shown: bool,
 }
 
 impl Console<'_> {
@@ -103,7 +113,8 @@ impl Console<'_> {
                 self.input.type_in(byte);
             }
         }
-        self.collector.signalled(bits & !signal::DEVICE);
+        self.shown |= bits & signal::SHOWN != 0;
+        self.collector.signalled(bits & !(signal::DEVICE | signal::SHOWN));
     }
 }
 

@@ -11,7 +11,9 @@ mod start;
 
 use component::{Answer, Message, Server};
 use machine::Real;
+use pci::topology::Topology;
 use pci_server::passthrough::Passthrough;
+use protocol::look::ask::{Question, Show, View, WhatIsAsked};
 use protocol::pci::{Attach, BarRead, BarWrite, ConfigRead, ConfigWrite, Describe, Detach, MaskVector};
 use protocol::start::signal;
 use protocol::{Protocol, Refusal, Request, client};
@@ -20,8 +22,8 @@ component::main!(main);
 
 fn main(part: component::Part) -> ! {
     // It is large, and filled where it lies: the stack has room for one of it.
-    let mut pci = Pci { passthrough: Passthrough::new(Real::new(part)) };
-    match start::start(&mut pci.passthrough) {
+    let mut pci = Pci { passthrough: Passthrough::new(Real::new(part)), topology: Topology::default() };
+    match start::start(&mut pci.passthrough, &mut pci.topology) {
         Ok(()) => {
             component::ready();
             component::serve(&mut pci)
@@ -32,9 +34,20 @@ fn main(part: component::Part) -> ! {
 
 struct Pci {
     passthrough: Passthrough<Real>,
+    /// As it was at the start.
+    topology: Topology,
 }
 
 impl Pci {
+    /// Shows what somebody wants to see.
+    fn look(&mut self) {
+        let asked = component::call(component::slot::SUPERVISOR, &WhatIsAsked);
+        let Ok(Some(Question::Devices(from))) = asked else { return };
+        let view = View::Devices(self.passthrough.show(&self.topology, from));
+        // Whoever asked may have lost interest.
+        let _ = component::call(component::slot::SUPERVISOR, &Show(view));
+    }
+
     fn dispatch(&mut self, operation: u16, vm: u16, message: &Message) -> Answer {
         let devices = &mut self.passthrough;
         match operation {
@@ -68,6 +81,9 @@ impl Server for Pci {
         }
         if bits & signal::DMA_FAULT != 0 {
             self.passthrough.quarantine();
+        }
+        if bits & signal::LOOK != 0 {
+            self.look();
         }
         for vm in (0..client::MAX_DEVICE_VMS as u16).filter(|vm| bits & signal::vm_ended(*vm) != 0) {
             self.passthrough.vm_ended(vm);

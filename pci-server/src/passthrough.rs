@@ -54,6 +54,14 @@ impl<P: Platform> Passthrough<P> {
         self.devices.retain(|device| device.vm != vm);
     }
 
+    /// The device of this function, if it was promised to a VM, and the DMA faults that it has caused.
+    pub fn promised(&mut self, function: u16) -> Option<(&Device, Option<u32>)> {
+        let device = self.devices.iter().find(|device| device.function == function)?;
+        let asked = iommu::Faults { vm: device.vm, device: device.index };
+        let faults = self.platform.iommu_faults(asked).ok().map(|faults| faults.count);
+        Some((device, faults))
+    }
+
     fn find(&self, vm: u16, index: u8) -> Result<usize, Error> {
         if 1u32.checked_shl(vm.into()).is_some_and(|bit| self.ended & bit != 0) {
             return Err(Error::Ended);
@@ -569,6 +577,10 @@ impl<P: Platform> Passthrough<P> {
 #[cfg(test)]
 #[path = "passthrough_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "show_tests.rs"]
+mod show_tests;
 
 #[cfg(test)]
 #[path = "virtual_life_tests.rs"]

@@ -27,7 +27,7 @@ pub(super) struct Fake {
     ports: RefCell<BTreeMap<u16, u64>>,
     pub signals: std::vec::Vec<u16>,
     pub quieted: std::vec::Vec<u16>,
-    fail: BTreeSet<&'static str>,
+    pub fail: BTreeSet<&'static str>,
     /// Cut off by iommu-server.
     cut_off: BTreeSet<(u16, u8)>,
     remapping: bool,
@@ -128,7 +128,7 @@ const EDU: &str = "00:02.0";
 const PORTS: u64 = 77;
 
 /// VM 3 has a NIC with MSI-X, ports and function-level reset, and `edu`, with plain MSI and without any reset.
-fn setup() -> Passthrough<Fake> {
+pub(super) fn setup() -> Passthrough<Fake> {
     setup_with(None)
 }
 
@@ -210,7 +210,7 @@ fn command_of(p: &Passthrough<Fake>, text: &str) -> u16 {
 }
 
 /// Attaches, waiting for the reset if there is one.
-fn attach(p: &mut Passthrough<Fake>, device: u8) -> Result<Attached, Error> {
+pub(super) fn attach(p: &mut Passthrough<Fake>, device: u8) -> Result<Attached, Error> {
     match p.attach(3, Attach { device }) {
         Err(Error::Resetting) => {
             p.platform.now = p.platform.deadline.unwrap();

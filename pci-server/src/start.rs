@@ -34,35 +34,38 @@ type Verdicts = Vec<Verdict, MAX_PROMISED>;
 /// Everything before `ready`. The functions that this calls are kept apart, so that what only one needs doesn't take
 /// stack from the others.
 #[inline(never)]
-pub fn start(passthrough: &mut Passthrough<Real>) -> Result<(), &'static str> {
+pub fn start(passthrough: &mut Passthrough<Real>, topology: &mut Topology) -> Result<(), &'static str> {
     match passthrough.platform.part.config::<PciConfig>() {
-        Ok(config) => prepare(passthrough, &config),
+        Ok(config) => prepare(passthrough, topology, &config),
         Err(_) => Err("the configuration can't be read"),
     }
 }
 
 #[inline(never)]
-fn prepare(passthrough: &mut Passthrough<Real>, config: &PciConfig) -> Result<(), &'static str> {
+fn prepare(
+    passthrough: &mut Passthrough<Real>,
+    topology: &mut Topology,
+    config: &PciConfig,
+) -> Result<(), &'static str> {
     let real = &mut passthrough.platform;
     real.ecam.fill(&mut real.part, &config.ecam).ok_or("configuration space isn't mapped")?;
     for range in real.part.all(RangeKind::DeviceUntyped) {
         real.frames.add(range.first, range.physical, range.bytes.checked_ilog2().unwrap_or(0) as u8);
     }
-    let mut topology = Topology::default();
     for range in &config.ecam {
         topology.enumerate(&real.ecam, range.segment, range.first_bus, range.last_bus);
     }
-    let had_virtual = survey::quiet_all(&real.ecam, &topology, |address| {
+    let had_virtual = survey::quiet_all(&real.ecam, topology, |address| {
         component::log!("{address}: firmware left bus mastering on; it is off now");
     });
     topology.harden(&real.ecam);
     if had_virtual {
         real.wait(sriov::DISABLE_MS)?;
     }
-    let missing = enable_virtuals(real, &mut topology, config)?;
-    let claims = Claims::read(&real.ecam, &topology);
+    let missing = enable_virtuals(real, topology, config)?;
+    let claims = Claims::read(&real.ecam, topology);
     let windows = real.frames.windows();
-    let machine = Machine { topology: &topology, claims: &claims, config, windows: &windows };
+    let machine = Machine { topology, claims: &claims, config, windows: &windows };
     let mut verdicts = settle(passthrough, &machine, &missing)?;
     make_frames(passthrough, &mut verdicts);
     log_table(&passthrough.platform, &machine, &verdicts);

@@ -37,6 +37,7 @@ impl System<'_> {
             self.halt(name, client, end);
         }
         log!("{name} has failed: {end}");
+        self.gone(client);
         if let Err(failure) = self.start_server_again(client) {
             log!("{name} can't be started again: {failure}");
             self.halt(name, client, end);

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 extern crate alloc;
 
+pub mod desk;
 pub mod elf;
 pub mod held;
 pub mod layout;

@@ -4,7 +4,6 @@
 use alloc::boxed::Box;
 
 use protocol::client::{self, ENDPOINT_MARK};
-use protocol::look::{Held, ListHeld};
 use protocol::message::{self, Refusal};
 use protocol::supervisor::{Exited, Ports, Quieted, Ready, Refused, SupervisorError};
 use protocol::{Protocol, Request};
@@ -16,6 +15,7 @@ use system_spec::compiled::Action;
 use crate::end::End;
 use crate::failure::{During, Failure};
 use crate::log;
+use crate::look::Look;
 use crate::power;
 use crate::resources::{at, in_slot};
 use crate::system::System;
@@ -30,7 +30,7 @@ enum Event {
     Exited(Exited),
     Quieted(Quieted),
     Ports(Ports),
-    ListHeld(ListHeld),
+    Look(Look),
     Fault(Fault),
     #[cfg(feature = "deaths")]
     Kill(protocol::supervisor::Kill),
@@ -43,7 +43,8 @@ pub(crate) enum Answer {
     Done,
     NotYours,
     NoSuchPorts,
-    Held(Box<Result<Held, SupervisorError>>),
+    /// What this encodes.
+    Encode(Box<dyn Fn() -> MessageInfo>),
     Refusal(Refusal),
     /// Nothing: the caller doesn't run on.
     None,
@@ -88,7 +89,7 @@ impl System<'_> {
         match self.handle(client, event) {
             Answer::Done => reply.send(outcome::<Ready>(&Ok(()))),
             Answer::NotYours => reply.send(outcome::<Ready>(&Err(SupervisorError::NotYours))),
-            Answer::Held(held) => reply.send(outcome::<ListHeld>(&held)),
+            Answer::Encode(encode) => reply.send(encode()),
             Answer::NoSuchPorts => reply.send(outcome::<Ready>(&Err(SupervisorError::NoSuchPorts))),
             Answer::Refusal(refusal) => reply.send(MessageInfo::new(refusal as u64, 0, 0, 0)),
             Answer::None => {}
@@ -127,8 +128,7 @@ impl System<'_> {
                 }
             },
             Event::Ports(_) => Answer::NotYours,
-            Event::ListHeld(asked) if client == client::CONSOLE => Answer::Held(Box::new(self.held(asked))),
-            Event::ListHeld(_) => Answer::NotYours,
+            Event::Look(look) => self.look(client, look),
             Event::Exited(exited) => {
                 match vm {
                     Some(vm) => self.ended(vm, &End::Said(&exited), exited.code),
@@ -171,6 +171,7 @@ impl System<'_> {
             return;
         }
         log!("vm {}: ended: {end}, code {code}", described.name);
+        self.records[number].code = Some(code);
         let action = if end.is_failure() { described.on_fault } else { described.on_exit };
         if let Some(vm) = &mut self.vms[number] {
             let ticks = crate::raw::tsc().wrapping_sub(vm.started);
@@ -190,6 +191,7 @@ impl System<'_> {
         {
             log!("vm {}: {failure}", self.description.vms[number].name);
         }
+        self.gone(client::of_vm(number as u16));
         match self.life.end(number) {
             Some(Then::Quiet) => self.tell_pci(number as u16),
             Some(Then::Reclaim) => self.take_back(number),
@@ -248,15 +250,18 @@ fn decode(info: MessageInfo) -> Event {
             #[cfg(feature = "deaths")]
             Ok(protocol::supervisor::Kill::OPERATION) => message::decode(words).map(Event::Kill),
             Ok(Ports::OPERATION) => message::decode(words).map(Event::Ports),
-            Ok(ListHeld::OPERATION) => message::decode(words).map(Event::ListHeld),
-            Ok(_) => Some(Event::Bad(Refusal::UnknownOperation)),
+            Ok(operation) => match Look::decode(operation, words) {
+                Ok(look) => look.map(Event::Look),
+                Err(refusal) => Some(Event::Bad(refusal)),
+            },
             Err(refusal) => Some(Event::Bad(refusal)),
         };
         event.unwrap_or(Event::Bad(Refusal::Malformed))
     })
 }
 
-fn outcome<R: Request>(outcome: &Result<R::Reply, R::Error>) -> MessageInfo {
+/// Encodes an outcome into the message to be sent.
+pub(crate) fn outcome<R: Request>(outcome: &Result<R::Reply, R::Error>) -> MessageInfo {
     let (label, length) =
         sel4::with_ipc_buffer_mut(|buffer| message::encode_outcome::<R>(outcome, buffer.msg_regs_mut()));
     MessageInfo::new(label, 0, 0, length)
@@ -300,7 +305,7 @@ impl System<'_> {
     }
 
     /// Signals a notification with these bits.
-    fn signal(&mut self, notification: usize, bits: u64) -> Result<(), Failure> {
+    pub(crate) fn signal(&mut self, notification: usize, bits: u64) -> Result<(), Failure> {
         let badged = self.resources.slot()?;
         at(badged).mint(&at(notification), CapRights::write_only(), bits).during("badging a notification")?;
         in_slot::<cap_type::Notification>(badged).signal();

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use protocol::client;
 use protocol::start::{Range, RangeKind, signal};
+use root_task::desk::Desk;
 use root_task::layout::RING_PAGES;
 use root_task::lifecycle::{Lifecycle, ShortLives};
 use sel4::{CapRights, ObjectBlueprint, ObjectBlueprintX86, VmAttributes, cap_type};
@@ -56,6 +57,15 @@ pub struct Vm {
     pub restart: Option<u64>,
 }
 
+/// What is remembered of a VM beyond its life.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Record {
+    /// How often it was started.
+    pub starts: u32,
+    /// The exit code of its last end.
+    pub code: Option<u32>,
+}
+
 /// The endpoints that servers serve: slots of the root task.
 #[derive(Debug, Clone, Copy)]
 pub struct Endpoints {
@@ -91,6 +101,10 @@ pub struct System<'a> {
     pub vms: Vec<Option<Vm>>,
     /// Where each VM is in its life.
     pub life: Lifecycle,
+    /// What is remembered of each VM.
+    pub records: Vec<Record>,
+    /// What somebody is asked about the inside.
+    pub desk: Desk,
     /// Ports of devices' BARs that were issued: the first, the last, the slot of their capability.
     pub ports: Vec<(u16, u16, usize)>,
     /// Slot of the root task's reply object.
@@ -136,6 +150,8 @@ impl<'a> System<'a> {
             servers,
             vms,
             life,
+            records: description.vms.iter().map(|_| Record::default()).collect(),
+            desk: Desk::new(),
             ports: Vec::new(),
             reply,
         })

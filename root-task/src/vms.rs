@@ -109,6 +109,7 @@ impl System<'_> {
         );
         self.vms[number] = Some(Vm { process, ram, started: crate::raw::tsc(), restart: None });
         self.life.start(number);
+        self.records[number].starts = self.records[number].starts.saturating_add(1);
         self.wait_until_ready(vm_client)
     }
 

@@ -174,6 +174,11 @@ impl Machine {
     pub fn look(&mut self, command: &str) -> Result<Vec<Value>, String> {
         let from = self.serial.len();
         self.type_in(command.as_bytes())?;
+        self.answer(command, from)
+    }
+
+    /// The answer to a command that was typed, from a line on.
+    fn answer(&self, command: &str, from: usize) -> Result<Vec<Value>, String> {
         let is_last = |line: &str| {
             postern_cli::inspect::object(line)
                 .is_some_and(|object| object.get("done").is_some() || object.get("error").is_some())
@@ -186,6 +191,18 @@ impl Machine {
             Some(error) => Err(format!("`{command}`: {error}")),
             None => Ok(answer.collect()),
         }
+    }
+
+    /// [`Machine::look`], after the end of the command before, which was typed and isn't answered: it ends with `error`.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn look_after(&mut self, command: &str, error: &str) -> Result<Vec<Value>, String> {
+        let from = self.serial.len();
+        self.type_in(command.as_bytes())?;
+        let ended = self.serial.wait(from, LIMIT, |line| line == format!("[console-server] {error}"));
+        let (end, _) = ended.map_err(|why| format!("no end of what was typed before `{command}`: {why}"))?;
+        self.answer(command, end + 1)
     }
 
     /// Fails if a line so far contains `text`.

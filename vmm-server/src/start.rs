@@ -124,6 +124,8 @@ fn build_and_run(part: &mut Part, config: &VmmConfig) -> Result<Infallible, Star
         death: 0,
     };
     component::ready();
+    // The signal for it may have come while a device was waited for.
+    vm.look();
     set_entry_registers();
     let end = run::run(&mut vm, entry);
     vm.uart.flush(component::log::bytes);

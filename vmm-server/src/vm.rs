@@ -58,6 +58,16 @@ impl Vm {
         if vectors != 0 {
             self.devices.interrupted(vectors, &mut self.apic);
         }
+        if bits & (signal::VMM_DMA_FAULT | signal::VMM_LOOK) != 0 {
+            self.rare_signals(bits);
+        }
+    }
+
+    #[cold]
+    fn rare_signals(&mut self, bits: u64) {
+        if bits & signal::VMM_LOOK != 0 {
+            self.look();
+        }
         if bits & signal::VMM_DMA_FAULT != 0 {
             // A device can be made to do it without end.
             self.dma_faults += 1;

@@ -9,8 +9,10 @@
 
 use core::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// Where a device is in its life.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum State {
     /// It is there, and nobody's.
     Found,

@@ -1,8 +1,15 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What console-server shows of the inside: who holds which capabilities. It may look; nothing here changes anything.
+//! What console-server shows of the inside. It may look; nothing here changes anything.
+//!
+//! Capabilities and the lives of VMs are the root task's to tell. What others know of their devices and guests is asked by
+//! [`ask`]: nobody calls anybody beneath.
 
 use heapless::Vec;
 use serde::{Deserialize, Serialize};
+
+pub mod ask;
+pub mod device;
+pub mod guest;
 
 /// Most runs of one [`Held`].
 pub const MAX_HELD: usize = 14;

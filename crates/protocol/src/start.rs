@@ -74,6 +74,10 @@ pub mod signal {
     pub const DMA_FAULT: u64 = 1 << 60;
     /// A server's log ring has space again.
     pub const LOG_SPACE: u64 = 1 << 59;
+    /// pci-server: somebody wants to look; what, `look::ask::WhatIsAsked` tells.
+    pub const LOOK: u64 = 1 << 58;
+    /// console-server: what it asked for is there, or won't come (`look::ask::GetShown`).
+    pub const SHOWN: u64 = 1 << 61;
     /// pci-server: VM `k` has ended. Bits 0 to 30.
     pub const fn vm_ended(k: u16) -> u64 {
         1 << k
@@ -90,6 +94,8 @@ pub mod signal {
     pub const VMM_LOG_SPACE: u64 = 1 << 2;
     /// VMM: one of its devices caused DMA faults; iommu-server signals.
     pub const VMM_DMA_FAULT: u64 = 1 << 3;
+    /// VMM: as [`LOOK`].
+    pub const VMM_LOOK: u64 = 1 << 4;
     /// VMM: its handler in slot `v` of `irqs` (slots modulo 56; with more vectors several share a bit).
     pub const fn vmm_vector(v: usize) -> u64 {
         1 << (8 + v % 56)

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The supervisor's protocol: what parts tell the root task. The same endpoint gets their faults.
 
+use crate::look::ask::{Ask, GetShown, Show, Shown, WhatIsAsked};
+use crate::look::guest::{DescribeVm, Vm};
 use crate::look::{Held, ListHeld};
 use crate::message::requests;
 use serde::{Deserialize, Serialize};
@@ -95,6 +97,8 @@ pub enum SupervisorError {
     NoSuchPorts,
     /// This kernel doesn't tell.
     NotTold,
+    /// The part doesn't run.
+    NotRunning,
 }
 
 requests! {
@@ -106,6 +110,11 @@ requests! {
     Kill = 5 -> ();
     Ports = 8 -> ();
     ListHeld = 6 -> Held;
+    DescribeVm = 9 -> Vm;
+    Ask = 10 -> ();
+    WhatIsAsked = 11 -> Option<crate::look::ask::Question>;
+    Show = 12 -> ();
+    GetShown = 13 -> Shown;
 }
 
 /// As much of `text` as fits a reason, cut at a character.

@@ -157,6 +157,11 @@ impl Exits {
         self.counts[reason as usize]
     }
 
+    /// Vectors that were delivered, and how often.
+    pub fn interrupts(&self) -> impl Iterator<Item = (u8, u32)> {
+        self.vectors.iter().enumerate().filter(|(_, count)| **count != 0).map(|(n, count)| (n as u8, *count))
+    }
+
     /// The last exits, oldest first, one line each. Those in a row of the same kind at the same place (text sent to the UART,
     /// say) are one, with the last one's information.
     pub fn dump(&self, mut line: impl FnMut(fmt::Arguments)) {
@@ -181,7 +186,7 @@ impl fmt::Display for Exits {
             write!(f, " {name}={count}")?;
         }
         f.write_str("; interrupts:")?;
-        for (vector, &count) in self.vectors.iter().enumerate().filter(|(_, count)| **count != 0) {
+        for (vector, count) in self.interrupts() {
             write!(f, " {vector:#04x}={count}")?;
         }
         Ok(())

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A look inside, by commands on COM1: who holds what.
+//! A look inside, by commands on COM1: who holds what, whose the devices are, what VMs do.
+
+use serde_json::Value;
 
 use crate::authority::Authority;
 use crate::build;
@@ -7,7 +9,11 @@ use crate::machine::Machine;
 use crate::qtest::Function;
 use crate::runner::{Case, Outcome, with};
 
-pub(super) const CASES: &[Case] = &[Case::new("inspect::no_part_holds_more_than_its_job_needs", authority)];
+pub(super) const CASES: &[Case] = &[
+    Case::new("inspect::no_part_holds_more_than_its_job_needs", authority),
+    Case::new("inspect::devices_and_vms_are_shown_as_they_are", devices_and_vms),
+    Case::new("inspect::a_vmm_that_does_not_answer_holds_nobody_up", silent),
+];
 
 /// The host bridge's register for the base of configuration space (Intel 3 Series Express Chipset, PCIEXBAR).
 const PCIEXBAR: u64 = 0x60;
@@ -37,5 +43,104 @@ fn authority() -> Outcome {
         }
         let base = u64::from(Function(0).read(&mut qtest, PCIEXBAR)? & 0xf000_0000);
         caps.keeps_to_the_rules((base, ECAM), &OWNERS)
+    })
+}
+
+/// The one object with this value.
+fn one<'a>(objects: &'a [Value], key: &str, value: &str) -> Result<&'a Value, String> {
+    let found: Vec<_> = objects.iter().filter(|object| object[key] == value).collect();
+    match found[..] {
+        [one] => Ok(one),
+        _ => Err(format!("not one object with \"{key}\": \"{value}\" in {objects:#?}")),
+    }
+}
+
+/// Fails if an object doesn't have all that `expected` has.
+fn has(object: &Value, expected: &Value) -> Outcome {
+    let wrong = expected.as_object().into_iter().flatten().find(|(key, value)| object[key] != **value);
+    wrong.map_or(Ok(()), |(key, value)| Err(format!("\"{key}\" isn't {value}: {object}")))
+}
+
+/// Fails if the number `key` of an object isn't positive.
+fn positive(object: &Value, key: &str) -> Outcome {
+    match object.pointer(key).and_then(Value::as_u64) {
+        Some(1..) => Ok(()),
+        _ => Err(format!("{key} isn't positive: {object}")),
+    }
+}
+
+fn devices_and_vms() -> Outcome {
+    let system = build::system("inspect")?;
+    with(Machine::start(&system.arguments())?, |machine| {
+        for line in [
+            "[stays] edu: watching",
+            "[root-task] vm ends: its memory is taken back",
+            "[pci-server] 0000:02:00.0: reset, quiet",
+        ] {
+            machine.expect_anywhere(line)?;
+        }
+        let devices = machine.look("devices")?;
+        let count = machine.expect_anywhere(" PCI functions")?;
+        if !count.contains(&format!(" {} PCI functions", devices.len())) {
+            return Err(format!("{count}, and shown are {}", devices.len()));
+        }
+        let stays = one(&devices, "path", "/00:04.0/00.0")?;
+        let expected = serde_json::json!({
+            "look": "devices", "address": "0000:01:00.0", "id": "1234:11e8", "subsystem": "1af4:1100",
+            "class": "00ff00", "reset": ["bus"], "group": [], "grouped": 0, "owner": "stays", "device": 0,
+            "slot": "00:08.0", "vectors": 1, "state": "attached", "resetting": false,
+        });
+        has(stays, &expected)?;
+        positive(stays, "/faults")?;
+        let ends = one(&devices, "path", "/00:05.0/00.0")?;
+        has(ends, &serde_json::json!({ "owner": "ends", "slot": "00:09.0", "state": "quiet", "faults": 0 }))?;
+        let port = one(&devices, "path", "/00:04.0")?;
+        has(port, &serde_json::json!({ "id": "1b36:000c", "class": "060400", "owner": null }))?;
+
+        let vms = machine.look("vms")?;
+        let stays = serde_json::json!({
+            "look": "vms", "state": "running", "memory": 64 << 20, "priority": 100, "devices": 1, "starts": 1, "code": null,
+        });
+        has(one(&vms, "vm", "stays")?, &stays)?;
+        let ends = serde_json::json!({ "state": "ended", "memory": 32 << 20, "priority": 90, "starts": 1, "code": 0 });
+        has(one(&vms, "vm", "ends")?, &ends)?;
+
+        let exits = machine.look("exits stays")?;
+        let exits = one(&exits, "vm", "stays")?;
+        for counted in ["/exits/cpuid", "/exits/io", "/exits/npf", "/exits/hlt", "/exits/msr", "/dma-faults"]
+        {
+            positive(exits, counted)?;
+        }
+        let interrupts = exits["interrupts"].as_object().into_iter().flatten();
+        if !interrupts.map(|(_, count)| count.as_u64().unwrap_or(0)).any(|count| count > 1) {
+            return Err(format!("no interrupts: {exits}"));
+        }
+        // Looking has changed nothing; the guest goes on, and is shown again.
+        let again = machine.look("exits stays")?;
+        has(one(&again, "vm", "stays")?, &serde_json::json!({ "interrupts": exits["interrupts"] }))?;
+        match machine.look("exits ends") {
+            Err(why) if why.contains("it doesn't run") => Ok(()),
+            other => Err(format!("a VM that has ended: {other:?}")),
+        }
+    })
+}
+
+fn silent() -> Outcome {
+    let system = build::system_with("inspect-silent", Some(("vmm-server", "hostile-vmm")))?;
+    with(Machine::start(&system.arguments())?, |machine| {
+        // The VMM isn't refused where it may ask, and is where it may not.
+        machine.expect_anywhere("[liar] liar: refused [true, true, true, true, true, true]")?;
+        machine.type_in(b"exits silent")?;
+        // It knows, and the log goes on.
+        machine.expect("[silent] silent: somebody wants to look")?;
+        machine.refute("[console-server] {")?;
+        let vms = machine.look_after("vms", r#"{"look":"exits","error":"it hasn't answered"}"#)?;
+        for vm in ["silent", "liar"] {
+            has(one(&vms, "vm", vm)?, &serde_json::json!({ "state": "running", "memory": 16 << 20 }))?;
+        }
+        let exits = machine.look("exits liar")?;
+        has(one(&exits, "vm", "liar")?, &serde_json::json!({ "dma-faults": u64::MAX, "interrupts": {} }))?;
+        machine.expect_anywhere("[liar] liar: [true, true, true, true] liar")?;
+        machine.refute("has failed")
     })
 }
