@@ -3,12 +3,13 @@
 use sel4::cap;
 use sel4_abi::vmcb as field;
 use vmm_devices::decode::Mode;
-use vmm_devices::msr::EFER_VISIBLE;
+use vmm_devices::msr::{self, EFER_VISIBLE};
 use vmm_devices::vmcb;
 use vmm_devices::walk::Paging;
 
 const EFER_LME: u64 = 1 << 8;
 const EFER_LMA: u64 = 1 << 10;
+const CR4_PAE: u64 = 1 << 5;
 
 const KNOWN: usize = 16;
 
@@ -27,6 +28,8 @@ pub struct Cpu {
     pub tsc_aux: u32,
     /// Bits that XCR0 may hold.
     pub xcr0_offered: u64,
+    /// EFER.LME is set as far as the guest knows, and held back until it turns PAE on.
+    long_mode_waits: bool,
 }
 
 /// How the code that exited is addressed and decoded.
@@ -50,7 +53,14 @@ impl Cpu {
         // The kernel stores what the processor can have; after reset only x87 is on.
         let xcr0_offered = vcpu.vcpu_write_vmcb(field::XCR0, u64::MAX)?;
         vcpu.vcpu_write_vmcb(field::XCR0, 1)?;
-        Ok(Self { vcpu, long_mode_enabled: false, known: [(u64::MAX, 0); KNOWN], tsc_aux: 0, xcr0_offered })
+        Ok(Self {
+            vcpu,
+            long_mode_enabled: false,
+            known: [(u64::MAX, 0); KNOWN],
+            tsc_aux: 0,
+            xcr0_offered,
+            long_mode_waits: false,
+        })
     }
 
     /// Reads a field; 0 if the kernel refuses, which it doesn't for the fields of `sel4_abi::vmcb` while the guest is alive.
@@ -65,15 +75,32 @@ impl Cpu {
 
     /// EFER as the guest sees it.
     pub fn efer(&self) -> u64 {
-        self.read(field::EFER) & EFER_VISIBLE
+        self.read(field::EFER) & EFER_VISIBLE | if self.long_mode_waits { EFER_LME } else { 0 }
     }
 
     /// Writes EFER; whether the processor can have that.
     pub fn set_efer(&mut self, value: u64) -> bool {
+        self.long_mode_waits = value & EFER_LME != 0
+            && msr::long_mode_waits(value, self.read(field::CR0), self.read(field::CR4));
+        let value = if self.long_mode_waits { value & !EFER_LME } else { value };
         let stored = self.vcpu.vcpu_write_vmcb(field::EFER, value);
         self.known = [(u64::MAX, 0); KNOWN];
         self.long_mode_enabled = self.read(field::EFER) & EFER_LME != 0;
         stored.is_ok_and(|stored| stored & EFER_VISIBLE == value)
+    }
+
+    /// Writes CR4; whether the processor can have that.
+    pub fn set_cr4(&mut self, value: u64) -> bool {
+        let (efer, old) = (self.efer(), self.read(field::CR4));
+        if !msr::may_write_cr4(efer, value) {
+            return false;
+        }
+        if !self.write(field::CR4, value) {
+            self.write(field::CR4, old);
+            return false;
+        }
+        // Whether EFER.LME has to wait depends on PAE.
+        (old ^ value) & CR4_PAE == 0 || self.set_efer(efer)
     }
 
     /// How to decode the instruction at `rip` of the address space `cr3`.

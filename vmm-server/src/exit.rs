@@ -21,6 +21,7 @@ impl Vm {
             code::MSR => Ok(self.msr(exit)),
             code::VINTR => Ok(exit.resume_at(exit.rip)),
             code::HLT => self.halt(exit),
+            code::CR4_WRITE => self.write_cr4(exit),
             code::CR8_READ | code::CR8_WRITE => self.cr8(exit),
             code::XSETBV => Ok(self.xsetbv(exit)),
             code::INVD | code::WBINVD => Ok(exit.skip()),

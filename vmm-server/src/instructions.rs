@@ -6,7 +6,7 @@ use crate::run::{Exit, Resume};
 use crate::vm::Vm;
 use sel4_abi::vmcb as field;
 use vmm_devices::cpuid;
-use vmm_devices::decode::{self, Mode, Register, RegisterFile};
+use vmm_devices::decode::{self, Mode, MoveControl, Register, RegisterFile};
 use vmm_devices::exits::code;
 use vmm_devices::inject::GENERAL_PROTECTION;
 use vmm_devices::msr::{self, Msr};
@@ -88,11 +88,7 @@ impl Vm {
 
     /// MOV to and from CR8: the task priority.
     pub fn cr8(&mut self, exit: &Exit) -> Result<Resume, End> {
-        let (bytes, mode) = self.code_of(exit);
-        let all = bytes.bytes.to_le_bytes();
-        let Some(instruction) = decode::move_cr8(&all[..bytes.available], mode) else {
-            return Err(End::Fault(Fault::Instruction(bytes.bytes as u64)));
-        };
+        let (instruction, _) = self.move_of_control_register(exit, 8)?;
         let mut file = Registers { stack_pointer: 0 };
         let uses_stack_pointer = instruction.register == Register::RSP;
         let next = exit.resume_at(exit.rip.wrapping_add(instruction.length.into()));
@@ -109,6 +105,30 @@ impl Vm {
         match self.apic.set_cr8(file.get(instruction.register)) {
             Ok(()) => Ok(next),
             Err(_) => Ok(exit.raise(GENERAL_PROTECTION)),
+        }
+    }
+
+    /// MOV to CR4.
+    pub fn write_cr4(&mut self, exit: &Exit) -> Result<Resume, End> {
+        let (instruction, mode) = self.move_of_control_register(exit, 4)?;
+        let uses_stack_pointer = instruction.register == Register::RSP;
+        let file =
+            Registers { stack_pointer: if uses_stack_pointer { self.cpu.read(field::RSP) } else { 0 } };
+        let value = file.get(instruction.register);
+        let value = if mode == Mode::Bits64 { value } else { value & 0xffff_ffff };
+        if self.cpu.set_cr4(value) {
+            Ok(exit.resume_at(exit.rip.wrapping_add(instruction.length.into())))
+        } else {
+            Ok(exit.raise(GENERAL_PROTECTION))
+        }
+    }
+
+    fn move_of_control_register(&mut self, exit: &Exit, number: u8) -> Result<(MoveControl, Mode), End> {
+        let (bytes, mode) = self.code_of(exit);
+        let all = bytes.bytes.to_le_bytes();
+        match decode::move_control(&all[..bytes.available], mode, number) {
+            Some(instruction) => Ok((instruction, mode)),
+            None => Err(End::Fault(Fault::Instruction(bytes.bytes as u64))),
         }
     }
 

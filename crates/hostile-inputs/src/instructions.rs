@@ -45,7 +45,11 @@ pub fn run(input: &[u8]) {
         let decoded = cache.decode(linear, code.bytes, code.available, mode);
         let raw = &code.bytes.to_le_bytes()[..code.available];
         assert_eq!(decoded, decode::decode(raw, mode), "the cache has another instruction");
-        let _ = (decode::move_cr8(raw, mode), decode::length_of(raw, mode, &[0x0f, 0xa2]));
+        let _ = (
+            decode::move_control(raw, mode, 4),
+            decode::move_control(raw, mode, 8),
+            decode::length_of(raw, mode, &[0x0f, 0xa2]),
+        );
         let Some(instruction) = decoded else { continue };
         assert!((1..=code.available.min(15)).contains(&usize::from(instruction.length)));
         assert!(matches!(instruction.width, 1 | 2 | 4 | 8));

@@ -347,7 +347,7 @@ pub(crate) mod tests {
                         stored,
                         "fixing is not stable: {number:#x}"
                     );
-                    // CR0 and EFER need each other, so that one may be refused together, never alone for its own bits.
+                    // CR0, CR4 and EFER need each other, so that they may be refused together, never alone for their own bits.
                     if !matches!(field, Field::Cr0 | Field::Efer) {
                         assert_eq!(crate::check::save_area(&state.vmcb.save, &LIMITS), Ok(()), "{number:#x}");
                     }

@@ -57,8 +57,9 @@ pub mod misc3 {
     pub const TLBSYNC: u32 = 1 << 4;
 }
 
-/// CR8 reads and writes: the guest's task priority is its VMM's, not the processor's V_TPR.
-pub const CR: u32 = (1 << 8) | (1 << 24);
+/// CR8 reads and writes: the guest's task priority is its VMM's, not the processor's V_TPR. CR4 writes, so that no guest gets into the
+/// state of [`crate::check::Refusal::LongModeWaiting`].
+pub const CR: u32 = (1 << 8) | (1 << 24) | (1 << 20);
 
 /// DR0–DR3 reads and writes, and writes of DR7 (DR5 is its alias): off while the guest owns the debug registers.
 pub const DR: u32 = 0x000f | (0x000f << 16) | (1 << 21) | (1 << 23);

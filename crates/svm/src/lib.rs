@@ -19,3 +19,6 @@ pub mod npt;
 pub mod permission;
 pub mod tlb;
 pub mod vmcb;
+
+#[cfg(test)]
+mod entry_tests;

@@ -279,18 +279,18 @@ impl Bytes<'_> {
     }
 }
 
-/// A MOV between CR8 and a general register, the only control register whose accesses exit.
+/// A MOV between a control register and a general one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct MoveCr8 {
+pub struct MoveControl {
     /// Its length in bytes.
     pub length: u8,
     /// The general register.
     pub register: u8,
 }
 
-/// Decodes a MOV to or from CR8 (AMD64 manual, volume 3, "MOV CRn").
+/// Decodes a MOV to or from control register `number` (AMD64 manual, volume 3, "MOV CRn").
 #[must_use]
-pub fn move_cr8(bytes: &[u8], mode: Mode) -> Option<MoveCr8> {
+pub fn move_control(bytes: &[u8], mode: Mode, number: u8) -> Option<MoveControl> {
     let mut bytes = Bytes { bytes, at: 0 };
     let (prefixes, opcode) = bytes.prefixes(mode)?;
     let second = bytes.next()?;
@@ -299,7 +299,7 @@ pub fn move_cr8(bytes: &[u8], mode: Mode) -> Option<MoveCr8> {
     let control = (modrm >> 3) & 7 | if prefixes.lock || prefixes.rex & 4 != 0 { 8 } else { 0 };
     let register = modrm & 7 | (prefixes.rex & 1) << 3;
     let is_move = opcode == 0x0f && matches!(second, 0x20 | 0x22);
-    (is_move && control == 8).then_some(MoveCr8 { length: bytes.at as u8, register })
+    (is_move && control == number).then_some(MoveControl { length: bytes.at as u8, register })
 }
 
 /// The length of an instruction known to be `opcode` (all its bytes, without prefixes); `None` if `bytes` hold something else.

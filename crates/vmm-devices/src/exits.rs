@@ -6,6 +6,7 @@ use core::fmt;
 pub mod code {
     #![allow(missing_docs)]
     pub const CR8_READ: u64 = 0x08;
+    pub const CR4_WRITE: u64 = 0x14;
     pub const CR8_WRITE: u64 = 0x18;
     pub const DR_READ_FIRST: u64 = 0x20;
     pub const DR_READ_LAST: u64 = 0x2f;

@@ -72,6 +72,8 @@ const EFER_LMA: u64 = 1 << 10;
 const EFER_NXE: u64 = 1 << 11;
 const EFER_FFXSR: u64 = 1 << 14;
 const CR0_PG: u64 = 1 << 31;
+const CR4_PAE: u64 = 1 << 5;
+const CR4_PCIDE: u64 = 1 << 17;
 
 /// Bits of EFER that a guest sees.
 pub const EFER_VISIBLE: u64 = EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE | EFER_FFXSR;
@@ -86,9 +88,32 @@ pub fn efer(old: u64, value: u64, cr0: u64) -> Option<u64> {
     Some(value & !EFER_LMA | old & EFER_LMA)
 }
 
+/// Whether EFER.LME has to be held back: paging and PAE are off. The kernel refuses the entry otherwise (`docs/abi.md`).
+#[must_use]
+pub fn long_mode_waits(efer: u64, cr0: u64, cr4: u64) -> bool {
+    efer & EFER_LME != 0 && cr0 & CR0_PG == 0 && cr4 & CR4_PAE == 0
+}
+
+/// Whether a guest with this EFER may write CR4 so; the rest of its bits is judged by what the kernel stores. Otherwise it is a
+/// general-protection fault: PAE cleared in long mode, or PCIDE set, which CPUID hides.
+#[must_use]
+pub fn may_write_cr4(efer: u64, value: u64) -> bool {
+    (efer & EFER_LMA == 0 || value & CR4_PAE != 0) && value & CR4_PCIDE == 0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn cr4_rules() {
+        assert!(may_write_cr4(0x500, 0x620) && may_write_cr4(0x100, 0) && may_write_cr4(0, 0));
+        assert!(!may_write_cr4(0x500, 0x600));
+        assert!(!may_write_cr4(0x500, 1 << 17 | 0x20));
+        assert!(long_mode_waits(0x100, 0x11, 0x600));
+        assert!(!long_mode_waits(0x100, 0x11, 0x20) && !long_mode_waits(0, 0x11, 0));
+        assert!(!long_mode_waits(0x500, 0x8000_0011, 0x20));
+    }
 
     #[test]
     fn numbers() {

@@ -8,6 +8,7 @@ mod deaths;
 mod end;
 mod exits;
 mod flood;
+mod modes;
 mod sweep_apic;
 mod sweep_config;
 mod sweep_instruction;
@@ -64,6 +65,7 @@ fn command(word: &str, line: &str, checks: &mut Checks) -> bool {
         "port-sweep" => sweep_port::run(checks),
         "config-sweep" => sweep_config::run(checks),
         "apic-sweep" => sweep_apic::run(checks),
+        "modes" => modes::run(checks),
         "instruction-sweep" => sweep_instruction::run(checks),
         "uart-flood" => flood::run(number("bytes", 65536), checks),
         "exits" => exits::run(checks),

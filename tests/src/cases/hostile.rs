@@ -20,6 +20,7 @@ pub(super) const CASES: &[Case] = &[
     Case::new("hostile::vector_registers_are_each_guests_own", avx),
     Case::new("hostile::sweeps_of_everything_that_exits", sweeps),
     Case::new("hostile::instructions_of_the_hypervisor_are_not_the_guests", instructions),
+    Case::new("hostile::exits_from_modes_that_nobody_needs_harm_nobody", modes),
     Case::new("hostile::a_flood_of_the_log_is_contained", flood),
     Case::new("hostile::a_log_that_nobody_reads_holds_nobody_up", unread),
     Case::new("hostile::exit_code_and_reset_are_told", ends),
@@ -105,6 +106,13 @@ fn instructions() -> Outcome {
         ["clgi", "vmrun", "skinit"]
             .iter()
             .try_for_each(|name| machine.expect_anywhere(&format!("[hostile] test {name} ... ok")).map(drop))
+    })
+}
+
+fn modes() -> Outcome {
+    beside_hello("hostile-modes", |machine| {
+        tests_passed(machine, &["hostile"])?;
+        machine.expect_anywhere("[hostile] test modes-back-in-long-mode ... ok").map(drop)
     })
 }
 

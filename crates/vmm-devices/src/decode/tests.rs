@@ -85,16 +85,19 @@ fn lengths_of_intercepted_instructions() {
 }
 
 #[test]
-fn cr8() {
-    // mov rax, cr8; mov cr8, r9; mov rax, cr0
-    assert_eq!(move_cr8(&[0x44, 0x0f, 0x20, 0xc0], Mode::Bits64), Some(MoveCr8 { length: 4, register: 0 }));
-    assert_eq!(
-        move_cr8(&[0x45, 0x0f, 0x22, 0xc1, 0x90], Mode::Bits64),
-        Some(MoveCr8 { length: 4, register: 9 })
-    );
-    assert_eq!(move_cr8(&[0xf0, 0x0f, 0x20, 0xc3], Mode::Bits32), Some(MoveCr8 { length: 4, register: 3 }));
-    assert_eq!(move_cr8(&[0x0f, 0x20, 0xc0], Mode::Bits64), None);
-    assert_eq!(move_cr8(&[0x44, 0x0f, 0x20], Mode::Bits64), None);
+fn control_registers() {
+    let decode = |bytes: &[u8], mode, number| {
+        move_control(bytes, mode, number).map(|MoveControl { length, register }| (length, register))
+    };
+    // mov rax, cr8; mov cr8, r9; mov ebx, cr8 by LOCK; mov rax, cr0; mov cr4, rdx; mov cr4, esi
+    assert_eq!(decode(&[0x44, 0x0f, 0x20, 0xc0], Mode::Bits64, 8), Some((4, 0)));
+    assert_eq!(decode(&[0x45, 0x0f, 0x22, 0xc1, 0x90], Mode::Bits64, 8), Some((4, 9)));
+    assert_eq!(decode(&[0xf0, 0x0f, 0x20, 0xc3], Mode::Bits32, 8), Some((4, 3)));
+    assert_eq!(decode(&[0x0f, 0x20, 0xc0], Mode::Bits64, 8), None);
+    assert_eq!(decode(&[0x44, 0x0f, 0x20], Mode::Bits64, 8), None);
+    assert_eq!(decode(&[0x0f, 0x22, 0xe2], Mode::Bits64, 4), Some((3, 2)));
+    assert_eq!(decode(&[0x0f, 0x22, 0xe6], Mode::Bits32, 4), Some((3, 6)));
+    assert_eq!(decode(&[0x44, 0x0f, 0x22, 0xe0], Mode::Bits64, 4), None);
 }
 
 fn bytes_of(kind: OpKind, register: Iced) -> usize {

@@ -230,8 +230,11 @@ impl SvmVcpu {
     pub fn write_field(&mut self, number: u64, value: u64, machine: &Machine) -> Option<u64> {
         let field = Field::from_number(number)?;
         let stored = self.state().write(field, value, &machine.features.limits);
-        if field == Field::Rax {
-            self.registers[0].set(stored);
+        match field {
+            Field::Rax => self.registers[0].set(stored),
+            // A processor that executed this would have dropped translations: a fresh identifier has none.
+            Field::Cr0 | Field::Cr3 | Field::Cr4 | Field::Efer => self.tag = Tag::default(),
+            _ => {}
         }
         self.vmcb.control.intercept_exceptions = self.exceptions | intercept::EXCEPTIONS;
         self.unchecked = true;

@@ -6,6 +6,7 @@
 
 mod checks;
 mod code;
+mod entry;
 mod steps;
 mod threads;
 mod vm;
@@ -24,7 +25,9 @@ fn main(bootinfo: &BootInfoPtr) -> ! {
         Err(why) => panic!("no environment: {why}"),
     };
     let (mut passed, mut failed) = (0, 0);
-    for (name, check) in checks::CHECKS.iter().chain(threads::CHECKS).chain(steps::CHECKS) {
+    for (name, check) in
+        checks::CHECKS.iter().chain(entry::CHECKS).chain(threads::CHECKS).chain(steps::CHECKS)
+    {
         sel4_root_task::print!("test {name} ... ");
         match env.run(*check) {
             Ok(()) => {

@@ -183,7 +183,7 @@ impl Vm {
     }
 
     /// 64-bit mode with SSE.
-    fn long_mode(&self) -> Outcome {
+    pub fn long_mode(&self) -> Outcome {
         const EFER_SVME: u64 = 1 << 12;
         self.set(vmcb::EFER, 0xd00 | EFER_SVME)?;
         self.set(vmcb::CR0, 0x8000_0033)?;
