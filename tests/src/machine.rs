@@ -205,6 +205,12 @@ impl Machine {
         self.answer(command, end + 1)
     }
 
+    /// The lines so far.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        self.serial.lines()
+    }
+
     /// Fails if a line so far contains `text`.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Everything that a VMM can try. Each step is said in the log; a step that succeeds where it must not says `BROKEN`.
 
-use component::memory::slot_at;
+use component::memory::{Memory, slot_at};
 use component::sel4::{self, CapRights, MessageInfo, cap};
 use component::{Part, log, slot};
 use protocol::client;
@@ -10,11 +10,13 @@ use protocol::message::{FAILED, Protocol, Request, encode};
 use protocol::pci::{Attach, BarRead, BarWrite, ConfigRead, ConfigWrite, Describe, Detach, MaskVector};
 use protocol::ring::RING_BYTES;
 use protocol::start::{RangeKind, cptr, mount};
-use protocol::supervisor::{Death, Kill, Quieted, Refused, reason};
+use protocol::supervisor::{Death, Exited, Kill, Quieted, Refused, reason};
 use protocol::timer::SetDeadline;
 
 use crate::check;
 use crate::random::Random;
+
+pub mod excess;
 
 /// Calls of one kind in a row.
 const FLOOD: usize = 3_000;
@@ -28,8 +30,8 @@ struct Attack {
     random: Random,
 }
 
-/// Attacks, and ends with a forged fault.
-pub fn run(part: &Part, config: &VmmConfig) -> ! {
+/// Attacks, beside other VMs, and ends with a forged fault.
+pub fn run(part: &Part, mut memory: Memory, config: &VmmConfig) -> ! {
     let (Some(pci), Some(timer), Some(console)) = (
         part.cap(RangeKind::PciEndpoint),
         part.cap(RangeKind::TimerEndpoint),
@@ -38,15 +40,20 @@ pub fn run(part: &Part, config: &VmmConfig) -> ! {
         panic!("endpoints are missing")
     };
     let mut attack = Attack { pci, timer, console, random: Random(0x5eed_0000_0001) };
+    component::ready();
     attack.malformed();
-    attack.capabilities_in_messages();
+    attack.huge_lengths();
+    attack.capabilities_in_messages(part);
     attack.other_ways_to_send();
     attack.others_vms();
     attack.wrong_requests();
-    attack.strange_capabilities(config);
+    attack.strange_capabilities(part, config);
+    attack.unheard();
+    attack.own_threads(&mut memory);
     attack.own_capabilities_gone(part, config);
     attack.floods();
     attack.log_ring();
+    attack.leave_a_reset();
     log!("attack: over");
     // A page fault that never was, told to the supervisor as the kernel would.
     slot::SUPERVISOR.call(MessageInfo::new(6, 0, 0, 4));
@@ -102,7 +109,15 @@ impl Attack {
                 }
             }
         }
-        // Of the supervisor's requests some would end this VM, so none of these is whole.
+        // Two of the supervisor's requests would end this VM.
+        for operation in
+            (0..16).filter(|operation| ![Refused::OPERATION, Exited::OPERATION].contains(operation))
+        {
+            for length in 0..=120 {
+                self.fill();
+                self.raw(slot::SUPERVISOR, Protocol::SUPERVISOR.label(operation), length);
+            }
+        }
         for version in [0, 1, 2] {
             for operation in [0, 1, 2, 3, 4, 5, 0xffff] {
                 set_words(&[u64::MAX; 8]);
@@ -116,10 +131,25 @@ impl Attack {
     }
 
     /// Capabilities that nobody asked for, of several kinds.
-    fn capabilities_in_messages(&mut self) {
-        let kinds = [slot::TCB.bits(), slot::NOTIFICATION.bits(), slot::UNTYPED.bits(), cptr(9, 9)];
-        for (endpoint, label) in [(self.pci, Describe::LABEL), (self.timer, SetDeadline::LABEL)] {
-            for kind in kinds {
+    fn capabilities_in_messages(&mut self, part: &Part) {
+        let ram = part.find(RangeKind::GuestRam).map_or(0, |range| range.first);
+        let objects = [
+            slot::TCB.bits(),
+            slot::CNODE.bits(),
+            slot::VSPACE.bits(),
+            slot::REPLY.bits(),
+            slot::NOTIFICATION.bits(),
+            slot::UNTYPED.bits(),
+            slot::SCHED_CONTEXT.bits(),
+        ];
+        let others = [self.pci.bits(), self.console.bits(), slot::SUPERVISOR.bits(), ram, 0, cptr(9, 9)];
+        let requests = [
+            (self.pci, Describe::LABEL),
+            (self.timer, SetDeadline::LABEL),
+            (slot::SUPERVISOR, Quieted::LABEL),
+        ];
+        for (endpoint, label) in requests {
+            for kind in objects.into_iter().chain(others) {
                 sel4::with_ipc_buffer_mut(|buffer| buffer.caps_or_badges_mut().fill(kind));
                 for extra in 1..=3 {
                     set_words(&[1, 0]);
@@ -208,9 +238,17 @@ impl Attack {
     }
 
     /// Capabilities of other kinds where servers put theirs.
-    fn strange_capabilities(&mut self, config: &VmmConfig) {
+    fn strange_capabilities(&mut self, part: &Part, config: &VmmConfig) {
         let Some(device) = config.devices.first() else { return };
-        let kinds = [slot::TCB.bits(), slot::NOTIFICATION.bits(), slot::CNODE.bits(), self.pci.bits()];
+        let kinds = [
+            slot::TCB.bits(),
+            slot::NOTIFICATION.bits(),
+            slot::CNODE.bits(),
+            slot::VSPACE.bits(),
+            slot::SCHED_CONTEXT.bits(),
+            self.pci.bits(),
+            part.find(RangeKind::GuestRam).map_or(0, |range| range.first),
+        ];
         let places =
             |mount, first: u16, count: u16| (first..first + count).map(move |n| cptr(mount, n.into()));
         let all = || {
@@ -277,6 +315,8 @@ impl Attack {
             let _ = component::call(self.pci, &Describe { device: 0 });
             self.console.signal();
             self.raw(slot::SUPERVISOR, 1 << 33, 0);
+            // A reset is under way, or over.
+            let _ = component::call(self.pci, &Attach { device: 0 });
         }
         let mut words = [0; 4];
         let length = encode(&SetDeadline { tsc: u64::MAX }, &mut words).unwrap_or(0);
