@@ -14,13 +14,14 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// Guest time 0 is now. Without `timer` no timer interrupt ever comes.
+    /// Without `timer` no timer interrupt ever comes.
     pub fn new(khz: u64, timer: Option<cap::Endpoint>) -> Self {
-        Self { start: component::cpu::tsc(), khz: u32::try_from(khz).unwrap_or(u32::MAX), timer, armed: None }
+        Self { start: 0, khz: u32::try_from(khz).unwrap_or(u32::MAX), timer, armed: None }
     }
 
-    /// The machine's ticks at guest time 0.
-    pub fn start(&self) -> u64 {
+    /// Guest time 0 is now; the machine's ticks at that time.
+    pub fn begin(&mut self) -> u64 {
+        self.start = component::cpu::tsc();
         self.start
     }
 

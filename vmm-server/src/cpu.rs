@@ -44,23 +44,21 @@ pub struct CodeState {
 }
 
 impl Cpu {
+    /// Not to be run before [`Self::begin`].
+    pub fn new(vcpu: cap::VCpu) -> Self {
+        let known = [(u64::MAX, 0); KNOWN];
+        Self { vcpu, long_mode_enabled: false, known, tsc_aux: 0, xcr0_offered: 0, long_mode_waits: false }
+    }
+
     /// Sets the entry state of a guest whose time 0 is `start` of the machine's time-stamp counter.
     ///
     /// # Errors
     /// The kernel's.
-    pub fn new(vcpu: cap::VCpu, start: u64) -> Result<Self, sel4::Error> {
-        vmcb::initial(start, |number, value| vcpu.vcpu_write_vmcb(number, value).map(drop))?;
+    pub fn begin(&mut self, start: u64) -> Result<(), sel4::Error> {
+        vmcb::initial(start, |number, value| self.vcpu.vcpu_write_vmcb(number, value).map(drop))?;
         // The kernel stores what the processor can have; after reset only x87 is on.
-        let xcr0_offered = vcpu.vcpu_write_vmcb(field::XCR0, u64::MAX)?;
-        vcpu.vcpu_write_vmcb(field::XCR0, 1)?;
-        Ok(Self {
-            vcpu,
-            long_mode_enabled: false,
-            known: [(u64::MAX, 0); KNOWN],
-            tsc_aux: 0,
-            xcr0_offered,
-            long_mode_waits: false,
-        })
+        self.xcr0_offered = self.vcpu.vcpu_write_vmcb(field::XCR0, u64::MAX)?;
+        self.vcpu.vcpu_write_vmcb(field::XCR0, 1).map(drop)
     }
 
     /// Reads a field; 0 if the kernel refuses, which it doesn't for the fields of `sel4_abi::vmcb` while the guest is alive.

@@ -6,7 +6,7 @@ use crate::ports::Ports;
 use component::memory::slot_at;
 use component::{Memory, slot};
 use protocol::config::MAX_DEVICES;
-use protocol::start::{cptr, mount, signal};
+use protocol::start::{Range, cptr, mount, signal};
 use sel4::{CapRights, cap};
 use vmm_devices::acpi::Route;
 use vmm_devices::apic::LocalApic;
@@ -54,17 +54,27 @@ pub struct Devices {
 
 impl Devices {
     /// None yet.
-    pub fn new(nested: Nested, ports: Ports, memory: Memory) -> Self {
+    // In its place: it is too large for the stack to hold it twice.
+    #[inline(always)]
+    pub fn new(nested: cap::EptPml4, vcpu: cap::VCpu, memory: Memory) -> Self {
         Self {
             devices: heapless::Vec::new(),
             vectors: heapless::Vec::new(),
             badged: [0; BITS],
             has_ports: false,
-            ports,
+            ports: Ports::new(vcpu),
             io_apic: IoApic::new(),
-            nested,
+            nested: Nested::new(nested),
             memory,
         }
+    }
+
+    /// Maps all of RAM.
+    ///
+    /// # Errors
+    /// As [`Nested::map_ram`].
+    pub fn map_ram(&mut self, ram: &Range) -> Result<(), sel4::Error> {
+        self.nested.map_ram(&mut self.memory, ram)
     }
 
     /// Adds the next device; its number. Not yet attached.

@@ -5,8 +5,6 @@ use crate::cpu::Cpu;
 use crate::device::{Device, DeviceError, Reserved};
 use crate::devices::Devices;
 use crate::end;
-use crate::nested::Nested;
-use crate::ports::Ports;
 use crate::ram::Ram;
 use crate::registers;
 use crate::run;
@@ -64,7 +62,7 @@ pub fn main(mut part: Part) -> ! {
             refuse(u16::MAX, format_args!("the VMM's configuration can't be read"))
         }
     };
-    let Err(error) = build_and_run(&mut part, &config);
+    let Err(error) = start(&mut part, &config);
     component::log!("vmm: the VM can't be run: {error}");
     refuse(config.vm, format_args!("{error}"))
 }
@@ -80,8 +78,8 @@ fn refuse(vm: u16, why: fmt::Arguments) -> ! {
     }
 }
 
-/// One function, as a VM that goes from one to another is on the stack more than once.
-fn build_and_run(part: &mut Part, config: &VmmConfig) -> Result<Infallible, StartError> {
+/// Builds the VM and runs it to its end. It is large, so it is made in its place, of pieces that come one by one.
+fn start(part: &mut Part, config: &VmmConfig) -> Result<Infallible, StartError> {
     const SVM: u32 = sel4_abi::bootinfo::BACKEND_SVM;
     if part.extensions().vcpu_backend != SVM {
         return Err(StartError::NoBackend);
@@ -97,25 +95,13 @@ fn build_and_run(part: &mut Part, config: &VmmConfig) -> Result<Infallible, Star
     // The largest first: what is made from an untyped is aligned to its size.
     let vcpu = memory.make::<cap_type::VCpu>().map_err(|error| StartError::Kernel("a virtual CPU", error))?;
     let root: cap::EptPml4 = part.cap(RangeKind::NestedRoot).ok_or(StartError::Missing("nested table"))?;
-    let mut nested = Nested::new(root);
-    nested.map_ram(&mut memory, &range).map_err(|error| StartError::Kernel("the guest's memory", error))?;
-    vcpu.vcpu_set_tcb(slot::TCB).map_err(|error| StartError::Kernel("binding the virtual CPU", error))?;
-    slot::TCB.tcb_set_ept_root(root).map_err(|error| StartError::Kernel("the nested tables", error))?;
-
-    let mut devices = Devices::new(nested, Ports::new(vcpu), memory);
-    attach_all(part, config, &mut devices, &mut ram)?;
-    acpi::write(&mut ram, &devices.routes()).ok_or(StartError::Memory(config.memory))?;
-
-    // Guest time begins here.
-    let clock = Clock::new(part.facts().tsc_khz, part.cap(RangeKind::TimerEndpoint));
-    let cpu = Cpu::new(vcpu, clock.start()).map_err(|error| StartError::Kernel("the entry state", error))?;
     let mut vm = Vm {
-        cpu,
+        cpu: Cpu::new(vcpu),
         ram,
         apic: Default::default(),
         uart: Default::default(),
-        clock,
-        devices,
+        clock: Clock::new(part.facts().tsc_khz, part.cap(RangeKind::TimerEndpoint)),
+        devices: Devices::new(root, vcpu, memory),
         config_ports: Default::default(),
         cache: Default::default(),
         exits: Default::default(),
@@ -123,6 +109,15 @@ fn build_and_run(part: &mut Part, config: &VmmConfig) -> Result<Infallible, Star
         #[cfg(feature = "deaths")]
         death: 0,
     };
+    vm.devices.map_ram(&range).map_err(|error| StartError::Kernel("the guest's memory", error))?;
+    vcpu.vcpu_set_tcb(slot::TCB).map_err(|error| StartError::Kernel("binding the virtual CPU", error))?;
+    slot::TCB.tcb_set_ept_root(root).map_err(|error| StartError::Kernel("the nested tables", error))?;
+    attach_all(part, config, &mut vm.devices, &mut vm.ram)?;
+    acpi::write(&mut vm.ram, &vm.devices.routes()).ok_or(StartError::Memory(config.memory))?;
+
+    // Guest time begins here.
+    let now = vm.clock.begin();
+    vm.cpu.begin(now).map_err(|error| StartError::Kernel("the entry state", error))?;
     component::ready();
     // The signal for it may have come while a device was waited for.
     vm.look();
