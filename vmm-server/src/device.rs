@@ -86,6 +86,8 @@ impl From<sel4::Error> for DeviceError {
 struct Bar {
     index: u8,
     bytes: u64,
+    /// It has a second register, with the upper half of its address.
+    wide: bool,
     /// It is an I/O BAR: the device's own first port.
     port: Option<u16>,
     /// Where it was put at first.
@@ -199,11 +201,12 @@ impl Device {
         for bar in &description.bars {
             let base = match bar.port {
                 Some(port) => port.into(),
-                None => placement.place(bar.size).ok_or(DeviceError::NoRoom)?,
+                None => placement.place(bar.size, bar.wide).ok_or(DeviceError::NoRoom)?,
             };
             let placed = Bar {
                 index: bar.index,
                 bytes: bar.size,
+                wide: bar.wide,
                 port: bar.port,
                 home: base,
                 register: base,
@@ -227,9 +230,13 @@ impl Device {
     /// Writes the virtual BAR registers and the interrupt line, as firmware would.
     fn write_bars(&mut self) -> Result<(), DeviceError> {
         for n in 0..self.bars.len() {
-            let (offset, value) =
-                (FIRST_BAR + 4 * u16::from(self.bars[n].index), self.bars[n].register as u32);
-            self.call(&ConfigWrite { device: self.number, offset, width: 4, value })?;
+            let Bar { index, register, wide, .. } = self.bars[n];
+            let offset = FIRST_BAR + 4 * u16::from(index);
+            let write = |offset, value| ConfigWrite { device: self.number, offset, width: 4, value };
+            self.call(&write(offset, register as u32))?;
+            if wide {
+                self.call(&write(offset + 4, (register >> 32) as u32))?;
+            }
         }
         if let Some(Route { interrupt, .. }) = self.route() {
             let (offset, value) = (INTERRUPT_LINE, interrupt.into());
@@ -402,7 +409,11 @@ impl Device {
     /// What the BARs' registers say, and where they lie.
     pub fn claims(&self) -> impl Iterator<Item = Claim> + use<'_> {
         self.bars.iter().map(|bar| Claim {
-            space: if bar.port.is_some() { Space::Ports } else { Space::Memory },
+            space: match bar.port {
+                Some(_) => Space::Ports,
+                None if bar.wide => Space::Wide,
+                None => Space::Memory,
+            },
             register: bar.register,
             bytes: bar.bytes,
             decoding: if bar.port.is_some() { self.ports_enabled } else { self.memory_enabled },

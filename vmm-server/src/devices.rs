@@ -10,7 +10,7 @@ use protocol::start::{Range, cptr, mount, signal};
 use sel4::{CapRights, cap};
 use vmm_devices::acpi::Route;
 use vmm_devices::apic::LocalApic;
-use vmm_devices::bars::{self, Claim};
+use vmm_devices::bars::{self, Claim, Space};
 use vmm_devices::ecam::{self, Target};
 use vmm_devices::ioapic::{IoApic, Pins};
 use vmm_devices::msi::Arrival;
@@ -120,6 +120,11 @@ impl Devices {
             device.leave(own);
             rest = others;
         }
+        let covers = |claim: &Claim, first, behind| {
+            let place = claim.place.filter(|_| claim.space != Space::Ports);
+            place.is_some_and(|place| place < behind && first < place.saturating_add(claim.bytes))
+        };
+        self.nested.tidy(|first, behind| claims.iter().any(|claim| covers(claim, first, behind)));
         let (mut rest, mut outcome) = (claims.as_slice(), Ok(()));
         for device in &mut self.devices {
             let (own, others) = rest.split_at(device.claims().count().min(rest.len()));

@@ -98,6 +98,7 @@ pub fn bars(input: &[u8]) {
     for _ in 0..1 + bytes.u8() % 8 {
         let kind = bytes.u8();
         let (space, size, next) = match kind & 0x80 {
+            0 if kind & 0x40 != 0 => (Space::Wide, 0x1000 << (kind % 8), &mut next_memory),
             0 => (Space::Memory, 0x1000 << (kind % 8), &mut next_memory),
             _ => (Space::Ports, 4 << (kind % 7), &mut next_port),
         };
@@ -123,7 +124,8 @@ pub fn bars(input: &[u8]) {
             let end = place.checked_add(one.bytes).expect("beyond all addresses");
             let first = if one.space == Space::Ports { layout::PORTS } else { layout::PCI_WINDOW };
             assert!(place >= first && place & (one.bytes - 1) == 0);
-            for other in claims[n + 1..].iter().filter(|other| other.space == one.space) {
+            let is_port = |claim: &Claim| claim.space == Space::Ports;
+            for other in claims[n + 1..].iter().filter(|other| is_port(other) == is_port(one)) {
                 let apart = other.place.is_none_or(|at| at >= end || at + other.bytes <= place);
                 assert!(apart, "BARs in each other: {claims:x?}");
             }

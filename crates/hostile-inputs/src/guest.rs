@@ -43,7 +43,7 @@ pub fn run(input: &[u8]) {
                 if let Some(target) = ecam::target(a, bytes.width()) {
                     let _ = ecam::others(target, bytes.width(), [value as u8, 0x41].into_iter());
                 }
-                let _ = ecam::Placement::new().place(value);
+                let _ = ecam::Placement::new().place(value, a & 1 != 0);
             }
             11 => {
                 let pins = io_apic.write(a as u32, bytes.width(), value as u32);
@@ -56,8 +56,13 @@ pub fn run(input: &[u8]) {
                 assert!((ended | io_apic.renew(value as u8)) < 1 << PINS);
             }
             _ => {
+                let _ = tables.idle(|first, behind| (first..behind).contains(&value));
                 if let Some(table) = tables.missing(a, 12 + 9 * (value % 2) as u8) {
-                    tables.made(table, a);
+                    match tables.spare(table) {
+                        Some(spare) => tables.made(table, a, spare),
+                        None if tables.is_full() => {}
+                        None => tables.made(table, a, value),
+                    }
                 }
             }
         }

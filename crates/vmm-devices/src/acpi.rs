@@ -146,6 +146,12 @@ fn dsdt(routes: &[Route]) -> Table {
     [0, first, end - 1, 0, end - first]
         .iter()
         .for_each(|value: &u32| put(&mut resources, &value.to_le_bytes()));
+    // QWordMemory, fixed, not cacheable, read-write.
+    put(&mut resources, &[0x8a, 0x2b, 0, 0, 0x0c, 1]);
+    let (first, end) = (layout::HIGH_WINDOW, layout::HIGH_WINDOW_END);
+    [0, first, end - 1, 0, end - first]
+        .iter()
+        .for_each(|value: &u64| put(&mut resources, &value.to_le_bytes()));
     // WordIO, fixed, all ports of BARs; IO, the configuration ports.
     put(&mut resources, &[0x88, 0x0d, 0, 1, 0x0c, 3, 0, 0]);
     let (first, end) = (layout::PORTS as u32, layout::PORTS_END as u32);
@@ -271,6 +277,11 @@ mod tests {
         let resources = &buffer[2..];
         assert_eq!(resources[..3], [0x88, 0x0d, 0]);
         assert_eq!(resources[16..19], [0x87, 0x17, 0]);
+        assert_eq!(resources[42..48], [0x8a, 0x2b, 0, 0, 0x0c, 1]);
+        let high: Vec<u64> =
+            resources[48..88].chunks(8).map(|value| u64::from_le_bytes(value.try_into().unwrap())).collect();
+        assert_eq!(high, [0, 1 << 32, (1 << 39) - 1, 0, (1 << 39) - (1 << 32)]);
+        let resources = &resources[46..];
         assert_eq!(resources[42..58], [0x88, 0x0d, 0, 1, 0xc, 3, 0, 0, 0, 0x10, 0xff, 0xff, 0, 0, 0, 0xf0]);
         assert_eq!(resources[58..], [0x47, 1, 0xf8, 0xc, 0xf8, 0xc, 1, 8, 0x79, 0]);
     }

@@ -6,19 +6,27 @@ use crate::layout;
 /// Where a BAR can lie.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Space {
-    /// In the PCI window.
+    /// In the PCI window below 4 GiB.
     Memory,
+    /// In either window: a 64-bit BAR.
+    Wide,
     /// Among the ports.
     Ports,
 }
 
 impl Space {
     fn holds(self, first: u64, bytes: u64) -> bool {
-        let window = match self {
-            Self::Memory => layout::PCI_WINDOW..layout::PCI_WINDOW_END,
-            Self::Ports => layout::PORTS..layout::PORTS_END,
+        let is_in = |start, end| {
+            first >= start && first.checked_add(bytes).is_some_and(|behind| behind <= end)
         };
-        first >= window.start && first.checked_add(bytes).is_some_and(|end| end <= window.end)
+        match self {
+            Self::Memory => is_in(layout::PCI_WINDOW, layout::PCI_WINDOW_END),
+            Self::Wide => {
+                is_in(layout::PCI_WINDOW, layout::PCI_WINDOW_END)
+                    || is_in(layout::HIGH_WINDOW, layout::HIGH_WINDOW_END)
+            }
+            Self::Ports => is_in(layout::PORTS, layout::PORTS_END),
+        }
     }
 
     /// A place in one is another place than the same number in the other.
@@ -139,6 +147,21 @@ mod tests {
     }
 
     #[test]
+    fn only_wide_ones_lie_above_4_gib() {
+        let high = [layout::HIGH_WINDOW, 0x12_3456_0000, layout::HIGH_WINDOW_END - 0x2000];
+        let nowhere = [layout::HIGH_WINDOW - 0x1000, layout::HIGH_WINDOW_END - 0x1000, 1 << 52, !0xfff];
+        for (space, good) in [(Space::Memory, false), (Space::Wide, true)] {
+            for register in high.into_iter().chain(nowhere) {
+                let mut claims = [Claim { space, ..at(W, 0x2000) }];
+                claims[0].register = register;
+                settle(&mut claims);
+                let moved = good && high.contains(&register);
+                assert_eq!(claims[0].place, Some(if moved { register } else { W }), "{register:x}");
+            }
+        }
+    }
+
+    #[test]
     fn ports_are_another_space() {
         let ports = |register| Claim { space: Space::Ports, ..at(register, 0x100) };
         let mut claims = [ports(0xc000), ports(0xd000), at(W, 0x1000)];
@@ -160,7 +183,8 @@ mod tests {
         for _ in 0..500 {
             let mut claims: Vec<Claim> = Vec::new();
             for n in 0..1 + random.next() % 7 {
-                claims.push(match random.next() % 3 {
+                claims.push(match random.next() % 4 {
+                    1 => Claim { space: Space::Wide, ..at(W + n * 0x10_0000, 0x1000 << (random.next() % 5)) },
                     0 => Claim { space: Space::Ports, ..at(0x1000 + n * 0x100, 4 << (random.next() % 7)) },
                     _ => at(W + n * 0x10_0000, 0x1000 << (random.next() % 5)),
                 });
@@ -171,7 +195,8 @@ mod tests {
                 let shift = 8 * (random.next() % 8);
                 let near = match claim.space {
                     Space::Ports => 0x1000 + (random.next() % 16) * 0x40,
-                    Space::Memory => W + (random.next() % 16) * 0x4000,
+                    Space::Wide if random.next() & 1 == 0 => (1 << 32) + (random.next() % 16) * 0x4000,
+                    _ => W + (random.next() % 16) * 0x4000,
                 };
                 let near = near & !(claim.bytes - 1);
                 match random.next() % 4 {
@@ -194,7 +219,7 @@ mod tests {
                 let claim = &mut claims[n as usize];
                 claim.register = match claim.space {
                     Space::Ports => 0x8000 + (count - 1 - n) * 0x100,
-                    Space::Memory => W + (count - 1 - n) * 0x10_0000,
+                    _ => W + (count - 1 - n) * 0x10_0000,
                 };
                 claim.decoding = true;
                 settle(&mut claims);
@@ -208,10 +233,12 @@ mod tests {
             let Some(place) = claim.place else { continue };
             let (start, end) = match claim.space {
                 Space::Ports => (0x1000, 0x1_0000),
-                Space::Memory => (W, layout::PCI_WINDOW_END),
+                Space::Wide if place >= 1 << 32 => (1 << 32, 1 << 39),
+                _ => (W, layout::PCI_WINDOW_END),
             };
             assert!(place >= start && place + claim.bytes <= end, "{claims:x?}");
-            for other in claims[n + 1..].iter().filter(|other| other.space == claim.space) {
+            let is_port = |claim: &Claim| claim.space == Space::Ports;
+            for other in claims[n + 1..].iter().filter(|other| is_port(other) == is_port(claim)) {
                 let Some(there) = other.place else { continue };
                 assert!(there + other.bytes <= place || place + claim.bytes <= there, "{claims:x?}");
             }

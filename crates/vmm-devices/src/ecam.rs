@@ -50,9 +50,10 @@ pub fn others(target: Target, width: u8, mut given: impl Iterator<Item = u8>) ->
     u64::from(word >> (8 * u32::from(offset & 3))) & crate::decode::mask(width)
 }
 
-/// Chooses guest addresses for BARs within the PCI window, largest alignment first come first served.
+/// Chooses guest addresses for BARs within the PCI windows, first come first served.
 pub struct Placement {
     next: u64,
+    next_high: u64,
 }
 
 impl Default for Placement {
@@ -65,19 +66,23 @@ impl Placement {
     /// From the window's start.
     #[must_use]
     pub const fn new() -> Self {
-        Self { next: layout::PCI_WINDOW }
+        Self { next: layout::PCI_WINDOW, next_high: layout::HIGH_WINDOW }
     }
 
-    /// An address for `bytes` (a power of two), aligned to them and to 4 KiB. `None` if the window is full.
-    pub fn place(&mut self, bytes: u64) -> Option<u64> {
+    /// An address for `bytes` (a power of two), aligned to them and to 4 KiB: below 4 GiB, as every guest can use it there, or above if it is
+    /// `wide` and there is no room. `None` if the windows are full.
+    pub fn place(&mut self, bytes: u64, wide: bool) -> Option<u64> {
         if !bytes.is_power_of_two() {
             return None;
         }
-        let bytes = bytes.max(0x1000);
-        let base = self.next.checked_next_multiple_of(bytes)?;
-        let end = base.checked_add(bytes).filter(|&end| end <= layout::PCI_WINDOW_END)?;
-        self.next = end;
-        Some(base)
+        let take = |next: &mut u64, limit: u64| {
+            let bytes = bytes.max(0x1000);
+            let base = next.checked_next_multiple_of(bytes)?;
+            *next = base.checked_add(bytes).filter(|&end| end <= limit)?;
+            Some(base)
+        };
+        let low = take(&mut self.next, layout::PCI_WINDOW_END);
+        low.or_else(|| wide.then(|| take(&mut self.next_high, layout::HIGH_WINDOW_END)).flatten())
     }
 }
 
@@ -114,13 +119,16 @@ mod tests {
     #[test]
     fn places_do_not_overlap() {
         let mut placement = Placement::new();
-        assert_eq!(placement.place(0x100), Some(0xc000_0000));
-        assert_eq!(placement.place(0x10_0000), Some(0xc010_0000));
-        assert_eq!(placement.place(0x4000), Some(0xc020_0000));
-        assert_eq!(placement.place(0x1000_0000), Some(0xd000_0000));
-        assert_eq!(placement.place(0x1000), None);
+        assert_eq!(placement.place(0x100, false), Some(0xc000_0000));
+        assert_eq!(placement.place(0x10_0000, true), Some(0xc010_0000));
+        assert_eq!(placement.place(0x4000, false), Some(0xc020_0000));
+        assert_eq!(placement.place(0x4000_0000, true), Some(0x1_0000_0000));
+        assert_eq!(placement.place(0x1000_0000, false), Some(0xd000_0000));
+        assert_eq!(placement.place(0x1000, false), None);
+        assert_eq!(placement.place(0x1000, true), Some(0x1_4000_0000));
+        assert_eq!(placement.place(0x8000_0000, true), Some(0x1_8000_0000));
         for bytes in [3, 0x3000, u64::MAX, 1 << 63] {
-            assert_eq!(Placement::new().place(bytes), None, "{bytes:x}");
+            assert_eq!(Placement::new().place(bytes, true), None, "{bytes:x}");
         }
     }
 }

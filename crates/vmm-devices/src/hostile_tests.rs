@@ -168,14 +168,17 @@ fn configuration_space_registers_and_leaves() {
         if let Some(target) = config_ports.target(b as u16, width) {
             assert!(target.offset < 256 && target.offset.is_multiple_of(width.into()));
         }
-        let _ = ecam::Placement::new().place(a);
+        let _ = ecam::Placement::new().place(a, b & 1 != 0);
         let _ = (msr::classify(a as u32), msr::can_hold(a, b), msr::efer(a, b, random.value()));
         let guest = cpuid::Guest { cr4: a, xcr0: b, xcr0_offered: random.value(), tsc_khz: a as u32 };
         let host = [random.value() as u32; 4];
         let _ = cpuid::filter(b as u32, a as u32, &guest, |_, _| host);
         let _ = cpuid::filter(0xd, b as u32, &guest, |_, _| host);
-        if let Some(table) = tables.missing(a, 12) {
-            tables.made(table, a);
+        let _ = tables.idle(|first, behind| (first..behind).contains(&b));
+        if let Some(table) = tables.missing(a, 12)
+            && !tables.is_full()
+        {
+            tables.made(table, a, b);
         }
     }
 }

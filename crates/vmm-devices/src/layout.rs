@@ -13,6 +13,10 @@ pub const MAX_RAM: u64 = PCI_WINDOW;
 pub const PCI_WINDOW: u64 = 0xc000_0000;
 /// End of the PCI memory window.
 pub const PCI_WINDOW_END: u64 = 0xe000_0000;
+/// Window for 64-bit BARs above all else.
+pub const HIGH_WINDOW: u64 = 1 << 32;
+/// End of that window: what one top-level entry of the nested tables reaches.
+pub const HIGH_WINDOW_END: u64 = 1 << 39;
 /// First port where an I/O BAR can lie; those below are older than PCI.
 pub const PORTS: u64 = 0x1000;
 /// End of the ports.

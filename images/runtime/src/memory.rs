@@ -24,6 +24,9 @@ impl Region {
     }
 }
 
+#[cfg(target_os = "none")]
+pub use crate::paging::map_gib;
+
 /// Usable bytes in all.
 pub fn usable_bytes(map: &[Region]) -> u64 {
     map.iter().filter(|region| region.usable).map(|region| region.bytes).sum()

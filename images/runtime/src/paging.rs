@@ -51,6 +51,23 @@ pub fn finish(top: u64) {
     unsafe { crate::cpu::write_cr3(PML4.0.get() as u64) };
 }
 
+/// Makes the GiB around `address`, above 4 GiB and below 512 GiB, readable and writable, uncached, one to one. `false` where it lies elsewhere, or the
+/// CPU has no pages of that size.
+#[cfg(target_os = "none")]
+pub fn map_gib(address: u64) -> bool {
+    /// Present, writable, large.
+    const LEAF: u64 = 0x83;
+    const EXTENDED: u32 = 0x8000_0001;
+    const HAS_GIB_PAGES: u32 = 1 << 26;
+    let number = (address >> 30) as usize;
+    if !(4..512).contains(&number) || crate::cpu::cpuid(EXTENDED, 0).edx & HAS_GIB_PAGES == 0 {
+        return false;
+    }
+    // SAFETY: one CPU, and interrupt handlers don't change tables. The entry was absent, or the same.
+    unsafe { (*PDPT.0.get())[number] = (number as u64) << 30 | UNCACHED | LEAF };
+    true
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

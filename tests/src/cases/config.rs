@@ -8,22 +8,29 @@ use crate::runner::{Case, Outcome, with};
 pub(super) const CASES: &[Case] = &[
     Case::new("config::ports_and_memory_show_the_same_configuration_space", doors),
     Case::new("config::ports_of_a_device_are_its_guests_wherever_it_puts_them", io),
+    Case::new("config::wide_bars_lie_above_4_gib_if_they_are_put_there", wide),
 ];
 
 fn doors() -> Outcome {
-    passes("config-doors", 6).map(drop)
+    passes("config-doors", &[("doors", 6)]).map(drop)
 }
 
-/// The guest `doors` of a system passes so many tests; the counts of its port accesses' exits that it asked for, and of the last ones.
-fn passes(name: &str, tests: usize) -> Result<Vec<u64>, String> {
+fn wide() -> Outcome {
+    passes("config-wide", &[("doors", 15), ("large", 3)]).map(drop)
+}
+
+/// Each of these guests passes so many tests; the counts of port accesses' exits of `doors` when it asked for them, and at its end.
+fn passes(name: &str, guests: &[(&str, usize)]) -> Result<Vec<u64>, String> {
     let system = build::system(name)?;
     let mut counts = Vec::new();
     with(Machine::start(&system.arguments())?, |machine| {
-        let line = machine.expect_anywhere("[doors] tests: ")?;
-        if !line.ends_with(&format!("tests: {tests} passed, 0 failed")) {
-            return Err(line);
+        for (guest, tests) in guests {
+            let line = machine.expect_anywhere(&format!("[{guest}] tests: "))?;
+            if !line.ends_with(&format!("tests: {tests} passed, 0 failed")) {
+                return Err(line);
+            }
+            machine.expect_anywhere(&format!("[{guest}] vmm: the guest has ended with exit code 0"))?;
         }
-        machine.expect_anywhere("[doors] vmm: the guest has ended with exit code 0")?;
         machine.wait_end(LIMIT)?;
         let exits =
             machine.serial.lines().into_iter().filter(|line| line.starts_with("[doors] vmm: exits: "));
@@ -36,7 +43,7 @@ fn passes(name: &str, tests: usize) -> Result<Vec<u64>, String> {
 
 /// A hundred accesses exit where the guest has the ports elsewhere than the device, and none where they are the same.
 fn io() -> Outcome {
-    let counts = passes("config-io", 11)?;
+    let counts = passes("config-io", &[("doors", 11)])?;
     let [before, after, before_elsewhere, after_elsewhere, _] = counts[..] else {
         return Err(format!("the log has these counts: {counts:?}"));
     };
