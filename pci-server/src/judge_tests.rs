@@ -3,7 +3,7 @@
 
 use pci::reserved::MESSAGES;
 use pci::testing;
-use protocol::pci::{GuestSlot, PciDevice, Reserved, ReservedRegion};
+use protocol::pci::{GuestSlot, PciDevice, Reserved, ReservedRegion, Told};
 
 use super::*;
 use crate::survey;
@@ -35,6 +35,25 @@ fn machine() -> testing::Machine {
     machine
 }
 
+/// What VM 1 wants.
+fn wanted(place: &str) -> PciDevice {
+    PciDevice {
+        vm: 1,
+        index: 0,
+        owner: "web".try_into().unwrap(),
+        location: place.parse().unwrap(),
+        slot: GuestSlot { bus: 0, devfn: pci::DevFn(8) },
+        vectors: None,
+        reserved: Reserved::default(),
+        unsafe_interrupts: false,
+        bars_first: 0,
+        bars_count: 4,
+        irqs_first: 0,
+        irqs_count: 4,
+        intx: None,
+    }
+}
+
 struct Case {
     space: testing::Machine,
     topology: Topology,
@@ -61,21 +80,7 @@ impl Case {
         let claims = Claims::read(&self.space, &self.topology);
         let Self { topology, config, .. } = self;
         let machine = Machine { topology, claims: &claims, config, windows: &windows };
-        let wanted = PciDevice {
-            vm: 1,
-            index: 0,
-            owner: "web".try_into().unwrap(),
-            location: place.parse().unwrap(),
-            slot: GuestSlot { bus: 0, devfn: pci::DevFn(8) },
-            vectors: None,
-            reserved: self.reserved,
-            unsafe_interrupts,
-            bars_first: 0,
-            bars_count: 4,
-            irqs_first: 0,
-            irqs_count: 4,
-            intx: None,
-        };
+        let wanted = PciDevice { unsafe_interrupts, reserved: self.reserved, ..wanted(place) };
         let function = machine.find(&wanted.location)?;
         let survey = survey::survey(&self.space, topology, function).unwrap();
         machine.judge(function, &survey, coverage, unsafe_interrupts)?;
@@ -188,7 +193,13 @@ fn neighbours() {
     assert_eq!(
         refusal.to_string(),
         "its isolation group holds 0000:02:01.0 of VM 2, since 0000:00:1e.0 has no access control (ACS): give both to \
-         one VM, or use slots behind ports with ACS"
+         one VM, or use ports that have it"
+    );
+    let other = PciDevice { vm: 2, ..wanted("02:01.0") };
+    assert_eq!(
+        Told { refusal, devices: &[wanted("02:00.0"), other] }.to_string(),
+        refusal.to_string().replace("VM 2", "vm web"),
+        "the log names it"
     );
     assert_eq!(judge(a, &[(b, 1)]), Ok(()), "a VM may have the whole group");
 }
@@ -249,7 +260,7 @@ fn rows_say_everything() {
          along 0000:02:01.0: free"
     );
     assert_eq!(
-        row("00:05.0", Owner::Refused(Refusal::BarUnassigned(0))),
+        row("00:05.0", Owner::Refused(Told { refusal: Refusal::BarUnassigned(0), devices: &[] })),
         "0000:00:05.0 /00:05.0 1af4:1041 class 000000, BAR 0 mem32 4 KiB unassigned: not passed through: \
          firmware left BAR 0 unassigned"
     );

@@ -16,7 +16,7 @@ use pci_server::survey::{self, Claims, Survey};
 use pci_server::table::{Owner, Places, Row};
 use pci_server::virtuals::{self, Missing};
 use protocol::iommu::{Coverage, Probe, ProbeLine};
-use protocol::pci::{MAX_PROMISED, PciConfig, PciDevice, Problem, Refusal, ReservedRegion, Virtuals};
+use protocol::pci::{MAX_PROMISED, PciConfig, PciDevice, Problem, Refusal, ReservedRegion, Told, Virtuals};
 use protocol::start::RangeKind;
 
 use crate::frames::Frames;
@@ -288,13 +288,14 @@ fn log_table(real: &Real, machine: &Machine, verdicts: &Verdicts) {
         let index = index as u16;
         let Some(survey) = survey::survey(&real.ecam, topology, index) else { continue };
         let mine = |verdict: &&Verdict| named(machine, verdict) == Some(index);
+        let told = |refusal| Owner::Refused(Told { refusal, devices: &machine.config.devices });
         let owner = match verdicts.iter().find(mine) {
-            Some(Verdict { function: Err(reason), .. }) => Owner::Refused(*reason),
+            Some(Verdict { function: Err(reason), .. }) => told(*reason),
             Some(verdict) => Owner::Vm(wanted(machine.config, verdict).map_or("?", |wanted| &wanted.owner)),
             None => {
                 let judged = machine.judge(index, &survey, coverage(real, topology, index), false);
                 let judged = judged.and_then(|()| machine.judge_regions(index, None));
-                judged.map_or_else(Owner::Refused, |()| Owner::Nobody)
+                judged.map_or_else(told, |()| Owner::Nobody)
             }
         };
         component::log!("{}", Row { topology, index, function, survey: &survey, owner });
@@ -334,7 +335,8 @@ fn refuse(passthrough: &mut Passthrough<Real>, config: &PciConfig, verdicts: &Ve
             passthrough.refuse(verdict.vm);
             let mut text: String<REASON_BYTES> = String::new();
             // Longer texts are cut.
-            let _ = write!(text, "device {}: {error}", device.location);
+            let told = Told { refusal: error, devices: &config.devices };
+            let _ = write!(text, "device {}: {told}", device.location);
             component::refuse(verdict.vm, reason(&text));
         }
     }

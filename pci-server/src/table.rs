@@ -8,7 +8,7 @@ use pci::bar::Kind;
 use pci::reserved::{Range, Ranges};
 use pci::topology::{Function, Topology};
 use pci::view::Interrupts;
-use protocol::pci::Refusal;
+use protocol::pci::Told;
 
 use crate::survey::Survey;
 
@@ -20,7 +20,7 @@ pub enum Owner<'a> {
     /// Nobody, though it could be passed through.
     Nobody,
     /// Nobody, since it can't.
-    Refused(Refusal),
+    Refused(Told<'a>),
 }
 
 /// How many addresses a list shows.

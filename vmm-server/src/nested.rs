@@ -79,8 +79,9 @@ impl Nested {
         let (at, attributes) = (gpa as usize, EptVmAttributes::DEFAULT);
         match table {
             Table::Pdpt => cap::EptPdpt::from_bits(capability).ept_pdpt_map(self.root, at, attributes),
-            Table::Pd => cap::EptPageDirectory::from_bits(capability)
-                .ept_page_directory_map(self.root, at, attributes),
+            Table::Pd => {
+                cap::EptPageDirectory::from_bits(capability).ept_page_directory_map(self.root, at, attributes)
+            }
             Table::Pt => {
                 cap::EptPageTable::from_bits(capability).ept_page_table_map(self.root, at, attributes)
             }

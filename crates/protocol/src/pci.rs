@@ -417,15 +417,8 @@ impl fmt::Display for Refusal {
                     "{other} bears the same requester ID: a bridge to PCI speaks for both. Use a slot of PCI Express"
                 );
             }
-            Self::SharedGroup { vm, member, opening: None } => {
-                return write!(f, "its isolation group holds {member} of VM {vm}: give both to one VM");
-            }
-            Self::SharedGroup { vm, member, opening: Some(opening) } => {
-                return write!(
-                    f,
-                    "its isolation group holds {member} of VM {vm}, since {opening} has no access control (ACS): give \
-                     both to one VM, or use slots behind ports with ACS"
-                );
+            Self::SharedGroup { vm, member, opening } => {
+                return shared_group(f, format_args!("VM {vm}"), member, opening);
             }
             Self::BadCapabilities(offset, bytes) => {
                 return write!(
@@ -504,6 +497,42 @@ impl fmt::Display for NotMapped {
 }
 
 impl core::error::Error for NotMapped {}
+
+fn shared_group(
+    f: &mut fmt::Formatter<'_>,
+    owner: fmt::Arguments<'_>,
+    member: &Address,
+    opening: &Option<Address>,
+) -> fmt::Result {
+    write!(f, "its isolation group holds {member} of {owner}")?;
+    match opening {
+        None => f.write_str(": give both to one VM"),
+        Some(opening) => write!(
+            f,
+            ", since {opening} has no access control (ACS): give both to one VM, or use ports that have it"
+        ),
+    }
+}
+
+/// A refusal as the log has it: VMs by their names.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Told<'a> {
+    /// The refusal.
+    pub refusal: Refusal,
+    /// The devices of all VMs, which know their owners' names.
+    pub devices: &'a [PciDevice],
+}
+
+impl fmt::Display for Told<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Refusal::SharedGroup { vm, member, opening } = &self.refusal
+            && let Some(device) = self.devices.iter().find(|device| device.vm == *vm)
+        {
+            return shared_group(f, format_args!("vm {}", device.owner), member, opening);
+        }
+        self.refusal.fmt(f)
+    }
+}
 
 /// The configuration in `pci-server`'s start page. Capabilities come in ranges: `DeviceRegisters` (configuration space,
 /// one range for each of `ecam`, in order), `DeviceUntyped` (without children, wherever BARs may lie), `EmptySlots`,

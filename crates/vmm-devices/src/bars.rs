@@ -16,9 +16,8 @@ pub enum Space {
 
 impl Space {
     fn holds(self, first: u64, bytes: u64) -> bool {
-        let is_in = |start, end| {
-            first >= start && first.checked_add(bytes).is_some_and(|behind| behind <= end)
-        };
+        let is_in =
+            |start, end| first >= start && first.checked_add(bytes).is_some_and(|behind| behind <= end);
         match self {
             Self::Memory => is_in(layout::PCI_WINDOW, layout::PCI_WINDOW_END),
             Self::Wide => {

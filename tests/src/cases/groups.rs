@@ -29,7 +29,7 @@ fn refused(name: &str, evidence: &[&str], row: &[&str]) -> Outcome {
 
 fn switch() -> Outcome {
     let evidence =
-        ["its isolation group holds 0000:03:00.0 of VM 0, since 0000:02:00.0 has no access control"];
+        ["its isolation group holds 0000:03:00.0 of vm hello, since 0000:02:00.0 has no access control"];
     refused(
         "gated-switch",
         &evidence,
@@ -39,13 +39,13 @@ fn switch() -> Outcome {
 
 fn functions() -> Outcome {
     let evidence =
-        ["its isolation group holds 0000:00:05.0 of VM 0, since 0000:00:05.0 has no access control"];
+        ["its isolation group holds 0000:00:05.0 of vm hello, since 0000:00:05.0 has no access control"];
     refused("gated-functions", &evidence, &["0000:00:05.0 ", "grouped with 0000:00:05.1"])
 }
 
 fn ports() -> Outcome {
     let evidence =
-        ["its isolation group holds 0000:01:00.0 of VM 0, since 0000:00:04.1 has no access control"];
+        ["its isolation group holds 0000:01:00.0 of vm hello, since 0000:00:04.1 has no access control"];
     refused(
         "gated-ports",
         &evidence,
