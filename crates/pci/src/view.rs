@@ -7,8 +7,8 @@
 //! - MSI-X, or MSI if there is no MSI-X: virtual, clipped to the vectors that the guest gets;
 //! - PCI Express: as an endpoint of the root complex, since the guest sees no port above it; Device Control is virtual;
 //! - power management (always D0) and advanced features: as `shown.rs` has them in its tables;
-//! - virtio's vendor-specific ones that say where registers are, but not the one that is a door to the BARs
-//!   (Virtio 1.2, section 4.1.4.9);
+//! - vendor-specific ones, read-only; of virtio's those that say where registers are, so not the one that is a door to the
+//!   BARs (Virtio 1.2, section 4.1.4.9);
 //! - of the extended ones the serial number.
 
 use heapless::Vec;
@@ -26,6 +26,8 @@ use crate::shown::{self, EXTENDED_WORDS, Shown};
 const SIZE: usize = 256;
 /// Capabilities that can be shown.
 const MAX_SHOWN: usize = 16;
+/// Bytes of a vendor-specific capability that aren't the vendor's: ID, link, length (PCI Local Bus 3.0, appendix H).
+const VENDOR_HEADER: u8 = 3;
 /// Vendor ID of virtio devices.
 const VIRTIO: u16 = 0x1af4;
 
@@ -138,21 +140,26 @@ impl View {
     fn list<C: ConfigSpace + ?Sized>(&mut self, space: &C, at: Address, vectors: u16) {
         let mut taken = [false; SIZE];
         let mut shown: Vec<Capability, MAX_SHOWN> = Vec::new();
-        for capability in capability::capabilities(space, at) {
-            if vectors == 0 && matches!(capability.id, id::MSI | id::MSI_X) {
-                continue;
+        let virtio = self.image[..2] == VIRTIO.to_le_bytes();
+        let is_free = |capability: &Capability| capability.id == id::VENDOR && !virtio;
+        // What says of itself how long it is comes last: it takes nothing away from the others.
+        for free in [false, true] {
+            for capability in capability::capabilities(space, at).filter(|one| is_free(one) == free) {
+                if vectors == 0 && matches!(capability.id, id::MSI | id::MSI_X) {
+                    continue;
+                }
+                let offset = usize::from(capability.offset);
+                let Some(length) = self.length(space, at, capability) else { continue };
+                // A list whose entries lie in each other is the device's fault; the first one wins.
+                let Some(bytes) = taken.get_mut(offset..offset + length) else { continue };
+                if shown.is_full() || bytes.contains(&true) {
+                    continue;
+                }
+                bytes.fill(true);
+                self.show(space, at, capability, length, vectors);
+                // It isn't full.
+                let _ = shown.push(capability);
             }
-            let offset = usize::from(capability.offset);
-            let Some(length) = self.length(space, at, capability) else { continue };
-            // A list whose entries lie in each other is the device's fault; the first one wins.
-            let Some(bytes) = taken.get_mut(offset..offset + length) else { continue };
-            if shown.is_full() || bytes.contains(&true) {
-                continue;
-            }
-            bytes.fill(true);
-            self.show(space, at, capability, length, vectors);
-            // It isn't full.
-            let _ = shown.push(capability);
         }
         let mut link = usize::from(register::CAPABILITIES);
         for capability in &shown {
@@ -177,14 +184,23 @@ impl View {
         match (capability.id, self.interrupts) {
             (id::MSI_X, Interrupts::MsiX(msix)) if msix.offset == offset => Some(MsiX::LENGTH.into()),
             (id::MSI, Interrupts::Msi(msi)) if msi.offset == offset => Some(msi.length().into()),
-            (id::VENDOR, _) if self.image[..2] == VIRTIO.to_le_bytes() && offset <= 0xf0 => {
-                let (length, kind) = (space.read8(at, offset + 2), space.read8(at, offset + 3));
-                let bar = self.bars.get(space.read8(at, offset + 4));
-                let good = shown::says_where(kind) && length >= 16 && bar.is_some_and(|bar| bar.is_memory());
+            (id::VENDOR, _) => {
+                let length = space.read8(at, offset + 2);
+                let virtio = self.image[..2] == VIRTIO.to_le_bytes();
+                let good = match virtio {
+                    true => offset <= 0xf0 && length >= 16 && self.is_place(space, at, offset),
+                    false => length >= VENDOR_HEADER,
+                };
                 good.then_some(length.into())
             }
             _ => shown::known(space, at, capability).map(|shown| shown.length.into()),
         }
+    }
+
+    /// A vendor-specific capability of virtio says where registers are, in a memory BAR.
+    fn is_place<C: ConfigSpace + ?Sized>(&self, space: &C, at: Address, offset: u16) -> bool {
+        let bar = self.bars.get(space.read8(at, offset + 4));
+        shown::says_where(space.read8(at, offset + 3)) && bar.is_some_and(|bar| bar.is_memory())
     }
 
     fn show<C: ConfigSpace + ?Sized>(

@@ -101,11 +101,25 @@ fn capabilities_are_relinked_without_the_door_to_the_bars() {
 }
 
 #[test]
-fn vendor_capabilities_of_others_are_hidden() {
+fn vendor_capabilities_of_others_are_read_only() {
     let machine = Machine::new();
     let at = nic(&machine);
     machine.set16(at, 0, 0x8086);
-    assert_eq!(list(&view(&machine, at, 32)), [0xdc, 0x98, 0x40]);
+    machine.set32(at, 0xcc, 0x1234_5678);
+    let mut shown = view(&machine, at, 32);
+    assert_eq!(list(&shown), [0xdc, 0x98, 0x40, 0xc8, 0xb4, 0x84], "behind the others");
+    assert_eq!(shown.read(0xcc, DWORD), Some(0x1234_5678));
+    let before = machine.writes.borrow().len();
+    (0xc8..0xdc).for_each(|offset| {
+        assert_eq!(shown.write(offset, Width::Byte, 0xff), Some(Effect::None));
+    });
+    assert_eq!(shown.read(0xcc, DWORD), Some(0x1234_5678));
+    assert_eq!(machine.writes.borrow().len(), before, "nor does the device hear of it");
+    // One that claims to be longer than there is room, or shorter than its header, isn't there, and takes no other's place.
+    for length in [0x15, 0xff, 2] {
+        machine.set8(at, 0xca, length);
+        assert_eq!(list(&view(&machine, at, 32)), [0xdc, 0x98, 0x40, 0xb4, 0x84], "{length:#x}");
+    }
 }
 
 #[test]
