@@ -4,6 +4,7 @@
 use core::ops::Range;
 
 use heapless::Vec;
+use pci::bar;
 use pci::carve::{self, Run};
 use pci::life::Life;
 use pci::reserved::Ranges;
@@ -12,8 +13,8 @@ use pci::view::{Interrupts, View};
 use pci::{Address, Identity, RequesterId};
 use protocol::pci::{Attached, Bar, Description, FrameRun, GuestSlot, Interrupts as Shown, Name, PortRange};
 
-/// Runs of frames of a device: five of the BAR with the MSI-X table, one of each other.
-pub const MAX_PARTS: usize = 10;
+/// Runs of frames of a device: five of the BAR with the MSI-X table, one of each other and of the expansion ROM.
+pub const MAX_PARTS: usize = 11;
 
 /// Frames of a BAR.
 #[derive(Debug, Clone, Copy)]
@@ -129,7 +130,7 @@ impl Device {
             let pci::Bar { index, kind, prefetchable, base, size } = *bar;
             let wide = kind == pci::bar::Kind::Memory64;
             let port = (!bar.is_memory()).then_some(base as u16);
-            // There are six at most.
+            // There are six at most, and the ROM.
             let _ = bars.push(Bar { index, wide, prefetchable, size, port });
         }
         let interrupts = match self.view.interrupts() {
@@ -177,6 +178,13 @@ impl Device {
             first += 1;
         }
         Attached { frames, ports, first_vector: self.irqs_first, vectors: self.vectors }
+    }
+
+    /// The real expansion ROM's register, with the guest's bit if the device `is_given`; `None` if the guest sees no ROM.
+    pub fn rom_register(&self, is_given: bool) -> Option<u32> {
+        let rom = self.view.bars().get(bar::ROM)?;
+        let enable = if is_given && self.view.rom() { bar::ROM_ENABLE } else { 0 };
+        Some(rom.base as u32 | enable)
     }
 
     /// Frames that go into `bars`.

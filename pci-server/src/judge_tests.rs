@@ -45,6 +45,7 @@ fn wanted(place: &str) -> PciDevice {
         slot: GuestSlot { bus: 0, devfn: pci::DevFn(8) },
         vectors: None,
         reserved: Reserved::default(),
+        rom: false,
         unsafe_interrupts: false,
         bars_first: 0,
         bars_count: 4,
@@ -207,20 +208,9 @@ fn neighbours() {
 /// A guest finds functions beside function 0 only if that says so.
 #[test]
 fn devices_in_one_slot_are_functions() {
-    let device = |vm, index, slot| PciDevice {
-        vm,
-        index,
-        owner: "web".try_into().unwrap(),
-        location: "00:05.0".parse().unwrap(),
-        slot: GuestSlot { bus: 0, devfn: pci::DevFn(slot) },
-        vectors: None,
-        reserved: Default::default(),
-        unsafe_interrupts: false,
-        bars_first: 0,
-        bars_count: 4,
-        irqs_first: 0,
-        irqs_count: 4,
-        intx: None,
+    let device = |vm, index, slot| {
+        let slot = GuestSlot { bus: 0, devfn: pci::DevFn(slot) };
+        PciDevice { vm, index, slot, ..wanted("00:05.0") }
     };
     let mut config = PciConfig::default();
     for device in [device(1, 0, 0x40), device(1, 1, 0x41), device(1, 2, 0x48), device(2, 1, 0x49)] {
@@ -337,21 +327,7 @@ fn reserved_memory_is_mapped_or_lost_as_the_description_says() {
 
     // The same for a device of another VM, and for another of this one.
     for (vm, verdict) in [(2, not_mapped(NotMapped::Shared(2))), (1, Ok(()))] {
-        let other = PciDevice {
-            vm,
-            index: 1,
-            owner: "other".try_into().unwrap(),
-            location: "/00:05.0".parse().unwrap(),
-            slot: GuestSlot { bus: 0, devfn: pci::DevFn(8) },
-            vectors: None,
-            reserved: case.reserved,
-            unsafe_interrupts: false,
-            bars_first: 0,
-            bars_count: 4,
-            irqs_first: 0,
-            irqs_count: 4,
-            intx: None,
-        };
+        let other = PciDevice { vm, index: 1, reserved: case.reserved, ..wanted("/00:05.0") };
         case.config.devices.clear();
         case.config.devices.push(other).unwrap();
         assert_eq!(judge(&case), verdict, "VM {vm}");

@@ -149,6 +149,7 @@ fn device(layout: &Layout) -> Device {
         slot: GuestSlot { bus: 0, devfn: DevFn(8) },
         vectors: None,
         reserved: Default::default(),
+        rom: false,
         unsafe_interrupts: false,
         bars_first: 1,
         bars_count: 4096,

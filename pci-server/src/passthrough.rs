@@ -228,6 +228,7 @@ impl<P: Platform> Passthrough<P> {
             set | command::MEMORY | command::INTX_DISABLE,
             clear | command::BUS_MASTER,
         );
+        Self::set_rom(self.platform.config(), device, true);
         if device.vectors > 0 {
             let granted =
                 self.platform.iommu_vectors(iommu::Vectors { vm, device: index, count: device.vectors })?;
@@ -313,6 +314,13 @@ impl<P: Platform> Passthrough<P> {
         self.platform.write_page(page, at, 4, value.into())
     }
 
+    /// The expansion ROM is where firmware put it, and answers if its guest wants it to.
+    fn set_rom(space: &impl ConfigSpace, device: &Device, is_given: bool) {
+        if let Some(word) = device.rom_register(is_given) {
+            space.write32(device.address, config::register::ROM, word);
+        }
+    }
+
     /// Messages off. They come as requests of the bus master, but not in every device's hardware.
     fn silence(space: &impl ConfigSpace, device: &Device) {
         let at = device.address;
@@ -368,6 +376,7 @@ impl<P: Platform> Passthrough<P> {
         }
         let space = self.platform.config();
         space.write16(device.address, config::register::COMMAND, command::INTX_DISABLE);
+        Self::set_rom(space, device, false);
         Self::silence(space, device);
         let mut outcome = self.platform.iommu_detach(iommu::Detach { vm: device.vm, device: device.index });
         for part in device.parts.iter().filter(|part| part.run.open) {
@@ -418,7 +427,8 @@ impl<P: Platform> Passthrough<P> {
         u32::from(status & STATUS_INTERRUPT) << (8 * shift)
     }
 
-    /// Writes what the guest may change. Of all that only bus mastering reaches the device, and only while attached.
+    /// Writes what the guest may change. Of all that only bus mastering reaches the device, and whether its ROM answers, and only
+    /// while attached.
     pub fn config_write(&mut self, vm: u16, request: ConfigWrite) -> Result<Effect, Error> {
         let found = self.find(vm, request.device)?;
         let device = &mut self.devices[found];
@@ -431,6 +441,11 @@ impl<P: Platform> Passthrough<P> {
                 config::update_command(self.platform.config(), device.address, set, clear);
             }
             _ => {}
+        }
+        if let Effect::Rom { .. } = effect
+            && device.life.state() == State::Attached
+        {
+            Self::set_rom(self.platform.config(), device, true);
         }
         Ok(effect)
     }

@@ -127,7 +127,7 @@ const EDU: &str = "00:02.0";
 /// The capability for the NIC's ports.
 const PORTS: u64 = 77;
 
-/// VM 3 has a NIC with MSI-X, ports and function-level reset, and `edu`, with plain MSI and without any reset.
+/// VM 3 has a NIC with MSI-X, ports, an expansion ROM and function-level reset, and `edu`, with plain MSI and without any reset.
 pub(super) fn setup() -> Passthrough<Fake> {
     setup_with(None)
 }
@@ -141,6 +141,8 @@ fn setup_with(line: Option<u8>) -> Passthrough<Fake> {
     machine.set16(port, 0x42, 0x42);
     let nic = machine.endpoint(NIC, 0x1af4, 0x1041);
     machine.bar(nic, 0, 1, 0xc040, 32);
+    machine.set32(nic, 0x30, 0xfea1_0001);
+    machine.writable32(nic, 0x30, 0xffff_f001);
     machine.bar(nic, 1, 0, 0xfea0_0000, 0x1000);
     machine.bar(nic, 4, 0xc, 0xfe00_0000, 0x4000);
     machine.capabilities(nic, &[(0x98, 0x11), (0x40, 0x10)]);
@@ -167,7 +169,8 @@ fn setup_with(line: Option<u8>) -> Passthrough<Fake> {
     for (index, (text, bars_count)) in [(NIC, 8), (EDU, 256)].into_iter().enumerate() {
         let location = pci::Location::Address(text.parse().unwrap());
         let function = topology.find(&location).unwrap();
-        let survey = survey::survey(machine, &topology, function).unwrap();
+        let mut survey = survey::survey(machine, &topology, function).unwrap();
+        assert_eq!(survey::add_rom(machine, &topology, function, &mut survey), text == NIC);
         let wanted = PciDevice {
             vm: 3,
             index: index as u8,
@@ -176,6 +179,7 @@ fn setup_with(line: Option<u8>) -> Passthrough<Fake> {
             slot: GuestSlot { bus: 0, devfn: DevFn(8 + 8 * index as u8) },
             vectors: Some(3),
             reserved: Default::default(),
+            rom: false,
             unsafe_interrupts: false,
             bars_first: 100 * index as u16,
             bars_count,
@@ -255,10 +259,10 @@ fn attach_gives_memory_interrupts_and_registers_but_not_the_bus() {
     assert_eq!((p.platform.handlers[&(3, 0)], attached.first_vector, attached.vectors), (3, 0, 3));
     let runs: std::vec::Vec<_> =
         attached.frames.iter().map(|r| (r.bar, r.offset, r.first, r.count)).collect();
-    assert_eq!(runs, [(4, 0, 0, 4)], "the table's page is not among them");
-    assert_eq!(attached.ports, [PortRange { bar: 0, slot: 4 }], "behind the frames");
-    assert_eq!(p.platform.shown[&PORTS], (3, 4));
-    assert_eq!(p.platform.shown.len(), 5);
+    assert_eq!(runs, [(4, 0, 0, 4), (6, 0, 4, 1)], "the table's page is not among them");
+    assert_eq!(attached.ports, [PortRange { bar: 0, slot: 5 }], "behind the frames");
+    assert_eq!(p.platform.shown[&PORTS], (3, 5));
+    assert_eq!(p.platform.shown.len(), 6);
     assert_eq!(command_of(&p, NIC) & 7, command::IO | command::MEMORY);
     // Entry 3 exists, isn't the guest's, and is masked.
     let pages = p.platform.pages.borrow().clone();
@@ -267,7 +271,7 @@ fn attach_gives_memory_interrupts_and_registers_but_not_the_bus() {
     assert_eq!(entry(3), [None, None, None, Some(1)]);
     assert_eq!(p.platform.machine.read16(at(NIC), 0x9a), 0x8003);
     let again = p.attach(3, Attach { device: 0 }).unwrap();
-    assert_eq!((again, p.platform.shown.len()), (attached, 5), "once more changes nothing");
+    assert_eq!((again, p.platform.shown.len()), (attached, 6), "once more changes nothing");
 }
 
 #[test]
@@ -285,6 +289,26 @@ fn bus_mastering_follows_the_guest_only_while_attached() {
     assert_eq!(command_of(&p, NIC) & 7, 0);
     write(&mut p, 0, 4, 2, 6).unwrap();
     assert_eq!(command_of(&p, NIC) & 7, 0);
+}
+
+#[test]
+fn the_rom_answers_only_while_its_guest_wants_it_and_has_the_device() {
+    let mut p = setup();
+    let rom = |p: &Passthrough<Fake>| p.platform.machine.read32(at(NIC), 0x30);
+    assert_eq!(rom(&p), 0xfea1_0000);
+    let on = |p: &mut Passthrough<Fake>| write(p, 0, 0x30, 4, 0xc123_4001);
+    assert_eq!(on(&mut p), Ok(Effect::Rom { enabled: true, base: 0xc123_4000 }));
+    assert_eq!(rom(&p), 0xfea1_0000, "not before it is given");
+    attach(&mut p, 0).unwrap();
+    assert_eq!(rom(&p), 0xfea1_0001, "the guest had asked before");
+    write(&mut p, 0, 0x30, 4, 0).unwrap();
+    assert_eq!(rom(&p), 0xfea1_0000);
+    on(&mut p).unwrap();
+    assert_eq!(rom(&p), 0xfea1_0001, "where firmware put it");
+    p.detach(3, Detach { device: 0 }).unwrap();
+    assert_eq!(rom(&p), 0xfea1_0000);
+    on(&mut p).unwrap();
+    assert_eq!(rom(&p), 0xfea1_0000, "nor after it was taken back");
 }
 
 #[test]

@@ -199,6 +199,9 @@ fn consider(
 ) -> Result<Device, Refusal> {
     let function = machine.find(&wanted.location)?;
     let mut survey = survey::survey(&real.ecam, machine.topology, function).ok_or(Refusal::NoSuchDevice)?;
+    if wanted.rom && !survey::add_rom(&real.ecam, machine.topology, function, &mut survey) {
+        return Err(Refusal::NoRom);
+    }
     machine.judge(function, &survey, coverage(real, machine.topology, function), wanted.unsafe_interrupts)?;
     machine.judge_regions(function, Some(wanted))?;
     let reserved = machine.reserved(function, wanted);

@@ -78,6 +78,24 @@ pub fn survey<C: ConfigSpace + ?Sized>(space: &C, topology: &Topology, index: u1
     Some(Survey { bars, interrupts, methods, beyond, ports, bad })
 }
 
+/// Adds a function's expansion ROM; false if it has none.
+pub fn add_rom<C: ConfigSpace + ?Sized>(
+    space: &C,
+    topology: &Topology,
+    index: u16,
+    survey: &mut Survey,
+) -> bool {
+    let Some(function) = topology.get(index).filter(|function| function.header == Header::Endpoint) else {
+        return false;
+    };
+    let Some(rom) = bar::probe_rom(space, function.address) else { return false };
+    if rom.is_assigned() && !topology.is_passed(space, index, rom.base, rom.base + (rom.size - 1)) {
+        survey.beyond |= 1 << bar::ROM;
+    }
+    survey.bars.add_rom(rom);
+    true
+}
+
 /// Turns bus mastering off everywhere but on bridges, and interrupt lines everywhere; `found` is told where bus mastering was on. Turns
 /// all virtual functions off as well: true if there were any.
 pub fn quiet_all<C: ConfigSpace + ?Sized>(

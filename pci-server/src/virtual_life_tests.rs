@@ -57,6 +57,7 @@ fn setup() -> Passthrough<Fake> {
             slot: GuestSlot { bus: 0, devfn: DevFn(8) },
             vectors: None,
             reserved: Default::default(),
+            rom: false,
             unsafe_interrupts: false,
             bars_first: 1,
             bars_count: 8,

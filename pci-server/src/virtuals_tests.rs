@@ -82,6 +82,7 @@ fn who_lacks_a_virtual_function_is_told_why() {
         slot: GuestSlot { bus: 0, devfn: pci::DevFn(8) },
         vectors: None,
         reserved: Default::default(),
+        rom: false,
         unsafe_interrupts: false,
         bars_first: 1,
         bars_count: 1,

@@ -350,6 +350,7 @@ impl System<'_> {
                         mapped: self.mapped(device),
                         ram: vm.memory,
                     },
+                    rom: device.rom,
                     unsafe_interrupts: false,
                     bars_first: slots.bars.first as u16,
                     bars_count: slots.bars.count as u16,

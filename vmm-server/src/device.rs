@@ -23,6 +23,9 @@ use vmm_devices::trapped::{Layout, Trapped};
 /// Configuration offsets (PCI Local Bus 3.0, section 6.1).
 const COMMAND: u16 = 4;
 const FIRST_BAR: u16 = 0x10;
+const ROM: u16 = 0x30;
+/// Index of the expansion ROM.
+const ROM_INDEX: u8 = 6;
 const COMMAND_IO: u32 = 1 << 0;
 const INTERRUPT_LINE: u16 = 0x3c;
 const COMMAND_MEMORY: u32 = 1 << 1;
@@ -136,7 +139,7 @@ pub struct Device {
     server: cap::Endpoint,
     number: u8,
     devfn: u8,
-    bars: heapless::Vec<Bar, 6>,
+    bars: heapless::Vec<Bar, 7>,
     frames: heapless::Vec<FrameRun, MAX_RUNS>,
     ports: heapless::Vec<PortRange, 6>,
     /// The pin that the guest sees, of a device that interrupts by its line.
@@ -145,6 +148,7 @@ pub struct Device {
     layout: Option<Layout>,
     memory_enabled: bool,
     ports_enabled: bool,
+    rom_enabled: bool,
     /// The guest's messages.
     pub messages: Messages,
     /// Slot in `irqs` of vector 0.
@@ -180,6 +184,7 @@ impl Device {
             layout: layout(description.interrupts),
             memory_enabled: false,
             ports_enabled: false,
+            rom_enabled: false,
             messages: Messages::new(0),
             first_vector: 0,
         };
@@ -213,7 +218,7 @@ impl Device {
                 base: None,
                 open: false,
             };
-            // The description has at most six.
+            // The description has at most seven.
             let _ = self.bars.push(placed);
             component::log!(
                 "vmm: device {}: BAR {} of {:#x} {} at {:#x}",
@@ -231,7 +236,7 @@ impl Device {
     fn write_bars(&mut self) -> Result<(), DeviceError> {
         for n in 0..self.bars.len() {
             let Bar { index, register, wide, .. } = self.bars[n];
-            let offset = FIRST_BAR + 4 * u16::from(index);
+            let offset = if index == ROM_INDEX { ROM } else { FIRST_BAR + 4 * u16::from(index) };
             let write = |offset, value| ConfigWrite { device: self.number, offset, width: 4, value };
             self.call(&write(offset, register as u32))?;
             if wide {
@@ -291,7 +296,7 @@ impl Device {
         self.write_bars()?;
         let value = COMMAND_MEMORY | if self.has_ports() { COMMAND_IO } else { 0 };
         self.call(&ConfigWrite { device: self.number, offset: COMMAND, width: 2, value })?;
-        (self.memory_enabled, self.ports_enabled) = (true, true);
+        (self.memory_enabled, self.ports_enabled, self.rom_enabled) = (true, true, false);
         Ok(())
     }
 
@@ -393,6 +398,13 @@ impl Device {
                 }
                 return Follows::Settle;
             }
+            Ok(Effect::Rom { enabled, base }) => {
+                self.rom_enabled = enabled;
+                if let Some(rom) = self.bars.iter_mut().find(|bar| bar.index == ROM_INDEX) {
+                    rom.register = base;
+                }
+                return Follows::Settle;
+            }
             Ok(Effect::Msi { enabled, address, data, log2_messages, mask }) => {
                 self.messages.set_msi(enabled, address, data, log2_messages, mask);
                 self.tell_masks();
@@ -416,7 +428,10 @@ impl Device {
             },
             register: bar.register,
             bytes: bar.bytes,
-            decoding: if bar.port.is_some() { self.ports_enabled } else { self.memory_enabled },
+            decoding: match bar.port {
+                Some(_) => self.ports_enabled,
+                None => self.memory_enabled && (bar.index != ROM_INDEX || self.rom_enabled),
+            },
             place: bar.base,
         })
     }

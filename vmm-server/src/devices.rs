@@ -108,9 +108,9 @@ impl Devices {
 
     /// Puts all BARs where their registers say: first everybody leaves, then everybody enters.
     fn settle(&mut self) -> Result<(), DeviceError> {
-        let mut claims: heapless::Vec<Claim, { 6 * MAX_DEVICES }> = heapless::Vec::new();
+        let mut claims: heapless::Vec<Claim, { 7 * MAX_DEVICES }> = heapless::Vec::new();
         for claim in self.devices.iter().flat_map(Device::claims) {
-            // Six of each device, at most.
+            // Six of each device and its ROM, at most.
             let _ = claims.push(claim);
         }
         bars::settle(&mut claims);

@@ -15,10 +15,25 @@ pub enum Kind {
     Memory64,
 }
 
+/// The index under which the expansion ROM is kept, behind those of the BARs.
+pub const ROM: u8 = 6;
+/// Bits of the expansion ROM's register that are its address (section 6.2.5.2).
+const ROM_ADDRESS: u32 = !0x7ff;
+/// Bit of that register: the device answers there, if it answers memory accesses at all.
+pub const ROM_ENABLE: u32 = 1;
+
+/// Offset in configuration space of the register with this index.
+pub const fn register_of(index: u8) -> u16 {
+    match index {
+        ROM => register::ROM,
+        _ => register::BAR + 4 * index as u16,
+    }
+}
+
 /// A base address register that is implemented.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Bar {
-    /// Index of its first register, 0 to 5.
+    /// Index of its first register, 0 to 5; [`ROM`] for the expansion ROM.
     pub index: u8,
     /// Kind of space.
     pub kind: Kind,
@@ -53,7 +68,7 @@ impl Bar {
 /// The BARs of a function, by index of their first register.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Bars {
-    bars: [Option<Bar>; 6],
+    bars: [Option<Bar>; 7],
     /// Registers that can't be understood, a bit each.
     pub bad: u8,
 }
@@ -62,6 +77,11 @@ impl Bars {
     /// The BAR whose first register has this index.
     pub fn get(&self, index: u8) -> Option<&Bar> {
         self.bars.get(usize::from(index))?.as_ref()
+    }
+
+    /// Adds the expansion ROM.
+    pub fn add_rom(&mut self, rom: Bar) {
+        self.bars[usize::from(ROM)] = Some(Bar { index: ROM, ..rom });
     }
 
     /// Takes one out, so that nobody sees it.
@@ -119,6 +139,24 @@ pub(crate) fn probe_registers<C: ConfigSpace + ?Sized>(
         index += 1;
     }
     bars
+}
+
+/// Reads and sizes an endpoint's expansion ROM; `None` if it has none. It is off afterwards.
+pub fn probe_rom<C: ConfigSpace + ?Sized>(space: &C, at: Address) -> Option<Bar> {
+    let old = space.read32(at, register::ROM) & !ROM_ENABLE;
+    // All ones but the bit that turns it on.
+    space.write32(at, register::ROM, ROM_ADDRESS);
+    let mask = space.read32(at, register::ROM) & ROM_ADDRESS;
+    space.write32(at, register::ROM, old);
+    let size = u64::from((!mask).wrapping_add(1));
+    let base = u64::from(old & ROM_ADDRESS);
+    (mask != 0 && size.is_power_of_two()).then_some(Bar {
+        index: ROM,
+        kind: Kind::Memory32,
+        prefetchable: false,
+        base,
+        size,
+    })
 }
 
 /// Writes all ones, reads back, restores.
@@ -207,6 +245,23 @@ mod tests {
         let writes = machine.writes.borrow();
         assert_eq!((writes.first().unwrap().1, writes.first().unwrap().3), (register::COMMAND, 0x400));
         assert_eq!((writes.last().unwrap().1, writes.last().unwrap().3), (register::COMMAND, 0x403));
+    }
+
+    #[test]
+    fn the_rom_is_sized_and_never_on() {
+        let machine = Machine::new();
+        let at = machine.endpoint("00:01.0", 1, 2);
+        assert_eq!(probe_rom(&machine, at), None);
+        machine.set32(at, 0x30, 0xfeb4_0001);
+        machine.writable32(at, 0x30, 0xffff_0001);
+        let rom = probe_rom(&machine, at).unwrap();
+        assert_eq!((rom.index, rom.base, rom.size), (ROM, 0xfeb4_0000, 0x1_0000));
+        assert_eq!(machine.read32(at, 0x30), 0xfeb4_0000, "off");
+        assert!(
+            machine.writes.borrow().iter().all(|(_, offset, _, value)| *offset != 0x30 || value & 1 == 0)
+        );
+        machine.writable32(at, 0x30, 0xf0f0_0000);
+        assert_eq!(probe_rom(&machine, at), None, "no size");
     }
 
     #[test]

@@ -26,6 +26,13 @@ pub enum Effect {
         /// map nothing while memory decoding is off, nor where the whole BAR doesn't fit.
         base: u64,
     },
+    /// The virtual expansion ROM's register was written.
+    Rom {
+        /// The guest wants it to answer.
+        enabled: bool,
+        /// Guest-physical address as it now is.
+        base: u64,
+    },
     /// The virtual MSI capability was written.
     Msi {
         /// Enabled by the guest.

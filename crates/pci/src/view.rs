@@ -14,7 +14,7 @@
 use heapless::Vec;
 
 use crate::address::Address;
-use crate::bar::{Bars, Kind};
+use crate::bar::{self, Bars, Kind};
 use crate::capability::{self, Capability, id};
 use crate::config::{ConfigSpace, STATUS_CAPABILITIES, Width, command, register};
 pub use crate::effect::Effect;
@@ -120,7 +120,12 @@ impl View {
     fn base_addresses(&mut self) {
         let bars = self.bars;
         for bar in bars.iter() {
-            let offset = register::BAR + 4 * u16::from(bar.index);
+            let offset = bar::register_of(bar.index);
+            if bar.index == bar::ROM {
+                let mask = !(bar.size - 1) as u32 | bar::ROM_ENABLE;
+                self.allow(offset, &mask.to_le_bytes());
+                continue;
+            }
             if bar.kind == Kind::Io {
                 self.put32(offset, 1);
                 self.allow(offset, &(!(bar.size - 1) as u16 & !3).to_le_bytes());
@@ -305,6 +310,9 @@ impl View {
                 Effect::Command { memory: self.memory(), io, bus_master: self.bus_master() }
             }
             (0x10..=0x24, _) => self.moved(((group - register::BAR) / 4) as u8),
+            (register::ROM, _) if self.bars.get(bar::ROM).is_some() => {
+                Effect::Rom { enabled: self.rom(), base: self.bar(bar::ROM) }
+            }
             (_, Interrupts::Msi(msi)) if (msi.offset..msi.offset + msi.length()).contains(&group) => {
                 self.msi(&msi)
             }
@@ -367,6 +375,11 @@ impl View {
         self.get16(register::COMMAND) & command::MEMORY != 0
     }
 
+    /// The guest has turned its expansion ROM on.
+    pub fn rom(&self) -> bool {
+        self.get32(register::ROM) & bar::ROM_ENABLE != 0
+    }
+
     /// The guest has turned bus mastering on.
     pub fn bus_master(&self) -> bool {
         self.get16(register::COMMAND) & command::BUS_MASTER != 0
@@ -375,7 +388,10 @@ impl View {
     /// Where the guest has put a BAR, an address or a port; 0 for one that isn't there.
     pub fn bar(&self, index: u8) -> u64 {
         let Some(bar) = self.bars.get(index) else { return 0 };
-        let offset = register::BAR + 4 * u16::from(index);
+        let offset = bar::register_of(index);
+        if index == bar::ROM {
+            return u64::from(self.get32(offset) & !bar::ROM_ENABLE);
+        }
         if bar.kind == Kind::Io {
             return u64::from(self.get32(offset) & !3);
         }

@@ -89,6 +89,28 @@ fn ports_are_sized_and_moved() {
 }
 
 #[test]
+fn the_rom_is_shown_if_it_was_asked_for() {
+    let machine = Machine::new();
+    let at = nic(&machine);
+    machine.set32(at, 0x30, 0xfeb4_0000);
+    machine.writable32(at, 0x30, 0xffff_0001);
+    let mut without = view(&machine, at, 32);
+    assert_eq!(without.write(0x30, DWORD, u32::MAX), Some(Effect::None));
+    assert_eq!(without.read(0x30, DWORD), Some(0));
+    let mut bars = bar::probe(&machine, at, 6);
+    bars.add_rom(bar::probe_rom(&machine, at).unwrap());
+    let mut with = View::new(&machine, at, &config::identity(&machine, at), &bars, Interrupts::None, 0);
+    assert_eq!(with.read(0x30, DWORD), Some(0));
+    assert_eq!(with.write(0x30, DWORD, !0x7ff), Some(Effect::Rom { enabled: false, base: 0xffff_0000 }));
+    assert_eq!(with.read(0x30, DWORD), Some(0xffff_0000));
+    assert_eq!(with.write(0x30, DWORD, 0xc123_4567), Some(Effect::Rom { enabled: true, base: 0xc123_0000 }));
+    assert_eq!((with.read(0x30, DWORD), with.rom()), (Some(0xc123_0001), true));
+    with.restart();
+    assert_eq!((with.read(0x30, DWORD), with.rom()), (Some(0), false));
+    assert_eq!(machine.read32(at, 0x30), 0xfeb4_0000, "the device's is as it was");
+}
+
+#[test]
 fn capabilities_are_relinked_without_the_door_to_the_bars() {
     let machine = Machine::new();
     let at = nic(&machine);

@@ -69,7 +69,7 @@ pub struct Describe {
 /// A BAR as the guest sees it. I/O BARs whose ports pci-server couldn't have are hidden.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Bar {
-    /// Index 0 to 5 of its first register, at configuration offset 0x10 + 4 * index.
+    /// Index 0 to 5 of its first register, at configuration offset 0x10 + 4 * index; 6 is the expansion ROM, at 0x30.
     pub index: u8,
     /// Takes two registers and may lie above 4 GiB.
     pub wide: bool,
@@ -117,7 +117,7 @@ pub struct Description {
     /// Where the guest sees it.
     pub slot: GuestSlot,
     /// Its BARs, by index.
-    pub bars: Vec<Bar, 6>,
+    pub bars: Vec<Bar, 7>,
     /// How it interrupts.
     pub interrupts: Interrupts,
     /// Vectors shown to the guest, and handlers that [`Attach`] delivers.
@@ -314,6 +314,8 @@ pub enum Refusal {
     /// See the text.
     BarUnreachable(u8),
     /// See the text.
+    NoRom,
+    /// See the text.
     BarShared(u8),
     /// See the text.
     NotMatched(Identity),
@@ -379,6 +381,7 @@ impl fmt::Display for Refusal {
                     "BAR {bar} lies outside the memory that is left for devices, or a bridge doesn't pass it on"
                 );
             }
+            Self::NoRom => "it has no expansion ROM: leave `rom` out",
             Self::ReservedMemory(base, limit) => {
                 return write!(
                     f,
@@ -608,6 +611,8 @@ pub struct PciDevice {
     pub vectors: Option<u16>,
     /// What is done with memory that firmware reserves for it.
     pub reserved: Reserved,
+    /// The guest sees its expansion ROM.
+    pub rom: bool,
     /// The description accepts passthrough without interrupt remapping.
     pub unsafe_interrupts: bool,
     /// First slot for its BAR frames in `bars`.
@@ -717,6 +722,7 @@ mod tests {
             slot: GuestSlot { bus: 255, devfn: DevFn(255) },
             vectors: Some(u16::MAX),
             reserved: Reserved { policy: Policy::Accept, mapped: u16::MAX, ram: u64::MAX },
+            rom: true,
             unsafe_interrupts: true,
             bars_first: u16::MAX,
             bars_count: u16::MAX,

@@ -198,6 +198,8 @@ pub struct Device {
     pub vectors: Option<u8>,
     /// Global interrupt of its line (INTx), if it is to interrupt by that instead of messages.
     pub intx: Option<u8>,
+    /// The guest sees its expansion ROM.
+    pub rom: bool,
 }
 
 impl<'a> System<'a> {

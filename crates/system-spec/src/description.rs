@@ -416,6 +416,7 @@ fn devices(reader: &mut Reader<'_>, vm_table: &Table<'_>, vm: usize, places: &mu
     for (table, slot) in tables.iter().zip(slots.clone()) {
         let path = reader.required_text(table, "path", &language::DEVICE);
         let vectors = reader.integer(table, "vectors");
+        let rom = reader.boolean(table, "rom").unwrap_or(false);
         let Some((path, path_span)) = path else { continue };
         let Some(path) = location(reader, &path, path_span.clone()) else { continue };
         let place = |key| Place::Device(vm, devices.len(), key);
@@ -454,7 +455,7 @@ fn devices(reader: &mut Reader<'_>, vm_table: &Table<'_>, vm: usize, places: &mu
                 None
             }
         });
-        if devices.push(compiled::Device { path, slot, vectors, intx }).is_err() {
+        if devices.push(compiled::Device { path, slot, vectors, intx, rom }).is_err() {
             let message = format!("more than {} devices in one VM", compiled::MAX_DEVICES);
             reader.error(table.span.clone(), message, "leave some out");
             break;

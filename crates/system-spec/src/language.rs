@@ -67,7 +67,7 @@ pub(crate) const DEVICE: Section = Section {
         ("vectors", Built),
         ("intx", Built),
         ("bars", Later),
-        ("rom", Later),
+        ("rom", Built),
     ],
 };
 

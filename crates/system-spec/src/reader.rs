@@ -211,6 +211,14 @@ impl<'a> Reader<'a> {
         self.mistyped(value.span(), key, "a whole number", value.get_ref())
     }
 
+    pub fn boolean(&mut self, table: &Table<'_>, key: &str) -> Option<bool> {
+        let value = table.get(key)?;
+        match value.get_ref() {
+            DeValue::Boolean(value) => Some(*value),
+            other => self.mistyped(value.span(), key, "true or false", other),
+        }
+    }
+
     /// The word that was chosen, if it is one that the choice has and that is built; otherwise it is refused.
     pub fn choice(&mut self, table: &Table<'_>, choice: &Choice) -> Option<&'static str> {
         let (word, span) = self.text(table, choice.key)?;

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Goes through every door that leads to a passed-through device, and looks whether all show the same. Words of the command line choose:
-//! `ports`, `io`, `wide`, `large`.
+//! `ports`, `io`, `wide`, `large`, `rom`.
 #![no_std]
 #![no_main]
 
 mod io;
 mod ports;
+mod rom;
 mod wide;
 
 use guest_runtime::checks::Checks;
@@ -46,6 +47,7 @@ fn command(word: &str, function: &Function, checks: &mut Checks) -> bool {
     match word {
         "ports" => ports::run(function, checks),
         "io" => io::run(function, checks),
+        "rom" => rom::run(function, checks),
         "wide" => wide::run(function, checks),
         "large" => wide::large(function, checks),
         _ => return false,

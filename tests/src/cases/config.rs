@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The ways by which a guest reaches its device's configuration space and BARs.
 
+use std::fs;
+use std::path::PathBuf;
+
 use crate::build;
 use crate::machine::{LIMIT, Machine};
 use crate::runner::{Case, Outcome, with};
@@ -9,6 +12,7 @@ pub(super) const CASES: &[Case] = &[
     Case::new("config::ports_and_memory_show_the_same_configuration_space", doors),
     Case::new("config::ports_of_a_device_are_its_guests_wherever_it_puts_them", io),
     Case::new("config::wide_bars_lie_above_4_gib_if_they_are_put_there", wide),
+    Case::new("config::an_expansion_rom_is_its_guests_on_request", rom),
 ];
 
 fn doors() -> Outcome {
@@ -19,11 +23,47 @@ fn wide() -> Outcome {
     passes("config-wide", &[("doors", 15), ("large", 3)]).map(drop)
 }
 
+/// A file that is gone with its test.
+struct File(PathBuf);
+
+impl Drop for File {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+fn rom() -> Outcome {
+    /// As `images/doors/src/rom.rs` has it. The firmware of the machine must not take it for a program.
+    const FACTOR: u32 = 0x9e37_79b9;
+    let file = File(std::env::temp_dir().join(format!("postern-{}-rom.bin", std::process::id())));
+    let contents: Vec<u8> = (0..0x4000u32).flat_map(|n| n.wrapping_mul(FACTOR).to_le_bytes()).collect();
+    fs::write(&file.0, contents).map_err(|error| format!("{}: {error}", file.0.display()))?;
+    let device = format!("pci-testdev,bus=rp1,romfile={}", file.0.display());
+    passes_with("config-rom", &[("doors", 9)], &["-device".into(), device], |machine| {
+        machine
+            .expect_anywhere("[root-task] vm none: refused: device /00:05.0/00.0: it has no expansion ROM")?;
+        Ok(())
+    })
+    .map(drop)
+}
+
 /// Each of these guests passes so many tests; the counts of port accesses' exits of `doors` when it asked for them, and at its end.
 fn passes(name: &str, guests: &[(&str, usize)]) -> Result<Vec<u64>, String> {
-    let system = build::system(name)?;
+    passes_with(name, guests, &[], |_| Ok(()))
+}
+
+/// The same on a machine with `more` arguments, whose log `has` what it is to have.
+fn passes_with(
+    name: &str,
+    guests: &[(&str, usize)],
+    more: &[String],
+    has: impl FnOnce(&mut Machine) -> Outcome,
+) -> Result<Vec<u64>, String> {
+    let mut arguments = build::system(name)?.arguments();
+    arguments.extend_from_slice(more);
     let mut counts = Vec::new();
-    with(Machine::start(&system.arguments())?, |machine| {
+    with(Machine::start(&arguments)?, |machine| {
+        has(machine)?;
         for (guest, tests) in guests {
             let line = machine.expect_anywhere(&format!("[{guest}] tests: "))?;
             if !line.ends_with(&format!("tests: {tests} passed, 0 failed")) {
