@@ -89,6 +89,8 @@ pub fn log(end: End, cpu: &Cpu, exits: &Exits) {
     component::log!(
         "vmm: entries: l1d-flushes={l1d} buffer-clears={buffers} predictor-barriers={predictors}"
     );
+    let [renewals, flushes] = [field::TLB_RENEWALS, field::TLB_FLUSHES].map(|number| cpu.read(number));
+    component::log!("vmm: translations: dropped={renewals} tlb-flushes={flushes}");
 }
 
 fn dump(cpu: &Cpu, exits: &Exits) {

@@ -41,3 +41,7 @@ pub const L1D_FLUSHES: u64 = 0x1010;
 pub const BUFFER_CLEARS: u64 = 0x1018;
 /// As [`L1D_FLUSHES`]: how often one began with a barrier for branch predictions.
 pub const PREDICTOR_BARRIERS: u64 = 0x1020;
+/// As [`L1D_FLUSHES`]: how often one found nothing of the guest's in the translation cache, since its tables had changed.
+pub const TLB_RENEWALS: u64 = 0x1028;
+/// As [`L1D_FLUSHES`]: how often the processor had to flush for that.
+pub const TLB_FLUSHES: u64 = 0x1030;

@@ -99,6 +99,12 @@ impl Field {
             _ => return None,
         })
     }
+
+    /// True for what the guest's own translations depend on. The processor drops them when the guest writes it; when the VMM does, with
+    /// whatever value, whoever enters has to (APM 15.16).
+    pub const fn is_translation(self) -> bool {
+        matches!(self, Self::Cr0 | Self::Cr3 | Self::Cr4 | Self::Efer | Self::GPat)
+    }
 }
 
 /// The VCPU's state that fields live in: the control block, and what the kernel keeps beside it.
@@ -366,6 +372,12 @@ pub(crate) mod tests {
         assert_eq!(fix_xcr0(4, &LIMITS), 1);
         assert_eq!(fix_xcr0(6, &LIMITS), 7);
         assert_eq!(fix_xcr0(u64::MAX, &LIMITS), 7);
+    }
+
+    #[test]
+    fn what_translations_depend_on() {
+        let numbers = all().into_iter().filter(|(_, field)| field.is_translation()).map(|(number, _)| number);
+        assert!(numbers.eq([0x4d0, 0x548, 0x550, 0x558, 0x668]));
     }
 
     #[test]

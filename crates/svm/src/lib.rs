@@ -18,6 +18,8 @@ pub mod limits;
 pub mod npt;
 pub mod permission;
 pub mod tlb;
+#[cfg(test)]
+mod tlb_model_tests;
 pub mod vmcb;
 
 #[cfg(test)]

@@ -2,16 +2,17 @@
 //! Which identifier a guest runs under, and when its translations are dropped (APM 15.16).
 //!
 //! Nothing is flushed when a nested table changes. The change is only counted, per root; a VCPU that finds the count of
-//! its root moved takes a fresh identifier at its next entry, under which nothing is cached. Memory can be reused at once,
+//! its root moved takes an identifier at its next entry under which nothing is cached. Memory can be reused at once,
 //! because a stale translation is only reachable by an entry under the old identifier, and there is none any more.
 //!
-//! The emulator models none of this, so a mistake here does not show there.
+//! The emulator models none of this, so a mistake here does not show there: it shows in `tlb_model_tests`.
 
 use crate::asid::{Allocator, Assignment};
 use crate::vmcb::tlb_control;
 
-/// Roots share counters; sharing only costs a needless fresh identifier.
-const COUNTERS: usize = 64;
+/// Roots can share a counter; that only costs a needless fresh identifier.
+const COUNTERS: usize = 1 << COUNTER_BITS;
+const COUNTER_BITS: u32 = 8;
 
 /// The identifiers, and the counted changes to nested tables.
 #[derive(Debug)]
@@ -26,17 +27,31 @@ pub struct Tlb {
 pub struct Tag {
     held: Assignment,
     root: u64,
+    /// Of the changes under `root`, and how many of them are known.
+    counter: usize,
     seen: u64,
 }
 
-fn counter(root: u64) -> usize {
-    (root >> 12) as usize % COUNTERS
+impl Tag {
+    /// No root is here.
+    const NO_ROOT: u64 = u64::MAX;
+
+    /// The VMM has changed what the guest's own translations depend on (`Field::is_translation`): they are dropped at the next entry.
+    pub const fn drop_translations(&mut self) {
+        self.root = Self::NO_ROOT;
+    }
+}
+
+/// The counter of a root. Roots that are made alike lie at multiples of large powers of two from each other, so all bits count
+/// (multiplication by 2^64 / golden ratio).
+pub(crate) const fn counter(root: u64) -> usize {
+    ((root >> 12).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - COUNTER_BITS)) as usize
 }
 
 impl Tlb {
-    /// With `asids` identifiers, the host's included.
-    pub fn new(asids: u32) -> Self {
-        Self { allocator: Allocator::new(asids), changes: [0; COUNTERS] }
+    /// With `asids` identifiers, the host's included; `by_asid` says that one can be flushed alone.
+    pub const fn new(asids: u32, by_asid: bool) -> Self {
+        Self { allocator: Allocator::new(asids, by_asid), changes: [0; COUNTERS] }
     }
 
     /// The tables under `root` lost or changed an entry.
@@ -47,15 +62,27 @@ impl Tlb {
     /// True if a VCPU can run on `root` under what it holds.
     #[inline]
     pub fn is_current(&self, tag: &Tag, root: u64) -> bool {
-        tag.root == root && tag.seen == self.changes[counter(root)] && self.allocator.is_current(&tag.held)
+        tag.root == root
+            && tag.seen == self.changes[tag.counter % COUNTERS]
+            && self.allocator.is_current(&tag.held)
     }
 
-    /// Gives a VCPU a fresh identifier for `root`: the identifier and what VMRUN has to flush.
+    /// Gives a VCPU an identifier for `root` under which nothing is cached, if VMRUN flushes what TLB_CONTROL says: identifier and
+    /// TLB_CONTROL.
     #[cold]
     pub fn renew(&mut self, tag: &mut Tag, root: u64) -> (u32, u32) {
-        let (held, flush) = self.allocator.allocate();
-        *tag = Tag { held, root, seen: self.changes[counter(root)] };
-        (held.asid, if flush { tlb_control::ALL } else { tlb_control::NOTHING })
+        let (held, flush) = self.allocator.renew(tag.held);
+        let counter = counter(root);
+        *tag = Tag { held, root, counter, seen: self.changes[counter] };
+        (held.asid, flush.tlb_control())
+    }
+
+    /// VMRUN refused an entry with this TLB_CONTROL. Its VCPU never runs again, but a flush of everything was for all of them.
+    #[cold]
+    pub const fn refused(&mut self, tlb_control: u32) {
+        if tlb_control == tlb_control::ALL {
+            self.allocator.owe();
+        }
     }
 }
 
@@ -71,8 +98,8 @@ mod tests {
 
     #[test]
     fn an_identifier_serves_until_its_tables_change() {
-        let (mut tlb, mut tag) = (Tlb::new(16), Tag::default());
-        assert_eq!(run(&mut tlb, &mut tag, ROOT), Some((1, tlb_control::NOTHING)));
+        let (mut tlb, mut tag) = (Tlb::new(16, false), Tag::default());
+        assert_eq!(run(&mut tlb, &mut tag, ROOT), Some((1, tlb_control::ALL)), "what firmware left");
         assert_eq!(run(&mut tlb, &mut tag, ROOT), None);
         tlb.changed(0x2000);
         assert_eq!(run(&mut tlb, &mut tag, ROOT), None, "another root's change");
@@ -83,15 +110,24 @@ mod tests {
 
     #[test]
     fn another_root_is_another_identifier() {
-        let (mut tlb, mut tag) = (Tlb::new(16), Tag::default());
+        let (mut tlb, mut tag) = (Tlb::new(16, false), Tag::default());
         run(&mut tlb, &mut tag, ROOT);
         assert_eq!(run(&mut tlb, &mut tag, 0x2000), Some((2, tlb_control::NOTHING)));
         assert_eq!(run(&mut tlb, &mut tag, ROOT), Some((3, tlb_control::NOTHING)));
     }
 
     #[test]
+    fn roots_that_lie_alike_hardly_share_counters() {
+        for step in [1 << 12, 1 << 16, 1 << 20, 1 << 21, 1 << 24, 1 << 30, 3 << 21] {
+            let counters: std::collections::HashSet<_> =
+                (0..16).map(|n| counter(0x1234_5000 + n * step)).collect();
+            assert!(counters.len() >= 12, "{step:#x}: {} counters", counters.len());
+        }
+    }
+
+    #[test]
     fn two_processors_of_one_root_see_the_change() {
-        let (mut tlb, mut a, mut b) = (Tlb::new(16), Tag::default(), Tag::default());
+        let (mut tlb, mut a, mut b) = (Tlb::new(16, false), Tag::default(), Tag::default());
         run(&mut tlb, &mut a, ROOT);
         run(&mut tlb, &mut b, ROOT);
         tlb.changed(ROOT);
@@ -102,12 +138,23 @@ mod tests {
 
     #[test]
     fn the_flush_comes_with_the_first_of_a_generation_and_all_others_renew() {
-        let (mut tlb, mut a, mut b) = (Tlb::new(3), Tag::default(), Tag::default());
+        let (mut tlb, mut a, mut b) = (Tlb::new(3, false), Tag::default(), Tag::default());
         run(&mut tlb, &mut a, ROOT);
         run(&mut tlb, &mut b, ROOT);
         tlb.changed(ROOT);
         assert_eq!(run(&mut tlb, &mut a, ROOT), Some((1, tlb_control::ALL)));
         assert_eq!(run(&mut tlb, &mut b, ROOT), Some((2, tlb_control::NOTHING)));
         assert_eq!(run(&mut tlb, &mut a, ROOT), None);
+    }
+
+    #[test]
+    fn a_change_by_the_vmm_drops_the_translations_of_its_vcpu_once() {
+        let (mut tlb, mut a, mut b) = (Tlb::new(3, true), Tag::default(), Tag::default());
+        run(&mut tlb, &mut a, ROOT);
+        run(&mut tlb, &mut b, ROOT);
+        a.drop_translations();
+        assert_eq!(run(&mut tlb, &mut a, ROOT), Some((1, tlb_control::THIS_ASID)));
+        assert_eq!(run(&mut tlb, &mut a, ROOT), None);
+        assert_eq!(run(&mut tlb, &mut b, ROOT), None);
     }
 }

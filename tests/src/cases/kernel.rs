@@ -23,7 +23,7 @@ const ENOUGH: usize = 40;
 /// The same for those of DMA and interrupt remapping.
 const ENOUGH_OF_DMA: usize = 38;
 /// The same for those of virtual CPUs.
-const ENOUGH_OF_VCPUS: usize = 46;
+const ENOUGH_OF_VCPUS: usize = 49;
 const LIMIT: Duration = Duration::from_secs(240);
 /// What the root task writes to the debug exit device if all went well, as QEMU's exit status.
 const SUCCESS: i32 = 0x10 << 1 | 1;

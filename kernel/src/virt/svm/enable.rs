@@ -42,7 +42,7 @@ pub fn enable(frames: FrameSource<'_>) -> Result<Machine, &'static str> {
         io_map,
         msr_map,
         empty_root,
-        tlb: Tlb::new(features.asids),
+        tlb: Tlb::new(features.asids, features.flush_by_asid),
         extended: extended::Extended::detect(&leaves),
         debug: debug::Owner::default(),
         predictions_of: 0,

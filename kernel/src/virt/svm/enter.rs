@@ -35,6 +35,8 @@ pub fn enter(machine: &mut Machine, vcpu: Vcpu, root: NestedRoot) -> EntryResult
         state.vmcb.control.n_cr3 = NestedRoot::paddr(root);
         state.steps = mitigations::steps_for(NestedRoot::entry_flush(root));
         flush = needed;
+        state.counters.renewals += 1;
+        state.counters.tlb_flushes += u64::from(flush != tlb_control::NOTHING);
     }
     state.vmcb.control.tlb_control = flush;
     // A guest that comes after another one never owns the registers.
@@ -61,6 +63,7 @@ pub fn enter(machine: &mut Machine, vcpu: Vcpu, root: NestedRoot) -> EntryResult
             _ => {
                 if exit::is_refusal(code) {
                     state.header.dead.set(true);
+                    machine.tlb.refused(state.vmcb.control.tlb_control);
                 }
                 return EntryResult::Exit;
             }

@@ -55,13 +55,17 @@ pub struct SvmVcpu {
     spare: Page<[u8; 4096]>,
 }
 
-/// How often entries took a step against speculation.
+/// How often entries took a step against speculation, or dropped translations.
 #[derive(Default)]
 #[repr(C)]
 pub struct Counters {
     pub l1d_flushes: u64,
     pub buffer_clears: u64,
     pub predictor_barriers: u64,
+    /// Entries with nothing of the guest's in the translation cache.
+    pub renewals: u64,
+    /// Those of them for which the processor had to flush.
+    pub tlb_flushes: u64,
 }
 
 /// Something on a page of its own.
@@ -218,6 +222,8 @@ impl SvmVcpu {
             vmcb::L1D_FLUSHES => return Some(self.counters.l1d_flushes),
             vmcb::BUFFER_CLEARS => return Some(self.counters.buffer_clears),
             vmcb::PREDICTOR_BARRIERS => return Some(self.counters.predictor_barriers),
+            vmcb::TLB_RENEWALS => return Some(self.counters.renewals),
+            vmcb::TLB_FLUSHES => return Some(self.counters.tlb_flushes),
             _ => {}
         }
         match Field::from_number(number)? {
@@ -230,11 +236,11 @@ impl SvmVcpu {
     pub fn write_field(&mut self, number: u64, value: u64, machine: &Machine) -> Option<u64> {
         let field = Field::from_number(number)?;
         let stored = self.state().write(field, value, &machine.features.limits);
-        match field {
-            Field::Rax => self.registers[0].set(stored),
-            // A processor that executed this would have dropped translations: a fresh identifier has none.
-            Field::Cr0 | Field::Cr3 | Field::Cr4 | Field::Efer => self.tag = Tag::default(),
-            _ => {}
+        if field.is_translation() {
+            self.tag.drop_translations();
+        }
+        if field == Field::Rax {
+            self.registers[0].set(stored);
         }
         self.vmcb.control.intercept_exceptions = self.exceptions | intercept::EXCEPTIONS;
         self.unchecked = true;

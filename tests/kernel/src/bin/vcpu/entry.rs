@@ -21,7 +21,8 @@ const HALTS: usize = 0xa000;
 const FIELDS: usize = 3 + 10 * 4 + 21 + 1;
 
 /// Counts of the kernel's, which may be read.
-const COUNTERS: [u64; 3] = [vmcb::L1D_FLUSHES, vmcb::BUFFER_CLEARS, vmcb::PREDICTOR_BARRIERS];
+const COUNTERS: [u64; 5] =
+    [vmcb::L1D_FLUSHES, vmcb::BUFFER_CLEARS, vmcb::PREDICTOR_BARRIERS, vmcb::TLB_RENEWALS, vmcb::TLB_FLUSHES];
 
 fn no_field_exists_beside_the_list(env: &mut Env) -> Outcome {
     let vm = Vm::new(env, 0, 0)?;

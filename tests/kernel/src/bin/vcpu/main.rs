@@ -9,6 +9,7 @@ mod code;
 mod entry;
 mod steps;
 mod threads;
+mod translations;
 mod vm;
 
 use core::sync::atomic::Ordering;
@@ -25,8 +26,12 @@ fn main(bootinfo: &BootInfoPtr) -> ! {
         Err(why) => panic!("no environment: {why}"),
     };
     let (mut passed, mut failed) = (0, 0);
-    for (name, check) in
-        checks::CHECKS.iter().chain(entry::CHECKS).chain(threads::CHECKS).chain(steps::CHECKS)
+    for (name, check) in checks::CHECKS
+        .iter()
+        .chain(entry::CHECKS)
+        .chain(threads::CHECKS)
+        .chain(steps::CHECKS)
+        .chain(translations::CHECKS)
     {
         sel4_root_task::print!("test {name} ... ");
         match env.run(*check) {

@@ -82,7 +82,7 @@ fn an_entry_that_needs_nothing_does_nothing(env: &mut Env) -> Outcome {
 }
 
 /// Enters so many times.
-fn enter(vm: &mut Vm, times: u64) -> Outcome {
+pub fn enter(vm: &mut Vm, times: u64) -> Outcome {
     for _ in 0..times {
         vm.rip = entry::guest_cpuid();
         vm.expect(exit::CPUID)?;
