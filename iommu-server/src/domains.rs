@@ -169,6 +169,11 @@ impl<K: Kernel> Domains<K> {
         self.devices.iter().find(|d| d.last == Some(requester)).map(|d| d.holding.vm)
     }
 
+    /// Whether a requester has been nobody's since boot. One of which that isn't known has been somebody's.
+    pub fn is_firmwares(&self, requester: RequesterId) -> bool {
+        self.devices.iter().all(|d| d.last.map_or(!d.cut, |last| last != requester))
+    }
+
     /// The requester that a device is, or last was.
     pub fn requester(&self, vm: u16, device: u8) -> Result<Option<RequesterId>, Error> {
         Ok(self.devices[self.find(vm, device)?].last)

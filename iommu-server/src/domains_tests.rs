@@ -199,6 +199,7 @@ fn a_requester_has_one_domain() {
     assert_eq!(d.attach(attach(1, 0, NIC)), Err(Error::RequesterTaken));
     assert_eq!(d.attach(attach(1, 1, NIC)), Err(Error::NoSuchDevice));
     assert_eq!(d.owner(NIC), Some(0));
+    assert!(!d.is_firmwares(NIC) && d.is_firmwares(RequesterId(0x0700)));
     assert_eq!(d.detach(Detach { vm: 0, device: 0 }), Ok(()));
     assert_eq!(d.owner(NIC), Some(0), "a late fault is still its");
     assert_eq!(d.attach(attach(1, 0, NIC)), Ok(()));

@@ -88,6 +88,8 @@ pub struct Line {
     pub fault: Fault,
     /// Which one of the requester's it is.
     pub number: u32,
+    /// No VM has had the requester yet.
+    pub firmwares: bool,
 }
 
 impl fmt::Display for Line {
@@ -101,6 +103,9 @@ impl fmt::Display for Line {
             write!(f, "dma fault: device {requester}, {access} of IOVA {iova:#x}")?;
         }
         write!(f, ", reason {reason} ({})", reason_text(reason))?;
+        if self.firmwares {
+            f.write_str(", which no VM has had: left at work by firmware")?;
+        }
         if lost {
             f.write_str(", others lost")?;
         }
@@ -148,18 +153,26 @@ mod tests {
 
     #[test]
     fn lines_say_who_where_what_and_why() {
-        let line = Line { fault: fault(0x0118), number: 1 };
+        let line = Line { fault: fault(0x0118), number: 1, firmwares: false };
         assert_eq!(
             line.to_string(),
             "dma fault: device 01:03.0, write of IOVA 0x12345000, reason 5 (not writable)"
         );
-        let line = Line { fault: Fault { write: false, reason: 6, lost: true, ..fault(0x0100) }, number: 8 };
+        let line = Line { fault: Fault { reason: 2, ..fault(0x0118) }, number: 1, firmwares: true };
+        assert_eq!(
+            line.to_string(),
+            "dma fault: device 01:03.0, write of IOVA 0x12345000, reason 2 (no context entry), which no VM has had: left \
+             at work by firmware"
+        );
+        let lost = Fault { write: false, reason: 6, lost: true, ..fault(0x0100) };
+        let line = Line { fault: lost, number: 8, firmwares: false };
         assert_eq!(
             line.to_string(),
             "dma fault: device 01:00.0, read of IOVA 0x12345000, reason 6 (not readable), others lost, \
              8 of this device so far, not all logged"
         );
-        let line = Line { fault: Fault { iova: 7 << 48, reason: 0x26, ..fault(0x0100) }, number: 2 };
+        let stray = Fault { iova: 7 << 48, reason: 0x26, ..fault(0x0100) };
+        let line = Line { fault: stray, number: 2, firmwares: false };
         assert_eq!(
             line.to_string(),
             "interrupt fault: device 01:00.0, remapping entry 7, reason 38 (wrong requester)"

@@ -94,7 +94,8 @@ impl Iommu {
             };
             let verdict = self.faults.count(fault);
             if let Some(number) = verdict.line {
-                component::log!("{}", Line { fault, number });
+                let firmwares = self.domains.is_firmwares(fault.requester);
+                component::log!("{}", Line { fault, number, firmwares });
             }
             if verdict.quarantine {
                 self.quarantine(fault.requester);

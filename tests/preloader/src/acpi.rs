@@ -17,22 +17,7 @@ pub fn replace_dmar(
     info: u64,
     edit: impl FnOnce(&mut [u8; ROOM]) -> Result<usize, &'static str>,
 ) -> Result<(), &'static str> {
-    let rsdp: u64 = read(info + start_info::RSDP);
-    if rsdp == 0 {
-        return Err("the loader gives no RSDP");
-    }
-    let revision: u8 = read(rsdp + 15);
-    let root: u64 = match revision {
-        0 | 1 => read::<u32>(rsdp + 16).into(),
-        _ => read(rsdp + 24),
-    };
-    let width = if revision < 2 { 4 } else { 8 };
-    let length: u32 = read(root + 4);
-    let entry = (root + 36..root + u64::from(length)).step_by(width).find(|entry| {
-        let table = address(*entry, width);
-        read::<[u8; 4]>(table) == *b"DMAR"
-    });
-    let entry = entry.ok_or("firmware has no DMAR table")?;
+    let Entry { root, entry, width } = find_dmar(info)?;
     let old = address(entry, width);
     let old_length = read::<u32>(old + 4) as usize;
     if old_length > ROOM {
@@ -52,6 +37,39 @@ pub fn replace_dmar(
     }
     balance(root, read::<u32>(root + 4) as usize);
     Ok(())
+}
+
+/// Where the root table names the DMAR table: the root table, the entry, and the entry's bytes.
+struct Entry {
+    root: u64,
+    entry: u64,
+    width: usize,
+}
+
+fn find_dmar(info: u64) -> Result<Entry, &'static str> {
+    let rsdp: u64 = read(info + start_info::RSDP);
+    if rsdp == 0 {
+        return Err("the loader gives no RSDP");
+    }
+    let revision: u8 = read(rsdp + 15);
+    let root: u64 = match revision {
+        0 | 1 => read::<u32>(rsdp + 16).into(),
+        _ => read(rsdp + 24),
+    };
+    let width = if revision < 2 { 4 } else { 8 };
+    let length: u32 = read(root + 4);
+    let entry = (root + 36..root + u64::from(length)).step_by(width).find(|entry| {
+        let table = address(*entry, width);
+        read::<[u8; 4]>(table) == *b"DMAR"
+    });
+    let entry = entry.ok_or("firmware has no DMAR table")?;
+    Ok(Entry { root, entry, width })
+}
+
+/// The registers of the first remapping unit that the DMAR table names.
+pub fn first_unit(info: u64) -> Result<u64, &'static str> {
+    let Entry { entry, width, .. } = find_dmar(info)?;
+    Ok(read(address(entry, width) + 48 + 8))
 }
 
 fn address(entry: u64, width: usize) -> u64 {

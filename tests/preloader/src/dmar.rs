@@ -19,6 +19,7 @@ pub fn edit(table: &mut [u8; ROOM], plan: &Plan<'_>) -> Result<usize, &'static s
         // The first structure is a unit, its address eight bytes behind its beginning.
         table.bytes[STRUCTURES + 8..STRUCTURES + 16].copy_from_slice(&base.to_le_bytes());
     }
+    table.trim(plan.trim).ok_or("the first unit is shorter than what is to be trimmed off")?;
     for base in plan.units.into_iter().flatten() {
         table.structure(UNIT, |table| {
             table.append(&[0; 4])?;
@@ -44,6 +45,17 @@ struct Table<'a> {
 }
 
 impl Table<'_> {
+    /// Takes bytes off the end of the first structure.
+    fn trim(&mut self, count: usize) -> Option<()> {
+        let length =
+            usize::from(u16::from_le_bytes([self.bytes[STRUCTURES + 2], self.bytes[STRUCTURES + 3]]));
+        let shorter = length.checked_sub(count)?;
+        self.bytes.copy_within(STRUCTURES + length..self.length, STRUCTURES + shorter);
+        self.bytes[STRUCTURES + 2..STRUCTURES + 4].copy_from_slice(&(shorter as u16).to_le_bytes());
+        self.length -= count;
+        Some(())
+    }
+
     fn append(&mut self, bytes: &[u8]) -> Result<(), &'static str> {
         let end = self.length + bytes.len();
         let room = self.bytes.get_mut(self.length..end).ok_or("the DMAR table grows too long")?;

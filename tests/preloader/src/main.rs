@@ -10,6 +10,7 @@ mod entry;
 mod kernel;
 mod memory;
 mod plan;
+mod remapping;
 mod serial;
 mod start_info;
 
@@ -25,6 +26,14 @@ pub fn prepare(info: u64) -> (u32, u32) {
         acpi::replace_dmar(info, |table| dmar::edit(table, &plan)).unwrap_or_else(|why| stop(why, ""));
         serial::line("the DMAR table is edited");
     }
+    if let Some(at) = plan.forged {
+        remapping::forge(unit(info), at);
+        serial::line("a page of memory looks like a remapping unit");
+    }
+    if let Some(device) = plan.passed {
+        remapping::leave_on(unit(info), device).unwrap_or_else(|why| stop(why, ""));
+        serial::line("remapping is on, and lets a device's DMA pass");
+    }
     if let Some(canary) = plan.canary {
         memory::fill(canary, 0xca, 4096);
     }
@@ -39,6 +48,11 @@ pub fn prepare(info: u64) -> (u32, u32) {
     entry::wait(plan.wait);
     serial::line("starting the kernel");
     (entry, info as u32)
+}
+
+/// The registers of the first remapping unit.
+fn unit(info: u64) -> u64 {
+    acpi::first_unit(info).unwrap_or_else(|why| stop(why, ""))
 }
 
 /// Says why and stands still.

@@ -33,6 +33,12 @@ pub struct Plan<'a> {
     pub reserved: [Option<(u64, u64)>; MOST],
     pub units: [Option<u64>; MOST],
     pub moved: Option<u64>,
+    /// Bytes that the first unit loses.
+    pub trim: usize,
+    /// What looks like a unit.
+    pub forged: Option<u64>,
+    /// Whose DMA firmware's own remapping lets pass.
+    pub passed: Option<Function>,
     pub cut: usize,
     pub wait: u64,
     /// The kernel's command line.
@@ -66,6 +72,9 @@ impl<'a> Plan<'a> {
             "reserve" => put(&mut self.reserved, (number(part()?)?, number(part()?)?))?,
             "drhd" => put(&mut self.units, number(part()?)?)?,
             "moved" => self.moved = Some(number(part()?)?),
+            "trim" => self.trim = number(part()?)? as usize,
+            "forge" => self.forged = Some(number(part()?)?),
+            "pass" => self.passed = Some(function(part()?)?),
             "cut" => self.cut = number(part()?)? as usize,
             "wait" => self.wait = number(part()?)?,
             _ => return None,
@@ -75,7 +84,11 @@ impl<'a> Plan<'a> {
 
     /// Whether the DMAR table is to be another.
     pub fn edits_dmar(&self) -> bool {
-        self.cut != 0 || self.moved.is_some() || self.regions[0].is_some() || self.units[0].is_some()
+        self.cut != 0
+            || self.moved.is_some()
+            || self.trim != 0
+            || self.regions[0].is_some()
+            || self.units[0].is_some()
     }
 }
 

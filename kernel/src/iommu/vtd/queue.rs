@@ -5,7 +5,7 @@ use ::vtd::descriptor::{DESCRIPTOR_BYTES, Descriptor};
 use ::vtd::registers::{FaultStatus, Global, QUEUE_DESCRIPTORS, offset, queue_address, queue_tail};
 
 use super::memory;
-use super::registers::Registers;
+use super::registers::{Registers, Stuck};
 
 /// What a wait descriptor writes.
 const DONE: u32 = 1;
@@ -21,15 +21,17 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// Switches a unit's queue on, in the fresh frame at `frame`. `status` is the physical address of 8 bytes.
-    pub fn start(registers: &Registers, frame: u64, status: u64) -> Queue {
+    /// Switches a unit's queue on, in the fresh frame at `frame`. `status` is the physical address of 8 bytes. A queue of
+    /// firmware's ends, and the errors that it had.
+    pub fn start(registers: &Registers, frame: u64, status: u64) -> Result<Queue, Stuck> {
         if registers.status().contains(Global::QUEUE) {
-            registers.clear(Global::QUEUE);
+            registers.clear(Global::QUEUE)?;
         }
+        registers.write32(offset::FAULT_STATUS, FaultStatus::QUEUE_ERRORS.bits());
         registers.write64(offset::QUEUE_TAIL, 0);
         registers.write64(offset::QUEUE_ADDRESS, queue_address(frame));
-        registers.set(Global::QUEUE);
-        Queue { frame, status, tail: 0, pending: 0 }
+        registers.set(Global::QUEUE)?;
+        Ok(Queue { frame, status, tail: 0, pending: 0 })
     }
 
     /// Appends a descriptor, which the unit doesn't see before [`Queue::wait`].

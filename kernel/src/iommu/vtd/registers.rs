@@ -3,6 +3,24 @@
 
 use ::vtd::registers::{FaultStatus, Global, offset};
 
+/// How often a status is read for what a command asked for. Units need some microseconds, and this takes a second or more.
+const PATIENCE: u32 = 1 << 23;
+
+/// A unit that does not do what it is told.
+#[derive(Clone, Copy, Debug)]
+pub struct Stuck;
+
+/// Waits until `done`.
+pub fn wait_for(mut done: impl FnMut() -> bool) -> Result<(), Stuck> {
+    for _ in 0..PATIENCE {
+        if done() {
+            return Ok(());
+        }
+        core::hint::spin_loop();
+    }
+    Err(Stuck)
+}
+
 /// A unit's registers, mapped.
 pub struct Registers {
     base: *mut u8,
@@ -61,21 +79,17 @@ impl Registers {
     }
 
     /// Gives the command that sets `bits` and waits until the status shows them.
-    pub fn set(&self, bits: Global) {
+    pub fn set(&self, bits: Global) -> Result<(), Stuck> {
         let command = Global::command_to_set(self.status(), bits);
         self.write32(offset::GLOBAL_COMMAND, command.bits());
-        while !self.status().contains(bits) {
-            core::hint::spin_loop();
-        }
+        wait_for(|| self.status().contains(bits))
     }
 
     /// Gives the command that clears `bits` and waits until the status shows it.
-    pub fn clear(&self, bits: Global) {
+    pub fn clear(&self, bits: Global) -> Result<(), Stuck> {
         let command = Global::command_to_clear(self.status(), bits);
         self.write32(offset::GLOBAL_COMMAND, command.bits());
-        while self.status().intersects(bits) {
-            core::hint::spin_loop();
-        }
+        wait_for(|| !self.status().intersects(bits))
     }
 
     /// Drains the chipset's write buffer (VT-d specification, section 6.8): here the status bit clears itself.

@@ -14,7 +14,7 @@ use firmware_tables::{Bridges, BusRange, Coverage, Dmar, Misplaced, ScopeKind, m
 use heapless::Vec;
 
 use super::queue::Queue;
-use super::registers::Registers;
+use super::registers::{Registers, Stuck, wait_for};
 use super::unit::{All, Unit};
 use super::{MAX_UNITS, Vtd, memory};
 use crate::iommu::{BootEnv, FAULT_VECTOR, Info};
@@ -77,6 +77,7 @@ impl Bridges for ConfigBridges<'_> {
 
 /// A unit that has been looked at but not touched.
 struct Found {
+    base: u64,
     registers: Registers,
     cap: Capability,
     ext: ExtendedCapability,
@@ -140,25 +141,34 @@ pub fn start(env: &mut dyn BootEnv, table: &[u8], want_intremap: bool) -> Result
     let domains = found.iter().map(|unit| unit.cap.domains()).fold(1 << 16, u32::min);
 
     let mut units: Vec<Unit, MAX_UNITS> = Vec::new();
-    for (number, Found { registers, cap, ext, segment }) in found.into_iter().enumerate() {
+    let mut roots: Vec<(u64, u64, Capability), MAX_UNITS> = Vec::new();
+    let stuck = |base| move |Stuck| Refusal::Unsuitable(base, "does not do what it is told");
+    // The queue shows whether a unit is one, before anything is changed for good.
+    for (number, Found { base, registers, cap, ext, segment }) in found.into_iter().enumerate() {
         let queue_frame = env.alloc_frames(1, PAGE_BYTES).ok_or(Refusal::Memory)?;
-        let root = if segment == 0 { root } else { empty_root };
         silence_faults(&registers);
-        let queue = Queue::start(&registers, queue_frame, statuses + 8 * number as u64);
-        let mut unit = Unit {
+        let queue =
+            Queue::start(&registers, queue_frame, statuses + 8 * number as u64).map_err(stuck(base))?;
+        let unit = Unit {
             registers,
             queue,
             traits: Traits::of(cap, ext),
             records: cap.fault_records_offset(),
             record_count: cap.fault_records(),
         };
-        turn_on_translation(&mut unit, root, cap);
-        report_faults(&mut unit, env.apic_id());
+        let root = if segment == 0 { root } else { empty_root };
         units.push(unit).map_err(|_| Refusal::TooManyUnits)?;
+        roots.push((base, root, cap)).map_err(|_| Refusal::TooManyUnits)?;
+    }
+    for (unit, &(base, root, cap)) in units.iter_mut().zip(&roots) {
+        turn_on_translation(unit, root, cap).map_err(stuck(base))?;
+        report_faults(unit, env.apic_id());
     }
     if remap_interrupts {
         let table = interrupt_table(irt, IRT_ENTRIES_LOG2);
-        turn_on_interrupt_remapping(&mut units, table);
+        for (unit, (base, ..)) in units.iter_mut().zip(&roots) {
+            turn_on_interrupt_remapping(unit, table).map_err(stuck(*base))?;
+        }
     }
 
     let mut ioapics: Vec<(u8, u16), 32> = Vec::new();
@@ -228,7 +238,9 @@ fn look(env: &mut dyn BootEnv, dmar: &Dmar<'_>) -> Result<Vec<Found, MAX_UNITS>,
             return refuse("keeps its fault records outside the registers that firmware names");
         }
         let segment = unit.segment;
-        found.push(Found { registers, cap, ext, segment }).map_err(|_| Refusal::TooManyUnits)?;
+        found
+            .push(Found { base: unit.base, registers, cap, ext, segment })
+            .map_err(|_| Refusal::TooManyUnits)?;
     }
     if found.is_empty() { Err(Refusal::NoUnits) } else { Ok(found) }
 }
@@ -239,36 +251,33 @@ fn silence_faults(registers: &Registers) {
 }
 
 /// Puts the root table in and turns translation on. A unit that firmware left on stays on meanwhile.
-fn turn_on_translation(unit: &mut Unit, root: u64, cap: Capability) {
+fn turn_on_translation(unit: &mut Unit, root: u64, cap: Capability) -> Result<(), Stuck> {
     unit.registers.write64(offset::ROOT_TABLE, root_table(root));
     if unit.traits.write_buffer {
         unit.registers.drain_write_buffer();
     }
-    unit.registers.set(Global::ROOT_TABLE);
+    unit.registers.set(Global::ROOT_TABLE)?;
     let traits = unit.traits;
     Changes::new(unit, traits).forget_all_dma();
-    unit.registers.set(Global::TRANSLATION);
+    unit.registers.set(Global::TRANSLATION)?;
     if cap.protected_low_memory() || cap.protected_high_memory() {
         let enabled = unit.registers.read32(offset::PROTECTED_MEMORY);
         unit.registers.write32(offset::PROTECTED_MEMORY, enabled & !PROTECTED_MEMORY_ENABLE);
-        while unit.registers.read32(offset::PROTECTED_MEMORY) & PROTECTED_MEMORY_STATUS != 0 {
-            core::hint::spin_loop();
-        }
+        wait_for(|| unit.registers.read32(offset::PROTECTED_MEMORY) & PROTECTED_MEMORY_STATUS == 0)?;
     }
+    Ok(())
 }
 
 /// Puts the interrupt table in and turns interrupt remapping on, with messages of the compatibility format blocked.
-fn turn_on_interrupt_remapping(units: &mut [Unit], table: u64) {
-    for unit in units {
-        if unit.registers.status().contains(Global::COMPATIBILITY_FORMAT) {
-            unit.registers.clear(Global::COMPATIBILITY_FORMAT);
-        }
-        unit.registers.write64(offset::INTERRUPT_TABLE, table);
-        unit.registers.set(Global::INTERRUPT_TABLE);
-        let traits = unit.traits;
-        Changes::new(&mut All(core::slice::from_mut(unit)), traits).forget_all_interrupts();
-        unit.registers.set(Global::INTERRUPT_REMAPPING);
+fn turn_on_interrupt_remapping(unit: &mut Unit, table: u64) -> Result<(), Stuck> {
+    if unit.registers.status().contains(Global::COMPATIBILITY_FORMAT) {
+        unit.registers.clear(Global::COMPATIBILITY_FORMAT)?;
     }
+    unit.registers.write64(offset::INTERRUPT_TABLE, table);
+    unit.registers.set(Global::INTERRUPT_TABLE)?;
+    let traits = unit.traits;
+    Changes::new(&mut All(core::slice::from_mut(unit)), traits).forget_all_interrupts();
+    unit.registers.set(Global::INTERRUPT_REMAPPING)
 }
 
 /// Forgets faults of the time before and has new ones sent to this processor.
