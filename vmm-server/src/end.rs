@@ -84,13 +84,18 @@ pub fn log(end: End, cpu: &Cpu, exits: &Exits) {
         }
     }
     component::log!("vmm: {exits}");
-    let [l1d, buffers, predictors] =
-        [field::L1D_FLUSHES, field::BUFFER_CLEARS, field::PREDICTOR_BARRIERS].map(|number| cpu.read(number));
+    let [l1d, buffers, predictors, renewals, flushes] = [
+        field::L1D_FLUSHES,
+        field::BUFFER_CLEARS,
+        field::PREDICTOR_BARRIERS,
+        field::TLB_RENEWALS,
+        field::TLB_FLUSHES,
+    ]
+    .map(|number| cpu.read(number));
     component::log!(
-        "vmm: entries: l1d-flushes={l1d} buffer-clears={buffers} predictor-barriers={predictors}"
+        "vmm: entries: l1d-flushes={l1d} buffer-clears={buffers} predictor-barriers={predictors} translations-dropped={renewals} \
+         tlb-flushes={flushes}"
     );
-    let [renewals, flushes] = [field::TLB_RENEWALS, field::TLB_FLUSHES].map(|number| cpu.read(number));
-    component::log!("vmm: translations: dropped={renewals} tlb-flushes={flushes}");
 }
 
 fn dump(cpu: &Cpu, exits: &Exits) {

@@ -55,6 +55,6 @@ fn ticks(machine: &mut Machine, guest: &str, row: &str) -> Result<u64, String> {
 fn counters(machine: &mut Machine, guest: &str) -> Result<[u64; 3], String> {
     let line = machine.expect_anywhere(&format!("[{guest}] vmm: entries: "))?;
     let values: Vec<u64> =
-        line.split('=').skip(1).filter_map(|rest| rest.split(' ').next()?.parse().ok()).collect();
+        line.split('=').skip(1).take(3).filter_map(|rest| rest.split(' ').next()?.parse().ok()).collect();
     values.try_into().map_err(|_| format!("not three counters: {line}"))
 }
