@@ -124,12 +124,13 @@ fn put(view: &View, line: usize, name: &str, owners: &[RingOwner], text: &mut Te
             });
             put(&objects::Device { device, owner: owner.map_or("?", |owner| &owner.name) });
         }
-        View::Exits(exits) => {
-            if line > 0 {
-                return false;
-            }
-            put(&objects::Exits { vm: name, exits });
+        View::Memory(map) => {
+            let Some(range) = map.ranges.get(line) else { return false };
+            put(&objects::Memory { vm: name, range });
         }
+        View::Exits(_) | View::Registers(_) if line > 0 => return false,
+        View::Exits(exits) => put(&objects::Exits { vm: name, exits }),
+        View::Registers(registers) => put(&objects::Registers { vm: name, registers }),
     }
     true
 }
@@ -141,6 +142,10 @@ const fn more(view: &View) -> Option<Question> {
             Some(from) => Some(Question::Devices(from)),
             None => None,
         },
-        View::Exits(_) => None,
+        View::Memory(map) => match map.next {
+            Some(from) => Some(Question::Memory(from)),
+            None => None,
+        },
+        View::Exits(_) | View::Registers(_) => None,
     }
 }

@@ -4,7 +4,7 @@
 use protocol::config::RingOwner;
 
 /// What [`Command::Help`] says: each command, and what it shows.
-pub const HELP: [(&str, &str); 5] = [
+pub const HELP: [(&str, &str); 7] = [
     ("caps [PART]", "the capabilities of each part, or of one, as the kernel has them"),
     (
         "devices",
@@ -12,6 +12,11 @@ pub const HELP: [(&str, &str); 5] = [
     ),
     ("exits VM", "what a VM's guest exited for, and its interrupts"),
     ("help", "this list"),
+    ("memory VM", "what lies where for a VM's guest: mapped, or trapped"),
+    (
+        "registers VM",
+        "registers and control block of a VM's virtual CPU, as they were when its guest ran last",
+    ),
     ("vms", "the VMs, and where each is in its life"),
 ];
 
@@ -26,6 +31,10 @@ pub enum Command {
     Devices,
     /// The exits of the VM at this place.
     Exits(usize),
+    /// The memory of the VM at this place.
+    Memory(usize),
+    /// The registers of the VM at this place.
+    Registers(usize),
     /// The VMs.
     Vms,
 }
@@ -72,6 +81,8 @@ impl Command {
             (Some("caps"), Some(name)) => Self::Caps(Some(place(name)?)),
             (Some("devices"), None) => Self::Devices,
             (Some("exits"), Some(name)) => Self::Exits(vm(name)?),
+            (Some("memory"), Some(name)) => Self::Memory(vm(name)?),
+            (Some("registers"), Some(name)) => Self::Registers(vm(name)?),
             (Some("vms"), None) => Self::Vms,
             _ => return Err(NoCommand::Unknown),
         };
@@ -85,6 +96,8 @@ impl Command {
             Self::Caps(_) => "caps",
             Self::Devices => "devices",
             Self::Exits(_) => "exits",
+            Self::Memory(_) => "memory",
+            Self::Registers(_) => "registers",
             Self::Vms => "vms",
         }
     }
@@ -108,6 +121,8 @@ mod tests {
         assert_eq!(read("caps nobody"), Err(NoCommand::NoSuchPart));
         assert_eq!((read("devices"), read("vms")), (Ok(Command::Devices), Ok(Command::Vms)));
         assert_eq!(read("exits web"), Ok(Command::Exits(2)));
+        assert_eq!(read("memory web"), Ok(Command::Memory(2)));
+        assert_eq!(read("registers web"), Ok(Command::Registers(2)));
         assert_eq!(read("exits pci-server"), Err(NoCommand::NoSuchVm));
         for line in ["", "cap", "exits", "vms web", "devices all", "caps web web", "help me", "CAPS"] {
             assert_eq!(read(line), Err(NoCommand::Unknown), "{line}");

@@ -121,6 +121,8 @@ impl<'a> Looker<'a> {
             Command::Vms => Answer::Vms(0),
             Command::Devices => asked(Asked::devices()),
             Command::Exits(place) => asked(Asked::vmm(place, self.owners, Question::Exits)),
+            Command::Memory(place) => asked(Asked::vmm(place, self.owners, Question::Memory(0))),
+            Command::Registers(place) => asked(Asked::vmm(place, self.owners, Question::Registers)),
             Command::Caps(place) => {
                 let (place, end) = place.map_or((0, self.owners.len()), |place| (place, place + 1));
                 self.held = BEFORE_ALL;

@@ -4,7 +4,7 @@
 use core::fmt::{self, Display, Formatter};
 
 use protocol::look::device::{self, Resets};
-use protocol::look::guest::{self, REASONS, VmState};
+use protocol::look::guest::{self, CONTROL, GENERAL, REASONS, VmState, What};
 
 use crate::json::Text;
 
@@ -105,6 +105,55 @@ impl Display for Exits<'_> {
         f.write_str(",\"interrupts\":")?;
         list(f, ["{", "}"], interrupts.iter(), |f, (vector, count)| write!(f, "\"{vector:#04x}\":{count}"))?;
         write!(f, ",\"dma-faults\":{dma_faults}}}")
+    }
+}
+
+/// A guest's registers.
+pub struct Registers<'a> {
+    /// The VM's name.
+    pub vm: &'a str,
+    /// What they hold.
+    pub registers: &'a guest::Registers,
+}
+
+impl Display for Registers<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let guest::Registers { general, fields } = self.registers;
+        write!(f, "{{\"look\":\"registers\",\"vm\":{},\"general\":", Text(self.vm))?;
+        list(f, ["{", "}"], GENERAL.iter().zip(general), |f, (name, value)| {
+            write!(f, "\"{name}\":\"{value:#x}\"")
+        })?;
+        f.write_str(",\"control\":")?;
+        list(f, ["{", "}"], CONTROL.iter().zip(fields), |f, ((name, _), value)| {
+            write!(f, "\"{name}\":\"{value:#x}\"")
+        })?;
+        f.write_str("}")
+    }
+}
+
+/// A range of a guest's physical address space.
+pub struct Memory<'a> {
+    /// The VM's name.
+    pub vm: &'a str,
+    /// The range.
+    pub range: &'a guest::Range,
+}
+
+impl Display for Memory<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let guest::Range { start, bytes, what, mapped } = *self.range;
+        let access = if mapped { "mapped" } else { "trapped" };
+        write!(f, "{{\"look\":\"memory\",\"vm\":{},\"start\":\"{start:#x}\"", Text(self.vm))?;
+        write!(f, ",\"bytes\":{bytes},\"access\":\"{access}\",\"what\":")?;
+        let mut part = |name, device, bar| write!(f, "\"{name}\",\"device\":{device},\"bar\":{bar}}}");
+        match what {
+            What::Bar { device, bar } => part("bar", device, bar),
+            What::Table { device, bar } => part("msi-x table", device, bar),
+            What::Ram => f.write_str("\"ram\"}"),
+            What::Config => f.write_str("\"configuration space\"}"),
+            What::IoApic => f.write_str("\"i/o apic\"}"),
+            What::Apic => f.write_str("\"local apic\"}"),
+        }
     }
 }
 

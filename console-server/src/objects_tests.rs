@@ -70,11 +70,43 @@ fn exits_are_an_object() {
 }
 
 #[test]
+fn ranges_are_objects() {
+    let range = guest::Range {
+        start: 0xc000_0000,
+        bytes: 0x1000,
+        what: What::Table { device: 1, bar: 4 },
+        mapped: false,
+    };
+    assert_eq!(
+        Memory { vm: "web", range: &range }.to_string(),
+        r#"{"look":"memory","vm":"web","start":"0xc0000000","bytes":4096,"access":"trapped","what":"msi-x table","device":1,"bar":4}"#
+    );
+    let ram = guest::Range { start: 0, bytes: 1 << 21, what: What::Ram, mapped: true };
+    assert_eq!(
+        Memory { vm: "web", range: &ram }.to_string(),
+        r#"{"look":"memory","vm":"web","start":"0x0","bytes":2097152,"access":"mapped","what":"ram"}"#
+    );
+}
+
+#[test]
+fn registers_are_an_object() {
+    let mut registers = guest::Registers::default();
+    (registers.general[4], registers.fields[0]) = (0x10_0000, 0xffff_0000_0000_0000);
+    let line = Registers { vm: "web", registers: &registers }.to_string();
+    let begin = r#"{"look":"registers","vm":"web","general":{"rax":"0x0","rcx":"0x0","rdx":"0x0","rbx":"0x0","rsp":"0x100000","#;
+    assert!(line.starts_with(begin), "{line}");
+    assert!(line.contains(r#""r15":"0x0"},"control":{"rip":"0xffff000000000000","rflags":"0x0","#), "{line}");
+    assert!(line.ends_with(r#""tsc-offset":"0x0"}}"#), "{line}");
+}
+
+#[test]
 fn the_longest_fit_a_line() {
     let name = "n".repeat(protocol::start::NAME_BYTES);
     let mut exits = guest::Exits { reasons: [u64::MAX; 9], dma_faults: u64::MAX, ..guest::Exits::default() };
     while exits.interrupts.push((u8::MAX, u32::MAX)).is_ok() {}
     assert!(Exits { vm: &name, exits: &exits }.to_string().len() < ROOM);
+    let registers = guest::Registers { general: [u64::MAX; 16], fields: [u64::MAX; 32] };
+    assert!(Registers { vm: &name, registers: &registers }.to_string().len() < ROOM);
     let address = Address { segment: u16::MAX, bus: u8::MAX, devfn: DevFn(u8::MAX) };
     let slot = GuestSlot { bus: u8::MAX, devfn: DevFn(u8::MAX) };
     let (vectors, state, faults) = (u16::MAX, State::Quarantined, Some(u32::MAX));

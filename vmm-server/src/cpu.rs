@@ -66,6 +66,14 @@ impl Cpu {
         self.vcpu.vcpu_read_vmcb(number).unwrap_or(0)
     }
 
+    /// The guest's general registers as they were when it ran last, by the encoding's numbers.
+    pub fn registers(&self) -> [u64; 16] {
+        let sel4::VCpuContext { rax, rbx, rcx, rdx, rsi, rdi, rbp, r8, r9, r10, r11, r12, r13, r14, r15 } =
+            self.vcpu.vcpu_read_registers().unwrap_or_default();
+        let rsp = self.read(field::RSP);
+        [rax, rcx, rdx, rbx, rsp, rbp, rsi, rdi, r8, r9, r10, r11, r12, r13, r14, r15]
+    }
+
     /// Writes a field; whether it now holds just that.
     pub fn write(&mut self, number: u64, value: u64) -> bool {
         self.vcpu.vcpu_write_vmcb(number, value) == Ok(value)

@@ -4,6 +4,7 @@ use crate::nested::{Nested, unmap_device};
 use crate::ports::Ports;
 use component::Memory;
 use core::fmt;
+use core::ops::Range;
 use protocol::message::Request;
 use protocol::pci::{
     self, Attach, BarRead, BarWrite, ConfigRead, ConfigWrite, Describe, Description, Detach, Effect,
@@ -17,6 +18,7 @@ use vmm_devices::bars::{Claim, Space};
 use vmm_devices::boot;
 use vmm_devices::ecam::Placement;
 use vmm_devices::ioapic::FIRST_DEVICE_PIN;
+use vmm_devices::map::Area;
 use vmm_devices::msi::{MAX_VECTORS, Messages};
 use vmm_devices::trapped::{Layout, Trapped};
 
@@ -307,7 +309,7 @@ impl Device {
         }
     }
 
-    fn runs(&self, bar: usize) -> impl Iterator<Item = FrameRun> + use<'_> {
+    fn runs(&self, bar: usize) -> impl Iterator<Item = FrameRun> + Clone + use<'_> {
         let index = self.bars[bar].index;
         self.frames.iter().copied().filter(move |run| run.bar == index)
     }
@@ -347,6 +349,29 @@ impl Device {
             let offset = place.checked_sub(bar.base?)?;
             (offset < bar.bytes).then_some((n, offset))
         })
+    }
+
+    /// The memory BARs that lie somewhere: BAR, place, bytes, and the offsets of the parts that are mapped.
+    pub fn areas(
+        &self,
+    ) -> impl Iterator<Item = Area<u8, impl Iterator<Item = Range<u64>> + Clone + use<'_>>> + use<'_> {
+        self.bars.iter().enumerate().filter(|(_, bar)| bar.port.is_none()).filter_map(|(n, bar)| {
+            let mapped = self.runs(n).map(|run| {
+                let bytes = u64::from(run.count) << run.size_bits;
+                run.offset..run.offset + bytes
+            });
+            Some(Area { start: bar.base?, bytes: bar.bytes, what: bar.index, mapped })
+        })
+    }
+
+    /// Where a BAR lies.
+    pub fn base(&self, index: u8) -> Option<u64> {
+        self.bars.iter().find(|bar| bar.index == index)?.base
+    }
+
+    /// Whether the MSI-X table has a part of these bytes of a BAR.
+    pub fn has_table(&self, bar: u8, bytes: Range<u64>) -> bool {
+        self.layout.is_some_and(|layout| layout.has_table(bar, bytes))
     }
 
     /// It has I/O BARs.

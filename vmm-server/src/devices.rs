@@ -13,6 +13,7 @@ use vmm_devices::apic::LocalApic;
 use vmm_devices::bars::{self, Claim, Space};
 use vmm_devices::ecam::{self, Target};
 use vmm_devices::ioapic::{IoApic, Pins};
+use vmm_devices::map::{self, Piece};
 use vmm_devices::msi::Arrival;
 
 /// Bits of the notification that vectors have.
@@ -224,6 +225,17 @@ impl Devices {
     pub fn write_io_apic(&mut self, offset: u32, width: u8, value: u32) {
         let pins = self.io_apic.write(offset, width, value);
         self.arm(pins);
+    }
+
+    /// The first range of a BAR, mapped or trapped, at `from` or behind it: number of the device, range, and whether it holds the MSI-X table.
+    pub fn piece(&self, from: u64) -> Option<(usize, Piece<u8>, bool)> {
+        let pieces = self.devices.iter().enumerate().filter_map(|(number, device)| {
+            let piece = map::next(device.areas(), from)?;
+            let start = piece.start - device.base(piece.what)?;
+            let has_table = !piece.mapped && device.has_table(piece.what, start..start + piece.bytes);
+            Some((number, piece, has_table))
+        });
+        pieces.min_by_key(|(_, piece, _)| piece.start)
     }
 
     /// The trapped place of a BAR at a guest-physical address.

@@ -179,5 +179,7 @@ pub const IRQ_HANDLER_UNBLOCK: u64 = 1030;
 pub const DMA_FAULT_SET_NOTIFICATION: u64 = 1031;
 /// X4 `DMAFault_Read`.
 pub const DMA_FAULT_READ: u64 = 1032;
+/// X1 `VCPU_ReadRegisters`.
+pub const VCPU_READ_REGISTERS: u64 = 1033;
 /// X5 `CNode_Describe`.
 pub const CNODE_DESCRIBE: u64 = 1040;

@@ -27,6 +27,7 @@ mod hostile_tests;
 pub mod inject;
 pub mod ioapic;
 pub mod layout;
+pub mod map;
 pub mod memory;
 pub mod msi;
 pub mod msr;

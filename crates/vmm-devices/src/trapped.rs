@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What lies where in the part of a device's BARs that isn't mapped: the MSI-X table, the pending bits, other registers.
 use crate::msi::ENTRY_BYTES;
+use core::ops::Range;
 
 /// Where a device has its MSI-X table and pending bits (PCI Local Bus 3.0, section 6.8.2).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,6 +30,15 @@ pub enum Trapped {
 }
 
 impl Layout {
+    /// Whether the table has a part of these bytes of BAR `bar`.
+    #[must_use]
+    pub fn has_table(&self, bar: u8, bytes: Range<u64>) -> bool {
+        let start = u64::from(self.table_offset);
+        bar == self.table_bar
+            && bytes.start < start + u64::from(self.entries) * ENTRY_BYTES
+            && start < bytes.end
+    }
+
     /// What lies at `offset` of BAR `bar`.
     #[must_use]
     pub fn at(&self, bar: u8, offset: u64) -> Trapped {
@@ -82,6 +92,10 @@ mod tests {
         let layout = Layout { table_bar: 5, table_offset: !7, pba_bar: 0, pba_offset: 0, entries: 2048 };
         assert_eq!(layout.at(5, u64::from(!7u32) + 2047 * 16), Trapped::Table(2047 * 16));
         assert_eq!(layout.at(5, u64::from(!7u32) + 2048 * 16), Trapped::Registers);
+        let table = u64::from(!7u32)..u64::from(!7u32) + 2048 * 16;
+        assert!(layout.has_table(5, 0..table.start + 1) && layout.has_table(5, table.end - 1..u64::MAX));
+        assert!(!layout.has_table(5, 0..table.start) && !layout.has_table(5, table.end..u64::MAX));
+        assert!(!layout.has_table(4, table));
         assert_eq!(layout.at(0, 255), Trapped::Pending(255));
         assert_eq!(layout.at(0, 256), Trapped::Registers);
     }

@@ -4,6 +4,8 @@
 //! A VCPU is bound to at most one thread and a thread to at most one VCPU; each names the other, and whoever goes first
 //! clears both names.
 
+use core::cell::Cell;
+
 use sel4_abi::label;
 use sel4_abi::object::tag;
 use sel4_abi::vcpu::{
@@ -202,6 +204,7 @@ pub fn invoke(k: &mut Kernel, i: &Invocation, paddr: u64) -> SysResult<usize> {
             }
             Ok(0)
         }
+        label::VCPU_READ_REGISTERS => Ok(i.reply(&backend.registers(&vcpu).each_ref().map(Cell::get))),
         label::VCPU_SET_IO_PERMISSION_MAP => set_map(i, vcpu, backend),
         label::X86_VCPU_ENABLE_IO_PORT => enable_ports(i, vcpu),
         label::X86_VCPU_DISABLE_IO_PORT => disable_ports(i, vcpu),

@@ -12,6 +12,7 @@ use crate::runner::{Case, Outcome, with};
 pub(super) const CASES: &[Case] = &[
     Case::new("inspect::no_part_holds_more_than_its_job_needs", authority),
     Case::new("inspect::devices_and_vms_are_shown_as_they_are", devices_and_vms),
+    Case::new("inspect::registers_and_memory_are_shown_as_they_are", registers_and_memory),
     Case::new("inspect::a_vmm_that_does_not_answer_holds_nobody_up", silent),
 ];
 
@@ -121,6 +122,122 @@ fn devices_and_vms() -> Outcome {
         match machine.look("exits ends") {
             Err(why) if why.contains("it doesn't run") => Ok(()),
             other => Err(format!("a VM that has ended: {other:?}")),
+        }
+    })
+}
+
+/// Opcode of HLT.
+const HLT: u8 = 0xf4;
+/// PE and PG; LME and LMA; where the PVH entry's 64-bit guests end up.
+const CR0: u64 = 1 << 31 | 1;
+const EFER: u64 = 1 << 10 | 1 << 8;
+const RAM: u64 = 64 << 20;
+
+/// The number behind `key`, which is a text in hexadecimal digits.
+fn hex(object: &Value, key: &str) -> Result<u64, String> {
+    let text = object.pointer(key).and_then(Value::as_str).and_then(|text| text.strip_prefix("0x"));
+    let number = text.and_then(|text| u64::from_str_radix(text, 16).ok());
+    number.ok_or_else(|| format!("{key} is no number: {object}"))
+}
+
+/// Ranges in ascending order, those that touch as one.
+fn joined(mut ranges: Vec<(u64, u64)>) -> Vec<(u64, u64)> {
+    ranges.sort_unstable();
+    let mut joined: Vec<(u64, u64)> = Vec::new();
+    for (start, bytes) in ranges {
+        match joined.last_mut() {
+            Some((first, before)) if *first + *before == start => *before += bytes,
+            _ => joined.push((start, bytes)),
+        }
+    }
+    joined
+}
+
+/// Where a VM's nested tables lead, as the kernel says: guest-physical address, bytes, physical address.
+fn nested(machine: &mut Machine, vm: &str) -> Result<Vec<(u64, u64, u64)>, String> {
+    let caps = machine.look(&format!("caps {vm}"))?;
+    let frames = caps.iter().filter(|cap| cap["kind"] == "frame" && cap["mapped"]["in"] == "nested");
+    let number = |cap: &Value, key: &str| cap[key].as_u64().unwrap_or(0);
+    let place = |cap: &Value| {
+        let bytes = number(cap, "bytes") * number(cap, "count");
+        Ok((hex(cap, "/mapped/at")?, bytes, hex(cap, "/address")?))
+    };
+    frames.map(place).collect()
+}
+
+/// Address and bytes of the ranges that are reached like this.
+fn with_access(ranges: &[Value], access: &str) -> Result<Vec<(u64, u64)>, String> {
+    let those = ranges.iter().filter(|range| range["access"] == access);
+    those.map(|range| Ok((hex(range, "/start")?, range["bytes"].as_u64().unwrap_or(0)))).collect()
+}
+
+fn registers_and_memory() -> Outcome {
+    let system = build::system("gate-audit")?;
+    with(Machine::start(&system.arguments())?, |machine| {
+        for running in ["[a] edu: watching", "[web] http: listening on "] {
+            machine.expect_anywhere(running)?;
+        }
+        for vm in ["a", "web"] {
+            let ranges = machine.look(&format!("memory {vm}"))?;
+            let mapped = with_access(&ranges, "mapped")?;
+            let trapped = with_access(&ranges, "trapped")?;
+            let kernel = nested(machine, vm)?.into_iter().map(|(start, bytes, _)| (start, bytes)).collect();
+            if joined(mapped.clone()) != joined(kernel) {
+                return Err(format!("the kernel says something else than {ranges:#?}"));
+            }
+            if let Some(both) = trapped.iter().find(|(start, bytes)| {
+                mapped.iter().any(|(other, length)| *other < start + bytes && *start < other + length)
+            }) {
+                return Err(format!("{both:x?} is mapped and trapped"));
+            }
+            for (what, start, bytes) in [
+                ("configuration space", "0xe0000000", 1 << 20),
+                ("i/o apic", "0xfec00000", 4096),
+                ("local apic", "0xfee00000", 4096),
+            ] {
+                let expected =
+                    serde_json::json!({ "start": start, "bytes": bytes, "access": "trapped", "vm": vm });
+                has(one(&ranges, "what", what)?, &expected)?;
+            }
+            has(
+                one(&ranges, "what", "ram")?,
+                &serde_json::json!({ "start": "0x0", "bytes": RAM, "access": "mapped" }),
+            )?;
+            let table = ranges.iter().find(|range| range["what"] == "msi-x table");
+            match (vm, table) {
+                ("a", None) => {}
+                // The network card has it in a BAR of its own.
+                ("web", Some(table)) => {
+                    let expected =
+                        serde_json::json!({ "bytes": 4096, "access": "trapped", "device": 0, "bar": 1 });
+                    has(table, &expected)?;
+                    let bar =
+                        serde_json::json!({ "bytes": 16 << 10, "access": "mapped", "device": 0, "bar": 4 });
+                    has(one(&ranges, "what", "bar")?, &bar)?;
+                }
+                (_, table) => return Err(format!("the MSI-X table of {vm}: {table:?}")),
+            }
+        }
+        let registers = machine.look("registers a")?;
+        let registers = one(&registers, "vm", "a")?;
+        let value = |key| hex(registers, key);
+        let is_long_mode = value("/control/cr0")? & CR0 == CR0 && value("/control/efer")? & EFER == EFER;
+        let in_ram = |address: u64| (1..RAM).contains(&address);
+        if !is_long_mode
+            || !in_ram(value("/general/rsp")?)
+            || !in_ram(value("/control/cr3")?)
+            || value("/control/cpl")? != 0
+        {
+            return Err(format!("no 64-bit guest: {registers}"));
+        }
+        // It waits for interrupts; the runtime's page tables are one-to-one.
+        let rip = value("/control/rip")?;
+        let frames = nested(machine, "a")?;
+        let frame = frames.iter().find(|(start, bytes, _)| (*start..start + bytes).contains(&rip));
+        let (start, _, address) = frame.ok_or_else(|| format!("nothing is at {rip:#x}"))?;
+        match machine.monitor()?.memory(address + (rip - start), 1)?[..] {
+            [HLT] => Ok(()),
+            ref other => Err(format!("the guest stands on {other:x?} at {rip:#x}")),
         }
     })
 }

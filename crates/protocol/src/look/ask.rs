@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::device::Devices;
-use super::guest::Exits;
+use super::guest::{Exits, Map, Registers};
 
 /// What can be asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,16 +15,23 @@ pub enum Question {
     Devices(u16),
     /// A VMM: what its guest exited for.
     Exits,
+    /// A VMM: its guest's registers and control block.
+    Registers,
+    /// A VMM: what lies where for its guest, from this guest-physical address on.
+    Memory(u64),
 }
 
 /// The answers.
-#[expect(clippy::large_enum_variant, reason = "servers have no allocator to box it with")]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum View {
     /// To [`Question::Devices`].
     Devices(Devices),
     /// To [`Question::Exits`].
     Exits(Exits),
+    /// To [`Question::Registers`].
+    Registers(Registers),
+    /// To [`Question::Memory`].
+    Memory(Map),
 }
 
 impl View {
@@ -32,7 +39,10 @@ impl View {
     pub const fn answers(&self, question: Question) -> bool {
         matches!(
             (self, question),
-            (Self::Devices(_), Question::Devices(_)) | (Self::Exits(_), Question::Exits)
+            (Self::Devices(_), Question::Devices(_))
+                | (Self::Exits(_), Question::Exits)
+                | (Self::Registers(_), Question::Registers)
+                | (Self::Memory(_), Question::Memory(_))
         )
     }
 }
@@ -79,17 +89,25 @@ mod tests {
 
     #[test]
     fn the_largest_answers_fit() {
-        for view in [View::Devices(device::tests::largest()), View::Exits(guest::tests::largest_exits())] {
+        for view in [
+            View::Devices(device::tests::largest()),
+            View::Exits(guest::tests::largest_exits()),
+            View::Registers(guest::tests::largest_registers()),
+            View::Memory(guest::tests::largest_map()),
+        ] {
             fits(Show(view.clone()));
             fits(Shown::View(view));
         }
-        fits(Ask { part: u8::MAX, question: Question::Devices(u16::MAX) });
+        fits(Ask { part: u8::MAX, question: Question::Memory(u64::MAX) });
     }
 
     #[test]
     fn answers_belong_to_questions() {
         assert!(View::Exits(Exits::default()).answers(Question::Exits));
         assert!(!View::Exits(Exits::default()).answers(Question::Devices(0)));
+        assert!(View::Registers(Registers::default()).answers(Question::Registers));
+        assert!(View::Memory(Map::default()).answers(Question::Memory(7)));
+        assert!(!View::Memory(Map::default()).answers(Question::Registers));
         assert!(View::Devices(Devices::default()).answers(Question::Devices(7)));
     }
 }

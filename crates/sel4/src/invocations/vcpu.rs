@@ -59,6 +59,11 @@ impl<C: InvocationContext> Cap<cap_type::VCpu, C> {
         self.invoke(label::X86_VCPU_WRITE_REGISTERS, registers.to_words(), []).map(drop)
     }
 
+    /// The guest's general registers as they were when it ran last (extension X1).
+    pub fn vcpu_read_registers(self) -> Result<VCpuContext> {
+        self.invoke_for_words(label::VCPU_READ_REGISTERS, []).map(VCpuContext::from_words)
+    }
+
     /// Gives the virtual CPU an I/O permission map of its own (extension X1).
     pub fn vcpu_set_io_permission_map(self, map: cap::IOPermissionMap) -> Result<()> {
         self.invoke(label::VCPU_SET_IO_PERMISSION_MAP, [], [map.bits()]).map(drop)

@@ -7,7 +7,7 @@ use crate::code::entry;
 use crate::vm::{End, INTERRUPT, Vm, exit, reg};
 use kernel_tests::{Env, Failure, Outcome, check, check_eq, expect_error};
 use sel4::init_thread::slot;
-use sel4::{CapRights, EptVmAttributes, Error, Fault, cap};
+use sel4::{CapRights, EptVmAttributes, Error, Fault, VCpuContext, cap};
 use sel4_abi::{vcpu, vmcb};
 
 /// Ticks of an exit to the VMM and back, at best: CPUID, OUT. 0 until measured.
@@ -26,6 +26,7 @@ pub(crate) use checks;
 
 checks! {
     cpuid_is_answered_with_one_call,
+    registers_are_read_as_the_guest_left_them,
     port_exits_tell_size_direction_and_length,
     efer_is_the_vmms,
     nested_fault_tells_address_and_access,
@@ -71,6 +72,23 @@ fn cpuid_is_answered_with_one_call(env: &mut Env) -> Outcome {
     vm.expect(exit::CPUID)?;
     check_eq!(vm.registers[reg::RAX], 0x11223344, "RAX");
     answer_cpuid(&mut vm)?;
+    vm.expect_done()
+}
+
+fn registers_are_read_as_the_guest_left_them(env: &mut Env) -> Outcome {
+    let mut vm = Vm::bound(env, 0, entry::guest_cpuid())?;
+    let written = core::array::from_fn(|n| 0x1111_1111_0000_0000 * (n as u64 + 1));
+    vm.vcpu.vcpu_write_registers(&VCpuContext::from_words(written))?;
+    check_eq!(vm.vcpu.vcpu_read_registers()?.to_words(), written, "as written");
+    vm.registers = written;
+    vm.expect(exit::CPUID)?;
+    check_eq!(vm.registers[reg::RAX], 0x11223344, "RAX");
+    let read = vm.vcpu.vcpu_read_registers()?.to_words();
+    check_eq!(read, vm.registers, "as at the exit");
+    check_eq!(read[14], written[14], "R15");
+    // What the VMM wants them to be is theirs at the next entry only, and reading has changed nothing.
+    answer_cpuid(&mut vm)?;
+    check_eq!(vm.vcpu.vcpu_read_registers()?.rax, 0x11223344, "RAX before the next entry");
     vm.expect_done()
 }
 
