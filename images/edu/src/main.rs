@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Drives QEMU's `edu` device: registers, DMA and messages of a passed-through function, tested from inside the guest. Words of the
-//! command line choose what to do: `self` (the default), `line`, `round`, `storm`, `bench`, `flood-to=ADDRESS`, `dma-to=ADDRESS`, `dma-from=ADDRESS`, `dma-start`, `msi-handle=HANDLE`, `sleep=MS`, `triple-fault`,
+//! command line choose what to do: `self` (the default), `line`, `round`, `storm`, `bench`, `flood-to=ADDRESS`, `dma-to=ADDRESS`, `dma-from=ADDRESS`, `dma-start`, `rewrite`, `msi-handle=HANDLE`, `sleep=MS`, `triple-fault`,
 //! `watch`.
 #![no_std]
 #![no_main]
@@ -12,6 +12,7 @@ mod attack;
 mod bench;
 mod device;
 mod line;
+mod rewrite;
 mod selftest;
 
 use device::Edu;
@@ -59,6 +60,8 @@ fn command(edu: &Edu, word: &str, checks: &mut Checks) -> bool {
     } else if word == "bench" {
         bench::run(edu);
         checks.report("bench", Ok::<(), &str>(()));
+    } else if word == "rewrite" {
+        rewrite::run(edu, checks);
     } else if word == "dma-start" {
         attack::start(edu, checks);
     } else if word == "triple-fault" {

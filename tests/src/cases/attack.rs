@@ -9,8 +9,10 @@ use crate::qtest::{Function, Qtest};
 use crate::runner::{Case, Outcome, with};
 use crate::vtd;
 
-pub(super) const CASES: &[Case] =
-    &[Case::new("attack::bars_msix_table_and_registers_at_random", registers_of_a_device)];
+pub(super) const CASES: &[Case] = &[
+    Case::new("attack::bars_msix_table_and_registers_at_random", registers_of_a_device),
+    Case::new("attack::code_that_dma_rewrites_under_the_decoder", rewritten_code),
+];
 
 /// Requester ID of the device behind the first root port.
 const FIRST: u16 = 0x100;
@@ -68,5 +70,23 @@ fn registers_of_a_device() -> Outcome {
         machine.expect_anywhere("[hello] hello: second 10 of 10")?;
         machine.refute("dma fault")?;
         machine.refute("vm attacker: ended")
+    })
+}
+
+/// Ends by itself: the last rewriting leaves the VMM without an access to decode, and that is the guest's own loss.
+fn rewritten_code() -> Outcome {
+    let system = build::system("attack-rewrite")?;
+    let mut arguments = system.arguments();
+    arguments.extend(["-icount".into(), "shift=0,sleep=off".into()]);
+    with(Machine::start(&arguments)?, |machine| {
+        for check in ["rewritten-to-another-store", "rewritten-to-a-load"] {
+            machine.expect_anywhere(&format!("[attacker] test {check} ... ok"))?;
+        }
+        machine.expect("[attacker] edu: rewriting to what is no access")?;
+        machine
+            .expect("[attacker] vmm: the guest has ended: an instruction that can't be emulated: 66 90 c3")?;
+        machine.expect_anywhere("[root-task] vm attacker: ended: guest fault")?;
+        machine.expect_anywhere("[hello] hello: second 10 of 10")?;
+        machine.refute("STILL HERE")
     })
 }
