@@ -125,6 +125,33 @@ impl Function {
     }
 }
 
+/// Slot Control of the PCI Express capability (PCI Express Base 4.0, section 7.5.3.10), and the bit that turns the slot's power off.
+const EXPRESS: u32 = 0x10;
+const SLOT_CONTROL: u64 = 0x18;
+const POWER_OFF: u32 = 1 << 10;
+
+impl Function {
+    /// Turns the power of this port's slot off; what its Slot Control was.
+    ///
+    /// # Errors
+    /// The test socket's.
+    pub fn power_off(self, qtest: &mut Qtest) -> Result<u32, String> {
+        let control = self.capability(qtest, EXPRESS)? + SLOT_CONTROL;
+        let value = self.read(qtest, control)? & 0xffff;
+        self.write(qtest, control, value | POWER_OFF)?;
+        Ok(value)
+    }
+
+    /// Writes Slot Control, with the power on.
+    ///
+    /// # Errors
+    /// The test socket's.
+    pub fn power_on(self, qtest: &mut Qtest, control: u32) -> Result<(), String> {
+        let register = self.capability(qtest, EXPRESS)? + SLOT_CONTROL;
+        self.write(qtest, register, control & !POWER_OFF)
+    }
+}
+
 /// QEMU's `edu`, driven from outside.
 #[derive(Clone, Copy, Debug)]
 pub struct Edu {
@@ -183,6 +210,15 @@ impl Edu {
         self.function.write(qtest, self.msi + 4, address)?;
         self.function.write(qtest, self.msi + 8, 0)?;
         self.function.write(qtest, self.msi + 12, data)
+    }
+
+    /// Programs it with a message whose address has an upper half.
+    ///
+    /// # Errors
+    /// The test socket's.
+    pub fn program_wide(&self, qtest: &mut Qtest, address: u64, data: u32) -> Result<(), String> {
+        self.program(qtest, (address as u32, data))?;
+        self.function.write(qtest, self.msi + 8, (address >> 32) as u32)
     }
 
     /// Lets it write its buffer's first `bytes` to an I/O address. It takes 100 ms of the machine's time.

@@ -25,6 +25,8 @@ pub mod sink;
 pub mod walk;
 
 #[cfg(test)]
+mod message_tests;
+#[cfg(test)]
 mod recorder;
 
 pub use capability::{Capability, ExtendedCapability};

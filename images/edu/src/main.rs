@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Drives QEMU's `edu` device: registers, DMA and messages of a passed-through function, tested from inside the guest. Words of the
-//! command line choose what to do: `self` (the default), `line`, `round`, `storm`, `bench`, `flood-to=ADDRESS`, `dma-to=ADDRESS`, `dma-from=ADDRESS`, `dma-start`, `rewrite`, `msi-handle=HANDLE`, `sleep=MS`, `triple-fault`,
+//! command line choose what to do: `self` (the default), `line`, `round`, `storm`, `bench`, `flood-to=ADDRESS`, `dma-to=ADDRESS`, `dma-from=ADDRESS`, `dma-start`, `gone`, `scan-to=ADDRESS`, `rewrite`, `msi-handle=HANDLE`, `sleep=MS`, `triple-fault`,
 //! `watch`.
 #![no_std]
 #![no_main]
@@ -60,8 +60,12 @@ fn command(edu: &Edu, word: &str, checks: &mut Checks) -> bool {
     } else if word == "bench" {
         bench::run(edu);
         checks.report("bench", Ok::<(), &str>(()));
+    } else if word == "gone" {
+        attack::gone(edu, checks);
     } else if word == "rewrite" {
         rewrite::run(edu, checks);
+    } else if let Some(end) = number("scan-to") {
+        attack::scan(edu, end, checks);
     } else if word == "dma-start" {
         attack::start(edu, checks);
     } else if word == "triple-fault" {

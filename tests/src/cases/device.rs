@@ -3,6 +3,7 @@
 //! they have no business. Each refusal comes with a control that shows that the aim was good.
 
 use crate::build;
+use crate::cases::gate::entry_of;
 use crate::machine::Machine;
 use crate::qtest::{Edu, Qtest};
 use crate::runner::{Case, Outcome, with};
@@ -15,6 +16,12 @@ pub(super) const CASES: &[Case] = &[
     Case::new("device::dma_does_not_reach_another_devices_registers", dma_to_registers),
     Case::new("device::a_guests_own_dma_to_foreign_memory_is_blocked", dma_by_guest),
     Case::new("device::a_message_with_the_handle_of_another_device_raises_nothing", foreign_handle),
+    Case::new("device::malformed_messages_raise_nothing", malformed),
+    Case::expected_to_fail(
+        "device::a_message_of_the_old_format_raises_nothing",
+        "this emulator lets messages of the compatibility format pass",
+        old_format,
+    ),
     Case::expected_to_fail(
         "device::a_message_forged_by_dma_raises_nothing",
         "this emulator does not check the requester of messages written by DMA",
@@ -235,6 +242,71 @@ fn foreign_handle() -> Outcome {
         ring(machine, scene, b, "b", 2)?;
         ring(machine, scene, a, "a", 2)?;
         machine.refute("edu: 3 runs of the handler")
+    })
+}
+
+/// What leads to no entry, to an absent one, to another's by its subhandle, or has reserved bits; and messages that are writes to memory.
+fn malformed() -> Outcome {
+    const REMAPPABLE: u32 = 0xfee0_0010;
+    const SUBHANDLE: u32 = 1 << 3;
+    let remappable = |handle: u32| REMAPPABLE | (handle & 0x7fff) << 5 | handle >> 15 << 2;
+    scene(|machine, scene| {
+        let (a, b) = (scene.a, scene.b);
+        ring(machine, scene, a, "a", 1)?;
+        ring(machine, scene, b, "b", 1)?;
+        let entries = vtd::remapping_table(machine.monitor()?)?;
+        let (index_of_a, _) = entry_of(a.message(&mut scene.qtest)?, &entries)?;
+        let own = b.message(&mut scene.qtest)?;
+        let (index_of_b, _) = entry_of(own, &entries)?;
+        let (of_a, of_b, end) = (index_of_a as u32, index_of_b as u32, entries.len() as u32);
+        let mut messages = vec![
+            (remappable(of_b) | SUBHANDLE, 0x1_0000),
+            (remappable(of_b) | SUBHANDLE, u32::from(u16::MAX)),
+            (remappable(0) | SUBHANDLE, of_a),
+            (remappable(end - 1), 0),
+            (remappable(end - 1) | SUBHANDLE, 1),
+            (remappable(of_a | 1 << 15), 0),
+            (remappable(of_b | 1 << 15), 0),
+        ];
+        messages
+            .extend((0..16).map(|bit| (remappable(1 << bit), 0)).filter(|(address, _)| *address != own.0));
+        for (address, data) in messages {
+            b.program(&mut scene.qtest, (address, data))?;
+            b.ring(&mut scene.qtest)?;
+        }
+        // Writes to the other's RAM and beyond 4 GiB: no messages, but DMA that faults.
+        let place = translate(&ram(machine, A)?, IMAGE).ok_or("its RAM has a hole")?;
+        for address in [place, 1 << 32 | u64::from(own.0)] {
+            b.program_wide(&mut scene.qtest, address, 0x666)?;
+            b.ring(&mut scene.qtest)?;
+            let fault = format!("write of IOVA {:#x}", address & !0xfff);
+            machine.expect_all(&["[iommu-server] dma fault: device 02:00.0", &fault, "reason "])?;
+        }
+        // Had a handler run for one of these, the next run would be the third.
+        b.program(&mut scene.qtest, own)?;
+        ring(machine, scene, b, "b", 2)?;
+        ring(machine, scene, a, "a", 2)?;
+        machine.refute("edu: 3 runs of the handler")
+    })
+}
+
+/// B sends A's vector in the format of machines without remapping.
+fn old_format() -> Outcome {
+    scene(|machine, scene| {
+        let (a, b) = (scene.a, scene.b);
+        ring(machine, scene, a, "a", 1)?;
+        let entries = vtd::remapping_table(machine.monitor()?)?;
+        let (_, entry) = entry_of(a.message(&mut scene.qtest)?, &entries)?;
+        let own = b.message(&mut scene.qtest)?;
+        b.program(&mut scene.qtest, (0xfee0_0000, entry.vector().into()))?;
+        b.ring(&mut scene.qtest)?;
+        b.program(&mut scene.qtest, own)?;
+        // As below: when B's guest has had its turns, A's has had its own.
+        for runs in 1..=3 {
+            ring(machine, scene, b, "b", runs).unwrap_or_else(|why| panic!("{why}"));
+        }
+        machine.refute("[a] edu: 2 runs")?;
+        ring(machine, scene, a, "a", 2)
     })
 }
 

@@ -13,12 +13,8 @@ pub(super) const CASES: &[Case] = &[
     Case::new("restart::the_machine_halts_if_the_description_says_so", halt),
 ];
 
-/// The root port of the device, and registers of its PCI Express capability (PCI Express Base 4.0, section 7.5.3.10): Slot Control,
-/// whose bit 10 turns the slot's power off.
+/// The root port of the device.
 const PORT: u16 = 4 << 3;
-const EXPRESS: u32 = 0x10;
-const SLOT_CONTROL: u64 = 0x18;
-const POWER_OFF: u32 = 1 << 10;
 
 const LIVES: usize = 100;
 
@@ -64,10 +60,8 @@ fn power_off() -> Outcome {
     with(machine, |machine| {
         machine.expect("[pci-server] 0000:01:00.0: attached to vm again")?;
         let port = Function(PORT);
-        let control = port.capability(&mut qtest, EXPRESS)? + SLOT_CONTROL;
         machine.monitor()?.execute("stop", json!({}))?;
-        let value = port.read(&mut qtest, control)?;
-        port.write(&mut qtest, control, (value & 0xffff) | POWER_OFF)?;
+        let control = port.power_off(&mut qtest)?;
         let gone = Function(0x100).read(&mut qtest, 0)?;
         machine.monitor()?.execute("cont", json!({}))?;
         if gone != u32::MAX {
@@ -77,7 +71,7 @@ fn power_off() -> Outcome {
         machine
             .expect("[root-task] vm again: refused: device 0: the device didn't come back after its reset")?;
         // With power again it isn't given either, and the others never notice.
-        port.write(&mut qtest, control, value & 0xffff & !POWER_OFF)?;
+        port.power_on(&mut qtest, control)?;
         machine.expect("[root-task] vm again: its memory is taken back")?;
         machine.expect_anywhere("[beside] hello: second 10 of 10")?;
         machine.expect("[root-task] all virtual machines have ended")?;
