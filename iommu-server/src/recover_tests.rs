@@ -28,7 +28,7 @@ fn reborn_as(mut next: Domains<Fake>, kernel: Fake, kept: Option<State>) -> (Dom
 
 /// Through encoding, as in the pages.
 fn through_bytes(state: &State) -> State {
-    let mut bytes = [0; protocol::kept::MAX_BYTES];
+    let mut bytes = [0; protocol::kept::longest(protocol::kept::IOMMU_BYTES)];
     let bytes = postcard::to_slice(state, &mut bytes).unwrap();
     postcard::from_bytes(bytes).unwrap()
 }

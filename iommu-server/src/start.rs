@@ -37,7 +37,7 @@ pub fn start(mut part: Part) -> Result<Iommu, &'static str> {
             devices += 1;
         }
     }
-    let mut kept = part.kept();
+    let mut kept = part.kept().and_then(Kept::new);
     recover(&part, &mut domains, kept.as_mut());
     let fault_control = watch_faults(&part, &mut memory);
     component::log!(
@@ -58,7 +58,7 @@ fn recover(part: &Part, domains: &mut Domains<Invocations>, kept: Option<&mut Ke
     if part.restarts() == 0 {
         return;
     }
-    let state = kept.as_ref().and_then(|kept| kept.load(&mut [0; kept::MAX_BYTES]));
+    let state = kept.as_ref().and_then(|kept| kept.load(&mut [0; kept::longest(kept::IOMMU_BYTES)]));
     if state.is_none() {
         component::log!("nothing is known of the life before this one: all devices are cut off");
     }

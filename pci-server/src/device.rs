@@ -12,12 +12,13 @@ use pci::reset::{Methods, Saved, Sequence};
 use pci::view::{Interrupts, View};
 use pci::{Address, Identity, RequesterId};
 use protocol::pci::{Attached, Bar, Description, FrameRun, GuestSlot, Interrupts as Shown, Name, PortRange};
+use serde::{Deserialize, Serialize};
 
 /// Runs of frames of a device: five of the BAR with the MSI-X table, one of each other and of the expansion ROM.
 pub const MAX_PARTS: usize = 11;
 
 /// Frames of a BAR.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Part {
     /// Index of the BAR.
     pub bar: u8,
@@ -30,7 +31,7 @@ pub struct Part {
 }
 
 /// An I/O BAR.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Ports {
     /// Index of the BAR.
     pub bar: u8,
@@ -44,7 +45,7 @@ pub struct Ports {
 pub type PortBars = Vec<Ports, 6>;
 
 /// A reset that isn't over.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Resetting {
     /// How far it is.
     pub sequence: Sequence,
@@ -53,7 +54,7 @@ pub struct Resetting {
 }
 
 /// A device of a VM.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Device {
     /// Number of the VM.
     pub vm: u16,
@@ -103,6 +104,8 @@ pub struct Device {
     pub waits: bool,
     /// Something of a domain, of handlers or frames that it was given may still be there.
     pub holds: bool,
+    /// Its number among what is kept for the life after this one.
+    pub place: u8,
     /// How often in a row iommu-server gave no answer while the device was being given.
     pub unanswered: u8,
 }

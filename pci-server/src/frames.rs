@@ -7,6 +7,7 @@ use component::mmio::Region;
 use component::sel4::{Error, ObjectBlueprint, ObjectBlueprintX86, cap};
 use heapless::Vec;
 use pci::carve::{LARGE, SMALL, Window};
+use serde::{Deserialize, Serialize};
 
 /// Device untypeds that are used.
 pub const MAX_WINDOWS: usize = 96;
@@ -23,11 +24,22 @@ struct Source {
     window: Window,
 }
 
+/// What has to be known of them after this server's death.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Held {
+    /// Slots that were taken when the first life began to serve, and some that were given back.
+    slots: u16,
+    /// Physical addresses of the pages, and capabilities of their frames.
+    pages: Vec<(u64, u64), MAX_PAGES>,
+}
+
 /// Device untypeds, and the pages that this server has mapped of them.
 pub struct Frames {
     memory: Option<Memory>,
     sources: Vec<Source, MAX_WINDOWS>,
     pages: Vec<(u64, Region), MAX_PAGES>,
+    /// For the life after this one.
+    held: Held,
     /// Objects that only moved a watermark, to be deleted once a frame is behind it.
     fillers: Vec<u64, MAX_FILLERS>,
 }
@@ -35,7 +47,7 @@ pub struct Frames {
 impl Frames {
     /// No frames yet.
     pub fn new(memory: Option<Memory>) -> Self {
-        Self { memory, sources: Vec::new(), pages: Vec::new(), fillers: Vec::new() }
+        Self { memory, sources: Vec::new(), pages: Vec::new(), held: Held::default(), fillers: Vec::new() }
     }
 
     /// Adds a device untyped without children; those that don't fit aren't used.
@@ -44,6 +56,34 @@ impl Frames {
             let untyped = cap::Untyped::from_bits(untyped);
             let _ = self.sources.push(Source { untyped, window });
         }
+    }
+
+    /// All frames are made: what has to be known of them after this server's death.
+    pub fn settled(&mut self) -> &Held {
+        self.held.slots = self.memory.as_ref().map_or(0, |memory| memory.slots.end() as u16);
+        &self.held
+    }
+
+    /// Whether a capability that was taken in the life before lies there.
+    pub fn holds(&self, address: u64) -> bool {
+        self.memory.as_ref().is_some_and(|memory| memory.slots.is_taken(address))
+    }
+
+    /// Takes over what the life before held. The tables by which the pages were mapped have gone.
+    pub fn recover(&mut self, held: Held) -> Result<(), Error> {
+        let memory = self.memory.as_mut().ok_or(Error::NotEnoughMemory)?;
+        memory.slots.take_first(held.slots.into());
+        for &(address, frame) in &held.pages {
+            if !memory.slots.is_taken(frame) {
+                return Err(Error::InvalidArgument);
+            }
+            let frame = cap::Granule::from_bits(frame);
+            let _ = frame.frame_unmap();
+            let region = memory.map_registers(frame, address)?;
+            let _ = self.pages.push((address, region));
+        }
+        self.held = held;
+        Ok(())
     }
 
     /// An empty slot; its capability address.
@@ -128,6 +168,7 @@ impl Frames {
         let frame = cap::Granule::from_bits(self.make(address, 1, SMALL)?);
         let region = self.memory.as_mut().ok_or(Error::NotEnoughMemory)?.map_registers(frame, address)?;
         let _ = self.pages.push((address, region));
+        let _ = self.held.pages.push((address, frame.bits()));
         Ok(self.pages.len() as u16 - 1)
     }
 

@@ -8,6 +8,7 @@ pub mod judge;
 pub mod passthrough;
 pub mod platform;
 pub mod promise;
+pub mod recover;
 pub mod show;
 pub mod survey;
 pub mod table;

@@ -6,11 +6,14 @@ use core::fmt;
 use component::memory::slot_at;
 use component::sel4::{self, CapRights, cap};
 use component::{Part, cpu};
+use heapless::Vec;
 use pci_server::platform::Platform;
+use pci_server::recover::{Found, Record, Spoilt};
 use protocol::client;
 use protocol::iommu;
+use protocol::kept::{Kept, PCI_VALUE_BYTES, PCI_VALUES, longest};
 use protocol::message::{CallError, Refusal, Request};
-use protocol::pci::Error;
+use protocol::pci::{Error, MAX_PROMISED};
 use protocol::start::{RangeKind, cptr, mount};
 use protocol::supervisor::{Ports, Quieted};
 use protocol::timer::SetDeadline;
@@ -35,11 +38,16 @@ pub struct Real {
     pub part: Part,
     /// Frequency of the time-stamp counter.
     pub tsc_khz: u64,
+    /// A place for each device, and behind them one for the frames. None if there are no pages for them.
+    kept: Vec<Kept<'static>, PCI_VALUES>,
+    /// Nothing is known of the frames that the life before this one had.
+    spoilt: bool,
 }
 
 impl Real {
     /// With what the start page gives; configuration space and device memory come later.
     pub fn new(mut part: Part) -> Self {
+        let pages = part.kept().unwrap_or_default().chunks_exact(PCI_VALUE_BYTES);
         Self {
             ecam: Ecam::default(),
             // Without empty slots nothing can be made, and each device is refused for that.
@@ -47,8 +55,26 @@ impl Real {
             iommu: part.cap(RangeKind::IommuEndpoint),
             timer: part.cap(RangeKind::TimerEndpoint),
             tsc_khz: part.facts().tsc_khz,
+            kept: pages.filter_map(Kept::new).take(PCI_VALUES).collect(),
+            spoilt: false,
             part,
         }
+    }
+
+    /// All frames are made: keeps what has to be known of them.
+    pub fn settled(&mut self) {
+        let held = self.frames.settled();
+        if !self.kept.get_mut(MAX_PROMISED).is_some_and(|kept| kept.save(held)) {
+            component::log!("what is known of the frames can't be kept: after a death it is lost");
+        }
+    }
+
+    /// After a death: takes over what the life before held. False if that isn't known.
+    #[inline(never)]
+    pub fn recover(&mut self) -> bool {
+        let held = self.kept.get(MAX_PROMISED).and_then(|kept| kept.load(&mut [0; longest(PCI_VALUE_BYTES)]));
+        self.spoilt = held.is_none_or(|held| self.frames.recover(held).is_err());
+        !self.spoilt
     }
 
     /// A capability for ports, from the root task; `None` if there is none.
@@ -194,6 +220,25 @@ impl Platform for Real {
             4 => ports.ioport_out32(port, value as u32).ok(),
             _ => None,
         }
+    }
+
+    fn keep(&mut self, place: usize, record: &Record) {
+        if !self.kept.get_mut(place).is_some_and(|kept| kept.save(record)) {
+            component::log!("what is known of device {place} can't be kept: after a death it is lost");
+        }
+    }
+
+    #[inline(never)]
+    fn kept(&self, place: usize) -> Result<Option<Found>, Spoilt> {
+        let kept = self.kept.get(place).filter(|_| !self.spoilt).ok_or(Spoilt)?;
+        if kept.is_untouched() {
+            return Ok(None);
+        }
+        kept.load(&mut [0; longest(PCI_VALUE_BYTES)]).map(Some).ok_or(Spoilt)
+    }
+
+    fn holds(&self, capability: u64) -> bool {
+        self.frames.holds(capability)
     }
 
     fn signal(&mut self, vm: u16) {

@@ -6,7 +6,7 @@ use pci::config::{self, command};
 use pci::life::{Event, Illegal, State};
 use pci::reset::{Progress, Sequence};
 use pci::view::{Effect, Interrupts};
-use pci::{ConfigSpace, Message, Msi, MsiX, Width};
+use pci::{Address, ConfigSpace, Message, Msi, MsiX, Width};
 use protocol::iommu::{self, Granted};
 use protocol::pci::{
     Attach, Attached, BarRead, BarWrite, ConfigRead, ConfigWrite, Describe, Description, Detach, Error,
@@ -15,6 +15,7 @@ use protocol::pci::{
 
 use crate::device::{Device, Resetting};
 use crate::platform::Platform;
+use crate::recover::Record;
 
 /// How often in a row iommu-server may die while a device is being given to its VM.
 const MAX_UNANSWERED: u8 = 3;
@@ -28,15 +29,17 @@ const STATUS_INTERRUPT: u16 = 1 << 3;
 pub struct Passthrough<P> {
     /// The machine and the others.
     pub platform: P,
-    devices: Vec<Device, MAX_PROMISED>,
+    pub(crate) devices: Vec<Device, MAX_PROMISED>,
     /// VMs that have ended, a bit each.
     ended: u32,
+    /// Devices, by VM and index, of which nothing is known since this server died.
+    pub(crate) lost: Vec<(u16, u8), MAX_PROMISED>,
 }
 
 impl<P: Platform> Passthrough<P> {
     /// Without devices.
     pub fn new(platform: P) -> Self {
-        Self { platform, devices: Vec::new(), ended: 0 }
+        Self { platform, devices: Vec::new(), ended: 0, lost: Vec::new() }
     }
 
     /// Adds a device; false if there are too many.
@@ -49,14 +52,23 @@ impl<P: Platform> Passthrough<P> {
         (&mut self.platform, &mut self.devices)
     }
 
+    /// All devices have been added: from now on they are kept for the life after this one.
+    pub fn settled(&mut self) {
+        for found in 0..self.devices.len() {
+            // There are few.
+            self.devices[found].place = found as u8;
+            self.keep(found, false);
+        }
+    }
+
     /// Takes a VM's devices out, before it was started.
     pub fn refuse(&mut self, vm: u16) {
         self.devices.retain(|device| device.vm != vm);
     }
 
-    /// The device of this function, if it was promised to a VM, and the DMA faults that it has caused.
-    pub fn promised(&mut self, function: u16) -> Option<(&Device, Option<u32>)> {
-        let device = self.devices.iter().find(|device| device.function == function)?;
+    /// The device at this address, if it was promised to a VM, and the DMA faults that it has caused.
+    pub fn promised(&mut self, address: Address) -> Option<(&Device, Option<u32>)> {
+        let device = self.devices.iter().find(|device| device.address == address)?;
         let asked = iommu::Faults { vm: device.vm, device: device.index };
         let faults = self.platform.iommu_faults(asked).ok().map(|faults| faults.count);
         Some((device, faults))
@@ -65,6 +77,9 @@ impl<P: Platform> Passthrough<P> {
     fn find(&self, vm: u16, index: u8) -> Result<usize, Error> {
         if 1u32.checked_shl(vm.into()).is_some_and(|bit| self.ended & bit != 0) {
             return Err(Error::Ended);
+        }
+        if self.lost.contains(&(vm, index)) {
+            return Err(Error::Lost);
         }
         if !self.devices.iter().any(|device| device.vm == vm) {
             return Err(Error::UnknownClient);
@@ -90,19 +105,32 @@ impl<P: Platform> Passthrough<P> {
     pub fn attach(&mut self, vm: u16, request: Attach) -> Result<Attached, Error> {
         let found = self.find(vm, request.device)?;
         let waits = self.physical_is_resetting(found);
-        let device = &mut self.devices[found];
+        let device = &self.devices[found];
         if device.resetting.is_some() || device.waits || waits {
             return Err(Error::Resetting);
         }
-        match (device.life.state(), device.methods.is_empty()) {
-            (State::Attached, _) => return Ok(device.attached()),
-            (State::Faulted | State::Quarantined, _) => return Err(Error::Quarantined),
-            (State::ResetFailed, _) => return Err(Error::ResetFailed),
-            (State::Quiet, _) => {}
+        match device.life.state() {
+            State::Attached => return Ok(device.attached()),
+            State::Faulted | State::Quarantined => return Err(Error::Quarantined),
+            State::ResetFailed => return Err(Error::ResetFailed),
+            State::Found | State::Detached if device.methods.is_empty() => return Err(Error::UsedUp),
+            State::Found | State::Reserved | State::Quiet | State::Detached => {}
+        }
+        self.keep(found, true);
+        let outcome = self.reset_or_give(found);
+        self.keep(found, false);
+        outcome
+    }
+
+    fn reset_or_give(&mut self, found: usize) -> Result<Attached, Error> {
+        let device = &mut self.devices[found];
+        match device.life.state() {
+            State::Quiet => {}
             // Nobody has used it since boot.
-            (State::Reserved, true) => Self::step(&mut self.platform, device, Event::Calm)?,
-            (State::Found | State::Detached, true) => return Err(Error::UsedUp),
-            (State::Found | State::Reserved | State::Detached, false) => {
+            State::Reserved if device.methods.is_empty() => {
+                Self::step(&mut self.platform, device, Event::Calm)?;
+            }
+            _ => {
                 // What couldn't be taken back from its last owner has to be first.
                 self.take_back(found)?;
                 self.start_reset(found);
@@ -127,8 +155,14 @@ impl<P: Platform> Passthrough<P> {
         outcome
     }
 
+    /// Keeps what is known of a device for the life after this one. `busy`: if that begins now, what is being done has to be undone.
+    pub(crate) fn keep(&mut self, found: usize, busy: bool) {
+        let device = &self.devices[found];
+        self.platform.keep(device.place.into(), &Record { device, busy });
+    }
+
     /// A step that the machine of states allows. One that it doesn't is a mistake of this server, and nothing is done.
-    fn step(platform: &mut P, device: &mut Device, event: Event) -> Result<(), Error> {
+    pub(crate) fn step(platform: &mut P, device: &mut Device, event: Event) -> Result<(), Error> {
         device.life.step(event).map(drop).map_err(|illegal: Illegal| {
             platform.log(format_args!("{}: {illegal}", device.address));
             Error::NotAttached
@@ -136,17 +170,20 @@ impl<P: Platform> Passthrough<P> {
     }
 
     /// Whether a device is a virtual function whose physical one is being reset.
-    fn physical_is_resetting(&self, found: usize) -> bool {
+    pub(crate) fn physical_is_resetting(&self, found: usize) -> bool {
         let physical = self.devices[found].physical;
         self.devices.iter().any(|device| Some(device.function) == physical && device.resetting.is_some())
     }
 
     /// The reset of a physical function ends its virtual ones, which come back as new. Whoever has one loses bus and messages first, and
     /// gets them back by a reset of its own.
-    fn cut_off_virtuals(&mut self, found: usize) {
+    pub(crate) fn cut_off_virtuals(&mut self, found: usize) {
         let physical = Some(self.devices[found].function);
         for device in self.devices.iter_mut().filter(|device| device.physical == physical) {
-            device.waits |= device.resetting.take().is_some();
+            if device.resetting.take().is_some() {
+                device.waits = true;
+                self.platform.keep(device.place.into(), &Record { device, busy: false });
+            }
             if device.life.state() != State::Attached
                 || Self::step(&mut self.platform, device, Event::Fault).is_err()
             {
@@ -161,6 +198,7 @@ impl<P: Platform> Passthrough<P> {
                 }
             }
             let _ = Self::step(&mut self.platform, device, Event::Quarantine);
+            self.platform.keep(device.place.into(), &Record { device, busy: false });
             let Device { address, owner, .. } = &*device;
             self.platform.log(format_args!(
                 "{address} of vm {owner}: cut off, since its physical function is reset; a reset of its own gives it back"
@@ -185,7 +223,7 @@ impl<P: Platform> Passthrough<P> {
     }
 
     /// Tells a device's VMM to ask again.
-    fn tell(&mut self, found: usize) {
+    pub(crate) fn tell(&mut self, found: usize) {
         let vm = self.devices[found].vm;
         if self.ended & 1 << (vm & 31) == 0 {
             self.platform.signal(vm);
@@ -199,6 +237,7 @@ impl<P: Platform> Passthrough<P> {
         }
         if self.physical_is_resetting(found) {
             self.devices[found].waits = true;
+            self.keep(found, false);
             return;
         }
         self.cut_off_virtuals(found);
@@ -356,6 +395,7 @@ impl<P: Platform> Passthrough<P> {
             config::update_command(self.platform.config(), device.address, set, clear);
             Self::silence(self.platform.config(), device);
             let _ = Self::step(&mut self.platform, device, Event::Quarantine);
+            self.platform.keep(device.place.into(), &Record { device, busy: false });
             let Device { address, owner, .. } = &*device;
             self.platform.log(format_args!(
                 "{address} of vm {owner}: quarantined after {} DMA faults: bus mastering and messages are off",
@@ -366,7 +406,7 @@ impl<P: Platform> Passthrough<P> {
 
     /// Bus mastering off, interrupts off, domain and handlers gone, frames gone. All of it is tried, whatever fails; the
     /// first error is told.
-    fn take_back(&mut self, found: usize) -> Result<(), Error> {
+    pub(crate) fn take_back(&mut self, found: usize) -> Result<(), Error> {
         let device = &mut self.devices[found];
         if device.life.state().is_given() {
             Self::step(&mut self.platform, device, Event::Detach)?;
@@ -401,12 +441,14 @@ impl<P: Platform> Passthrough<P> {
 
     /// Takes a device back, and rids it of what its owner has left in it.
     fn retire(&mut self, found: usize) -> Result<(), Error> {
-        self.take_back(found)?;
+        self.keep(found, true);
+        let outcome = self.take_back(found);
         let device = &self.devices[found];
-        if device.life.state() == State::Detached && device.resetting.is_none() {
+        if outcome.is_ok() && device.life.state() == State::Detached && device.resetting.is_none() {
             self.start_reset(found);
         }
-        Ok(())
+        self.keep(found, false);
+        outcome
     }
 
     /// Reads what the guest sees.
@@ -447,6 +489,7 @@ impl<P: Platform> Passthrough<P> {
         {
             Self::set_rom(self.platform.config(), device, true);
         }
+        self.keep(found, false);
         Ok(effect)
     }
 
@@ -523,6 +566,8 @@ impl<P: Platform> Passthrough<P> {
             let device = &self.devices[found];
             let Some(Resetting { mut sequence, until }) = device.resetting else { continue };
             if self.platform.now() >= until {
+                self.keep(found, true);
+                let device = &self.devices[found];
                 let space = self.platform.config();
                 let progress = sequence.go_on(space, device.address, &device.methods, &device.saved);
                 self.advance(found, sequence, progress);
@@ -538,6 +583,7 @@ impl<P: Platform> Passthrough<P> {
             Progress::Wait(milliseconds) => {
                 let until = self.platform.now() + self.platform.ticks(milliseconds);
                 device.resetting = Some(Resetting { sequence, until });
+                self.keep(found, false);
                 return;
             }
             Progress::Done => Event::Calm,
@@ -546,6 +592,7 @@ impl<P: Platform> Passthrough<P> {
         device.resetting = None;
         let before = device.life.state();
         let _ = Self::step(&mut self.platform, device, event);
+        self.platform.keep(device.place.into(), &Record { device, busy: false });
         let Device { address, owner, .. } = &*device;
         if event == Event::Lose {
             self.platform.log(format_args!(
@@ -572,6 +619,10 @@ impl<P: Platform> Passthrough<P> {
         let Some(bit) = 1u32.checked_shl(vm.into()) else { return };
         self.ended |= bit;
         let mut quiet = true;
+        for (_, index) in self.lost.iter().filter(|lost| lost.0 == vm) {
+            quiet = false;
+            self.platform.log(format_args!("device {index} of VM {vm} can't be quieted: {}", Error::Lost));
+        }
         for found in 0..self.devices.len() {
             if self.devices[found].vm != vm {
                 continue;
@@ -591,7 +642,7 @@ impl<P: Platform> Passthrough<P> {
 
 #[cfg(test)]
 #[path = "passthrough_tests.rs"]
-mod tests;
+pub(crate) mod tests;
 
 #[cfg(test)]
 #[path = "show_tests.rs"]
@@ -599,4 +650,4 @@ mod show_tests;
 
 #[cfg(test)]
 #[path = "virtual_life_tests.rs"]
-mod virtual_tests;
+pub(crate) mod virtual_tests;

@@ -9,19 +9,20 @@ use pci::testing::{Machine, Random};
 use pci::topology::Topology;
 use pci::{Address, DevFn};
 use protocol::message::Request;
-use protocol::pci::{GuestSlot, PciDevice, PortRange};
+use protocol::pci::{GuestSlot, PciConfig, PciDevice, PortRange};
 
 use super::*;
 use crate::device::{PortBars, Ports};
+use crate::recover::{Found, Spoilt};
 use crate::{promise, survey};
 
 #[derive(Default)]
-pub(super) struct Fake {
+pub(crate) struct Fake {
     pub machine: Machine,
     pub now: u64,
     pub deadline: Option<u64>,
     pub domains: BTreeMap<(u16, u8), u16>,
-    handlers: BTreeMap<(u16, u8), u16>,
+    pub handlers: BTreeMap<(u16, u8), u16>,
     pub shown: BTreeMap<u64, (u16, u16)>,
     pages: RefCell<BTreeMap<(u16, u16), u64>>,
     ports: RefCell<BTreeMap<u16, u64>>,
@@ -29,8 +30,14 @@ pub(super) struct Fake {
     pub quieted: std::vec::Vec<u16>,
     pub fail: BTreeSet<&'static str>,
     /// Cut off by iommu-server.
-    cut_off: BTreeSet<(u16, u8)>,
+    pub cut_off: BTreeSet<(u16, u8)>,
     remapping: bool,
+    /// What is kept, by place.
+    pub kept: BTreeMap<usize, std::vec::Vec<u8>>,
+    /// The description's devices.
+    pub config: PciConfig,
+    /// Capabilities that aren't there any more.
+    pub missing: BTreeSet<u64>,
 }
 
 impl Fake {
@@ -39,7 +46,19 @@ impl Fake {
     }
 
     fn check(&self, what: &'static str) -> Result<(), Error> {
+        self.machine.burn();
+        self.fails(what)
+    }
+
+    fn fails(&self, what: &'static str) -> Result<(), Error> {
         if self.fail.contains(what) { Err(Error::Kernel(10)) } else { Ok(()) }
+    }
+
+    /// A step for a few of many frames.
+    fn few(&self, frame: u64) {
+        if frame % 100 < 2 {
+            self.machine.burn();
+        }
     }
 }
 
@@ -55,6 +74,7 @@ impl Platform for Fake {
         milliseconds * 1000
     }
     fn set_deadline(&mut self, tsc: u64) {
+        self.machine.burn();
         self.deadline = Some(tsc);
     }
     fn iommu_attach(&mut self, request: iommu::Attach) -> Result<(), Error> {
@@ -85,12 +105,14 @@ impl Platform for Fake {
         Ok(iommu::FaultCount { count: 16, last: None, quarantined })
     }
     fn show_frame(&mut self, vm: u16, slot: u16, frame: u64) -> Result<(), Error> {
-        self.check("show")?;
+        self.few(frame);
+        self.fails("show")?;
         assert!(self.shown.insert(frame, (vm, slot)).is_none());
         Ok(())
     }
     fn hide_frame(&mut self, frame: u64) -> Result<(), Error> {
-        self.check("hide")?;
+        self.few(frame);
+        self.fails("hide")?;
         self.shown.remove(&frame);
         Ok(())
     }
@@ -112,23 +134,39 @@ impl Platform for Fake {
         self.ports.borrow_mut().insert(port, value);
         Some(())
     }
+    fn keep(&mut self, place: usize, record: &Record) {
+        self.machine.burn();
+        let mut bytes = [0; protocol::kept::longest(protocol::kept::PCI_VALUE_BYTES)];
+        self.kept.insert(place, postcard::to_slice(record, &mut bytes).unwrap().to_vec());
+        self.machine.burn();
+    }
+    fn kept(&self, place: usize) -> Result<Option<Found>, Spoilt> {
+        self.kept.get(&place).map(|bytes| postcard::from_bytes(bytes)).transpose().map_err(|_| Spoilt)
+    }
+    fn holds(&self, capability: u64) -> bool {
+        !self.missing.contains(&capability)
+    }
     fn signal(&mut self, vm: u16) {
+        self.machine.burn();
         self.signals.push(vm);
     }
     fn quieted(&mut self, vm: u16) -> bool {
+        self.machine.burn();
         self.quieted.push(vm);
+        // Whoever was waited for has been told.
+        self.machine.burn();
         !self.fail.contains("quieted")
     }
     fn log(&mut self, _: fmt::Arguments) {}
 }
 
-const NIC: &str = "01:00.0";
-const EDU: &str = "00:02.0";
+pub(crate) const NIC: &str = "01:00.0";
+pub(crate) const EDU: &str = "00:02.0";
 /// The capability for the NIC's ports.
-const PORTS: u64 = 77;
+pub(crate) const PORTS: u64 = 77;
 
 /// VM 3 has a NIC with MSI-X, ports, an expansion ROM and function-level reset, and `edu`, with plain MSI and without any reset.
-pub(super) fn setup() -> Passthrough<Fake> {
+pub(crate) fn setup() -> Passthrough<Fake> {
     setup_with(None)
 }
 
@@ -165,7 +203,7 @@ fn setup_with(line: Option<u8>) -> Passthrough<Fake> {
     }
     let mut topology = Topology::default();
     topology.enumerate(machine, 0, 0, 255);
-    let mut devices = std::vec::Vec::new();
+    let (mut devices, mut config) = (std::vec::Vec::new(), PciConfig::default());
     for (index, (text, bars_count)) in [(NIC, 8), (EDU, 256)].into_iter().enumerate() {
         let location = pci::Location::Address(text.parse().unwrap());
         let function = topology.find(&location).unwrap();
@@ -197,24 +235,26 @@ fn setup_with(line: Option<u8>) -> Passthrough<Fake> {
             part.page = 7;
         }
         devices.push(device);
+        config.devices.push(wanted).unwrap();
     }
-    let mut passthrough = Passthrough::new(fake);
+    let mut passthrough = Passthrough::new(Fake { config, ..fake });
     for device in devices {
         assert!(passthrough.add(device));
     }
+    passthrough.settled();
     passthrough
 }
 
-fn at(text: &str) -> Address {
+pub(crate) fn at(text: &str) -> Address {
     text.parse().unwrap()
 }
 
-fn command_of(p: &Passthrough<Fake>, text: &str) -> u16 {
+pub(crate) fn command_of(p: &Passthrough<Fake>, text: &str) -> u16 {
     p.platform.machine.read16(at(text), 4)
 }
 
 /// Attaches, waiting for the reset if there is one.
-pub(super) fn attach(p: &mut Passthrough<Fake>, device: u8) -> Result<Attached, Error> {
+pub(crate) fn attach(p: &mut Passthrough<Fake>, device: u8) -> Result<Attached, Error> {
     match p.attach(3, Attach { device }) {
         Err(Error::Resetting) => {
             p.platform.now = p.platform.deadline.unwrap();
@@ -225,7 +265,13 @@ pub(super) fn attach(p: &mut Passthrough<Fake>, device: u8) -> Result<Attached, 
     }
 }
 
-fn write(p: &mut Passthrough<Fake>, device: u8, offset: u16, width: u8, value: u32) -> Result<Effect, Error> {
+pub(crate) fn write(
+    p: &mut Passthrough<Fake>,
+    device: u8,
+    offset: u16,
+    width: u8,
+    value: u32,
+) -> Result<Effect, Error> {
     p.config_write(3, ConfigWrite { device, offset, width, value })
 }
 

@@ -7,6 +7,8 @@ use pci::ConfigSpace;
 use protocol::iommu;
 use protocol::pci::Error;
 
+use crate::recover::{Found, Record, Spoilt};
+
 /// Configuration space, clocks, other parts, frames.
 pub trait Platform {
     /// The machine's configuration space.
@@ -46,6 +48,13 @@ pub trait Platform {
     fn read_port(&self, capability: u64, port: u16, width: u8) -> Option<u64>;
     /// Writes a port by a capability for it; `None` if that can't be.
     fn write_port(&self, capability: u64, port: u16, width: u8, value: u64) -> Option<()>;
+
+    /// Keeps a device for the life after this one, at one of [`MAX_PROMISED`](protocol::pci::MAX_PROMISED) places.
+    fn keep(&mut self, place: usize, record: &Record);
+    /// What the life before this one has kept there, if anything.
+    fn kept(&self, place: usize) -> Result<Option<Found>, Spoilt>;
+    /// Whether the capability of a frame or of ports that the life before had lies there.
+    fn holds(&self, capability: u64) -> bool;
 
     /// Tells a VMM to ask again.
     fn signal(&mut self, vm: u16);

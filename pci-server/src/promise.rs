@@ -61,6 +61,7 @@ pub fn promise<C: ConfigSpace + ?Sized>(
         resetting: None,
         waits: false,
         holds: false,
+        place: 0,
         unanswered: 0,
     };
     if wanted.intx.is_some() {

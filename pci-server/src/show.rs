@@ -32,7 +32,7 @@ impl<P: Platform> Passthrough<P> {
         // Those without room are counted.
         let _ = others().try_for_each(|other| group.push(other.address));
         let grouped = others().count() as u16;
-        let promised = self.promised(index).map(|(device, faults)| {
+        let promised = self.promised(function.address).map(|(device, faults)| {
             let owner = Owner {
                 vm: device.vm,
                 index: device.index,

@@ -5,6 +5,7 @@ use core::fmt::Write;
 
 use component::protocol::supervisor::{REASON_BYTES, reason};
 use heapless::{String, Vec};
+use pci::Location;
 use pci::reset::{Progress, Saved, Sequence};
 use pci::sriov::{self, Sriov};
 use pci::topology::Topology;
@@ -12,6 +13,7 @@ use pci_server::device::{Device, PortBars, Ports};
 use pci_server::judge::{self, Machine};
 use pci_server::passthrough::Passthrough;
 use pci_server::promise;
+use pci_server::recover::Recovered;
 use pci_server::survey::{self, Claims, Survey};
 use pci_server::table::{Owner, Places, Row};
 use pci_server::virtuals::{self, Missing};
@@ -31,13 +33,43 @@ struct Verdict {
 
 type Verdicts = Vec<Verdict, MAX_PROMISED>;
 
-/// Everything before `ready`. The functions that this calls are kept apart, so that what only one needs doesn't take
-/// stack from the others.
+/// Everything before `ready`: at first from what the machine shows, later from what the life before has left. The functions that this calls
+/// are kept apart, so that what only one needs doesn't take stack from the others.
 #[inline(never)]
 pub fn start(passthrough: &mut Passthrough<Real>, topology: &mut Topology) -> Result<(), &'static str> {
-    match passthrough.platform.part.config::<PciConfig>() {
-        Ok(config) => prepare(passthrough, topology, &config),
-        Err(_) => Err("the configuration can't be read"),
+    let Ok(config) = passthrough.platform.part.config::<PciConfig>() else {
+        return Err("the configuration can't be read");
+    };
+    let real = &mut passthrough.platform;
+    real.ecam.fill(&mut real.part, &config.ecam).ok_or("configuration space isn't mapped")?;
+    for range in &config.ecam {
+        topology.enumerate(&real.ecam, range.segment, range.first_bus, range.last_bus);
+    }
+    if real.part.restarts() > 0 {
+        start_anew(passthrough, topology, &config);
+        return Ok(());
+    }
+    prepare(passthrough, topology, &config)?;
+    passthrough.platform.settled();
+    passthrough.settled();
+    Ok(())
+}
+
+#[inline(never)]
+fn start_anew(passthrough: &mut Passthrough<Real>, topology: &mut Topology, config: &PciConfig) {
+    if !passthrough.platform.recover() {
+        component::log!("nothing is known of the life before this one");
+    }
+    let Recovered { kept, again, lost } = passthrough.recover(config);
+    component::log!("started anew: {kept} device(s) as before, {again} to be reset, {lost} lost");
+    // The tree is only looked at from now on, so one that isn't whole does no harm.
+    let (real, devices) = passthrough.parts();
+    for device in devices {
+        if let Some(virtuals) = device.saved.virtuals()
+            && let Ok(index) = topology.find(&Location::Address(device.address))
+        {
+            let _ = topology.add_virtual(&real.ecam, index, *virtuals);
+        }
     }
 }
 
@@ -48,12 +80,8 @@ fn prepare(
     config: &PciConfig,
 ) -> Result<(), &'static str> {
     let real = &mut passthrough.platform;
-    real.ecam.fill(&mut real.part, &config.ecam).ok_or("configuration space isn't mapped")?;
     for range in real.part.all(RangeKind::DeviceUntyped) {
         real.frames.add(range.first, range.physical, range.bytes.checked_ilog2().unwrap_or(0) as u8);
-    }
-    for range in &config.ecam {
-        topology.enumerate(&real.ecam, range.segment, range.first_bus, range.last_bus);
     }
     let had_virtual = survey::quiet_all(&real.ecam, topology, |address| {
         component::log!("{address}: firmware left bus mastering on; it is off now");

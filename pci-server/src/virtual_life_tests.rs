@@ -4,21 +4,21 @@
 use pci::DevFn;
 use pci::reset::Methods;
 use pci::topology::Topology;
-use protocol::pci::{GuestSlot, PciDevice};
+use protocol::pci::{GuestSlot, PciConfig, PciDevice};
 
 use super::tests::Fake;
 use super::*;
 use crate::{promise, survey, virtuals};
 
 /// Whose device 0 it is: the physical function's owner, and those of the two virtual ones.
-const OWNER: u16 = 3;
-const ONE: u16 = 4;
-const TWO: u16 = 5;
+pub(crate) const OWNER: u16 = 3;
+pub(crate) const ONE: u16 = 4;
+pub(crate) const TWO: u16 = 5;
 const PLACES: [(u16, &str); 3] = [(OWNER, "01:00.0"), (ONE, "01:00.1"), (TWO, "01:00.2")];
 const CONTROL: u16 = 0x108;
 
 fn setup() -> Passthrough<Fake> {
-    let fake = Fake::new();
+    let mut fake = Fake::new();
     let machine = &fake.machine;
     let port = machine.bridge("00:04.0", 1, 1);
     machine.capabilities(port, &[(0x40, 0x10)]);
@@ -44,7 +44,7 @@ fn setup() -> Passthrough<Fake> {
     let sriov = virtuals::plan(machine, &topology, index, &claims, 2).unwrap();
     sriov.enable(machine, physical);
     topology.add_virtual(machine, index, sriov).unwrap();
-    let mut devices = std::vec::Vec::new();
+    let (mut devices, mut config) = (std::vec::Vec::new(), PciConfig::default());
     for (number, (vm, place)) in PLACES.into_iter().enumerate() {
         let location = pci::Location::Address(place.parse().unwrap());
         let function = topology.find(&location).unwrap();
@@ -71,13 +71,16 @@ fn setup() -> Passthrough<Fake> {
             part.frame = frame;
         }
         devices.push(device);
+        config.devices.push(wanted).unwrap();
     }
+    fake.config = config;
     let mut p = Passthrough::new(fake);
     devices.into_iter().for_each(|device| assert!(p.add(device)));
+    p.settled();
     p
 }
 
-fn command_of(p: &Passthrough<Fake>, vm: u16) -> u16 {
+pub(crate) fn command_of(p: &Passthrough<Fake>, vm: u16) -> u16 {
     let (_, place) = PLACES.into_iter().find(|(owner, _)| *owner == vm).unwrap();
     p.platform.machine.read16(place.parse().unwrap(), 4)
 }
@@ -98,7 +101,7 @@ fn settle(p: &mut Passthrough<Fake>) {
 }
 
 /// All three attached, and masters of the bus.
-fn attached() -> Passthrough<Fake> {
+pub(crate) fn attached() -> Passthrough<Fake> {
     let mut p = setup();
     for (vm, _) in PLACES {
         if attach(&mut p, vm).is_err() {

@@ -2,6 +2,7 @@
 //! Servers that fail: started anew, or the machine halts.
 
 use protocol::client;
+use root_task::lifecycle::State;
 use system_spec::compiled::OnServerFault;
 
 use crate::end::End;
@@ -31,8 +32,7 @@ impl System<'_> {
         let Some(server) = self.server_mut(client) else { self.halt("an unknown part", client, end) };
         let name = server.name;
         // What has never been ready can't be it now either.
-        let built = client != client::PCI;
-        let may = built && server.ready && server.short_lives.again(now.wrapping_sub(server.started) / khz);
+        let may = server.ready && server.short_lives.again(now.wrapping_sub(server.started) / khz);
         if !may || self.description.on_server_fault(client) == OnServerFault::Halt {
             self.halt(name, client, end);
         }
@@ -58,6 +58,14 @@ impl System<'_> {
         let (name, restarts) = (server.name, server.restarts);
         self.servers[client as usize] = Some(server);
         started?;
+        if client == client::PCI {
+            // It may have taken these signals and done nothing.
+            for vm in 0..self.vms.len() {
+                if self.life.state(vm) == Some(State::Quieting) {
+                    self.tell_pci(vm as u16);
+                }
+            }
+        }
         let (kib, slots) = (self.resources.ram.bytes() >> 10, self.resources.slots.left());
         log!("{name}: started again ({restarts} times so far): {kib} KiB and {slots} slots are free");
         Ok(())

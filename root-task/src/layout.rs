@@ -24,7 +24,9 @@ pub const IPC_BUFFER: usize = 0x1000_8000;
 /// What a server finds again after its death: 64 KiB behind the start page, far below the stack's guard page.
 pub const KEPT: usize = 0x1001_0000;
 /// Pages of that.
-pub const KEPT_PAGES: usize = protocol::kept::BYTES / PAGE;
+pub const fn kept_pages(client: u64) -> usize {
+    protocol::kept::bytes(client) / PAGE
+}
 /// The first address behind the stack.
 pub const STACK_TOP: usize = 0x1012_0000;
 /// Pages of a stack.
@@ -173,13 +175,10 @@ pub fn server_need(
     stack_pages: usize,
     own_radix: usize,
     untyped_bits: u8,
+    kept_pages: usize,
 ) -> Need {
-    Need::new(
-        own_radix,
-        untyped_bits,
-        None,
-        process_pages(image_pages, image_tables, stack_pages) + KEPT_PAGES,
-    )
+    let pages = process_pages(image_pages, image_tables, stack_pages) + kept_pages;
+    Need::new(own_radix, untyped_bits, None, pages)
 }
 
 /// What a VM takes beside its RAM and its log ring.

@@ -8,7 +8,7 @@ use protocol::message::Refusal;
 use protocol::start::{Extensions, Facts, Range, RangeKind, cptr, mount, slot as fixed};
 use root_task::elf::{self, Image};
 use root_task::layout::{
-    INDEX_BITS, IPC_BUFFER, KEPT, KEPT_PAGES, PAGE, RING, RING_PAGES, ROOT_RADIX, STACK_TOP, START_PAGE,
+    INDEX_BITS, IPC_BUFFER, KEPT, PAGE, RING, RING_PAGES, ROOT_RADIX, STACK_TOP, START_PAGE, kept_pages,
 };
 use root_task::need::{Need, Role};
 use sel4::init_thread::slot;
@@ -314,16 +314,20 @@ impl Process {
             .absolute_cptr_from_bits_with_depth(index as u64, self.own_radix)
     }
 
-    /// Gives the part pages that stay as they are when it starts anew.
+    /// Gives a server that keeps something pages that stay as they are when it starts anew.
     pub fn keep(&mut self, resources: &mut Resources) -> Result<(), Failure> {
+        let pages = kept_pages(self.client);
+        if pages == 0 {
+            return Ok(());
+        }
         let mut arena = core::mem::take(&mut self.arena);
-        let frames = resources.make(&mut arena, ObjectBlueprintX86::_4k.into(), KEPT_PAGES);
+        let frames = resources.make(&mut arena, ObjectBlueprintX86::_4k.into(), pages);
         self.arena = arena;
-        for (n, frame) in (frames?..).take(KEPT_PAGES).enumerate() {
+        for (n, frame) in (frames?..).take(pages).enumerate() {
             let (frame, rights) = (in_slot::<cap_type::_4k>(frame), CapRights::read_write());
             self.map(resources, frame, KEPT + n * PAGE, rights, VmAttributes::DEFAULT)?;
         }
-        self.ranges.push(Range::new(RangeKind::Kept, 0, 1).mapped(KEPT as u64, (KEPT_PAGES * PAGE) as u64));
+        self.ranges.push(Range::new(RangeKind::Kept, 0, 1).mapped(KEPT as u64, (pages * PAGE) as u64));
         Ok(())
     }
 

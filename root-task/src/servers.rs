@@ -7,7 +7,7 @@ use protocol::iommu::{self, IommuConfig, IommuDevice, IommuVm};
 use protocol::pci::{EcamRange, GuestSlot, PciConfig, PciDevice, Reserved, Virtuals};
 use protocol::start::{Range, RangeKind, cptr, mount, signal};
 use root_task::layout::{
-    DEVICES, LARGE, LARGE_STACK_PAGES, PAGE, RING_PAGES, STACK_PAGES, WINDOW, server_need,
+    DEVICES, LARGE, LARGE_STACK_PAGES, PAGE, RING_PAGES, STACK_PAGES, WINDOW, kept_pages, server_need,
 };
 use root_task::lifecycle::ShortLives;
 use root_task::memory_map;
@@ -54,13 +54,12 @@ impl System<'_> {
             ring,
         };
         let image = process::image(self.part(name)?)?;
-        let need = server_need(image.pages(), image.tables(), plan.stack_pages, own_radix, untyped_bits);
+        let (pages, tables) = (image.pages(), image.tables());
+        let need = server_need(pages, tables, plan.stack_pages, own_radix, untyped_bits, kept_pages(client));
         let arena = self.resources.arena(&need)?.ok_or_else(|| self.resources.short_of(0, need.bytes()))?;
         let mut process = Process::new(&mut self.resources, &self.common, &plan, &image, &need, arena)?;
         let clients = Self::reserve_clients(&mut process)?;
-        if matches!(client, client::PCI | client::IOMMU) {
-            process.keep(&mut self.resources)?;
-        }
+        process.keep(&mut self.resources)?;
         if client != client::CONSOLE {
             let console = self.server(client::CONSOLE)?.process.notification;
             process.console(console, signal::log_lines(client as usize))?;

@@ -291,7 +291,7 @@ impl System<'_> {
         self.server(client::PCI)?.process.copy_at(slot.into(), parent, CapRights::all())
     }
 
-    fn tell_pci(&mut self, vm: u16) {
+    pub(crate) fn tell_pci(&mut self, vm: u16) {
         match self.server(client::PCI) {
             Ok(server) => {
                 let notification = server.process.notification;

@@ -35,6 +35,18 @@ const COMMAND_MEMORY: u32 = 1 << 1;
 /// How often pci-server is asked the same if it dies of it.
 const ATTEMPTS: usize = 3;
 
+/// Asks for what can be done twice: if pci-server dies with the request it is asked again.
+fn ask<R: Request<Error = pci::Error>>(server: cap::Endpoint, request: &R) -> Result<R::Reply, DeviceError> {
+    let mut answer = component::call(server, request);
+    for _ in 1..ATTEMPTS {
+        if !matches!(answer, Err(CallError::Refused(Refusal::Restarted))) {
+            break;
+        }
+        answer = component::call(server, request);
+    }
+    Ok(answer?)
+}
+
 /// Why a device can't be used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum DeviceError {
@@ -168,7 +180,7 @@ impl Device {
         placement: &mut Placement,
         reserved: &mut Reserved,
     ) -> Result<Self, DeviceError> {
-        let description = component::call(server, &Describe { device: number })?;
+        let description = ask(server, &Describe { device: number })?;
         if usize::from(description.vectors) > MAX_VECTORS {
             return Err(DeviceError::TooManyVectors(description.vectors));
         }
@@ -263,16 +275,9 @@ impl Device {
         self.devfn
     }
 
-    /// Asks for what can be done twice: if pci-server dies with the request it is asked again.
+    /// Asks for what can be done twice.
     fn call<R: Request<Error = pci::Error>>(&self, request: &R) -> Result<R::Reply, DeviceError> {
-        let mut answer = self.call_once(request);
-        for _ in 1..ATTEMPTS {
-            if !matches!(answer, Err(DeviceError::Restarted)) {
-                break;
-            }
-            answer = self.call_once(request);
-        }
-        answer
+        ask(self.server, request)
     }
 
     /// Asks for what mustn't be done twice.

@@ -156,20 +156,17 @@ impl Part {
         }
     }
 
-    /// What this server finds again after its death. It can be had once.
-    pub fn kept(&mut self) -> Option<protocol::kept::Kept<'static>> {
+    /// Pages in which this server finds something again after its death. They can be had once.
+    pub fn kept(&mut self) -> Option<&'static [core::sync::atomic::AtomicU8]> {
         let range = self.find(RangeKind::Kept).filter(|range| range.address != 0)?;
-        if core::mem::replace(&mut self.kept_taken, true) || range.bytes < protocol::kept::BYTES as u64 {
+        let length = protocol::kept::bytes(self.facts().client);
+        if core::mem::replace(&mut self.kept_taken, true) || range.bytes < length as u64 {
             return None;
         }
         // SAFETY: the start page says that so many bytes are mapped there, for this part alone; they are handed out once, and as atomics.
-        let bytes = unsafe {
-            core::slice::from_raw_parts(
-                range.address as *const core::sync::atomic::AtomicU8,
-                protocol::kept::BYTES,
-            )
-        };
-        protocol::kept::Kept::new(bytes)
+        Some(unsafe {
+            core::slice::from_raw_parts(range.address as *const core::sync::atomic::AtomicU8, length)
+        })
     }
 
     /// Slots and untyped memory of the part, and the addresses for what it maps itself. They can be had once.

@@ -40,6 +40,22 @@ impl Slots {
         None
     }
 
+    /// One more than the place of the last that is taken.
+    pub fn end(&self) -> usize {
+        (0..self.count).rev().find(|at| self.is_used(*at)).map_or(0, |at| at + 1)
+    }
+
+    /// Takes the first `n`, which weren't all given back in the life before this one.
+    pub fn take_first(&mut self, n: usize) {
+        (0..n.min(self.count)).for_each(|at| self.used[at / 64] |= 1 << (at % 64));
+    }
+
+    /// Whether an address is one of these, and taken.
+    pub fn is_taken(&self, address: u64) -> bool {
+        let at = address.checked_sub(self.first).filter(|at| *at < self.count as u64);
+        at.is_some_and(|at| self.is_used(at as usize))
+    }
+
     /// Gives one back, which must be empty. An address that is none of these changes nothing.
     pub fn give_back(&mut self, address: u64) {
         let Some(at) = address.checked_sub(self.first).filter(|at| *at < self.count as u64) else { return };
@@ -68,6 +84,13 @@ mod tests {
         assert_eq!(slots.take_run(4), None);
         assert_eq!(slots.take_run(3), Some(163));
         assert_eq!(slots.take(), None);
+        assert_eq!(slots.end(), 70);
+        slots.give_back(169);
+        slots.give_back(168);
+        assert_eq!((slots.end(), slots.is_taken(167), slots.is_taken(168)), (68, true, false));
+        let mut next = Slots::new(100, 70);
+        next.take_first(slots.end());
+        assert_eq!((next.take(), next.is_taken(99), next.is_taken(170)), (Some(168), false, false));
         assert_eq!(Slots::new(5, MAX + 9).take_run(MAX + 1), None);
         assert_eq!(Slots::new(5, 0).take(), None);
     }

@@ -3,9 +3,10 @@
 
 use crate::address::Address;
 use crate::config::{ConfigSpace, command, register};
+use serde::{Deserialize, Serialize};
 
 /// What kind of space a BAR asks for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Kind {
     /// I/O ports.
     Io,
@@ -31,7 +32,7 @@ pub const fn register_of(index: u8) -> u16 {
 }
 
 /// A base address register that is implemented.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Bar {
     /// Index of its first register, 0 to 5; [`ROM`] for the expansion ROM.
     pub index: u8,
@@ -66,7 +67,7 @@ impl Bar {
 }
 
 /// The BARs of a function, by index of their first register.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Bars {
     bars: [Option<Bar>; 7],
     /// Registers that can't be understood, a bit each.

@@ -2,6 +2,7 @@
 //! Cutting BARs into frames, and frames out of device untypeds, whose watermark only moves forward.
 
 use core::ops::Range;
+use serde::{Deserialize, Serialize};
 
 use heapless::Vec;
 
@@ -15,7 +16,7 @@ pub const LARGE: u8 = 21;
 pub const MAX_RUNS: usize = 6;
 
 /// Frames of one size, contiguous in a BAR.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Run {
     /// Byte offset of the first in the BAR.
     pub offset: u64,

@@ -5,9 +5,10 @@ use crate::address::Address;
 use crate::bar::Bars;
 use crate::capability::{self, id};
 use crate::config::ConfigSpace;
+use serde::{Deserialize, Serialize};
 
 /// The MSI capability (section 6.8.1).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Msi {
     /// Offset of the capability.
     pub offset: u16,
@@ -66,7 +67,7 @@ impl Msi {
 }
 
 /// The MSI-X capability (section 6.8.2).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct MsiX {
     /// Offset of the capability.
     pub offset: u16,

@@ -19,6 +19,7 @@ pub mod carve;
 pub mod config;
 mod effect;
 mod groups;
+mod image;
 pub mod interrupt;
 pub mod life;
 pub mod line;

@@ -121,7 +121,7 @@ impl fmt::Display for Illegal {
 }
 
 /// The life of one device.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Life(State);
 
 impl Life {

@@ -9,9 +9,10 @@ use crate::address::Address;
 use crate::capability::{self, id};
 use crate::config::{self, BRIDGE_BUS_RESET, ConfigSpace, command, register};
 use crate::sriov::Sriov;
+use serde::{Deserialize, Serialize};
 
 /// The ways a function can be reset.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Methods {
     /// Function-level reset of PCI Express: offset of the capability (Base 4.0, section 6.6.2).
     pub express: Option<u16>,
@@ -59,7 +60,7 @@ impl Methods {
 }
 
 /// A way to reset a function.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Reset {
     /// Function-level, by the PCI Express capability at this offset.
     Express(u16),
@@ -81,7 +82,7 @@ pub const BUS_HOLD_MS: u64 = 1;
 pub const BUS_RECOVERY_MS: u64 = 100;
 
 /// What is lost in a reset and was firmware's choice.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Saved {
     bars: [u32; 6],
     cache_line: u8,

@@ -110,7 +110,7 @@ impl fmt::Display for Problem {
 }
 
 /// A physical function's virtual functions.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Sriov {
     offset: u16,
     count: u16,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A machine made of arrays, for tests.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::vec;
 use std::vec::Vec;
@@ -23,6 +23,8 @@ pub struct Machine {
     pub writes: RefCell<Vec<(Address, u16, Width, u32)>>,
     /// Where a bit that is written resets a function.
     triggers: RefCell<Vec<(Address, u16, u32, Address)>>,
+    /// After how many steps (writes, and calls of [`Machine::burn`]) whoever does them dies, by a panic.
+    pub fuse: Cell<Option<usize>>,
 }
 
 /// Parses an address.
@@ -34,6 +36,17 @@ impl Machine {
     /// Without functions.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A step: of those as many are survived as the fuse says.
+    pub fn burn(&self) {
+        if let Some(left) = self.fuse.get() {
+            self.fuse.set(left.checked_sub(1));
+            if left == 0 {
+                // Without a word of the panic hook.
+                std::panic::resume_unwind(std::boxed::Box::new("dies here"));
+            }
+        }
     }
 
     fn add(&self, text: &str, vendor: u16, device: u16, header: u8) -> Address {
@@ -190,6 +203,7 @@ impl ConfigSpace for Machine {
 
     fn write(&self, at: Address, offset: u16, width: Width, value: u32) {
         assert_eq!(offset % width.bytes(), 0);
+        self.burn();
         self.writes.borrow_mut().push((at, offset, width, value));
         for &(trigger, place, bits, victim) in self.triggers.borrow().iter() {
             let mut functions = self.functions.borrow_mut();

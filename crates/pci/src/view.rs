@@ -12,6 +12,7 @@
 //! - of the extended ones the serial number.
 
 use heapless::Vec;
+use serde::{Deserialize, Serialize};
 
 use crate::address::Address;
 use crate::bar::{self, Bars, Kind};
@@ -32,7 +33,7 @@ const VENDOR_HEADER: u8 = 3;
 const VIRTIO: u16 = 0x1af4;
 
 /// How a device interrupts its guest.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Interrupts {
     /// Not at all.
     None,
@@ -63,9 +64,11 @@ impl Interrupts {
 }
 
 /// The picture, and what the guest has made of it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct View {
+    #[serde(with = "crate::image")]
     image: [u8; SIZE],
+    #[serde(with = "crate::image")]
     writable: [u8; SIZE],
     bars: Bars,
     interrupts: Interrupts,

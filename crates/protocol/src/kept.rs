@@ -8,11 +8,27 @@ use core::sync::atomic::{AtomicU8, Ordering};
 
 use serde::{Serialize, de::DeserializeOwned};
 
-/// Bytes of the pages.
-pub const BYTES: usize = 16 * 1024;
-/// Bytes of the longest value.
-pub const MAX_BYTES: usize = PLACE - HEADER;
-const PLACE: usize = BYTES / 2;
+use crate::client;
+
+/// Bytes of a server's pages; whole pages.
+pub const fn bytes(client: u64) -> usize {
+    match client {
+        client::PCI => PCI_VALUE_BYTES * PCI_VALUES,
+        client::IOMMU => IOMMU_BYTES,
+        _ => 0,
+    }
+}
+
+/// What iommu-server keeps is one value, with both places.
+pub const IOMMU_BYTES: usize = 16 * 1024;
+/// Each of pci-server's values, with both places.
+pub const PCI_VALUE_BYTES: usize = 4096;
+/// What pci-server keeps: a value for each device, and one for what it holds beside them.
+pub const PCI_VALUES: usize = crate::pci::MAX_PROMISED + 1;
+/// Bytes of the longest value that fits into `bytes` with both places.
+pub const fn longest(bytes: usize) -> usize {
+    bytes / 2 - HEADER
+}
 /// Number (0: nothing is there), length, digest of both and of the value.
 const HEADER: usize = 24;
 
@@ -25,19 +41,25 @@ pub struct Kept<'a> {
 }
 
 impl<'a> Kept<'a> {
-    /// The places in `bytes`, [`BYTES`] of them.
+    /// The places in `bytes`, the halves of it. `None` if they are too small.
     pub fn new(bytes: &'a [AtomicU8]) -> Option<Self> {
-        let (first, second) = bytes.split_at_checked(PLACE)?;
-        let places = [first, second.get(..PLACE)?];
+        let half = bytes.len() / 2;
+        let (first, second) = bytes.split_at(half);
+        let places = [first, second.get(..half).filter(|_| half > HEADER)?];
         let number = places.iter().filter_map(|place| whole(place)).map(|(number, _)| number).max();
         Some(Self { places, number: number.unwrap_or(0) })
     }
 
-    /// The last value. `buffer` takes its bytes meanwhile.
-    pub fn load<T: DeserializeOwned>(&self, buffer: &mut [u8; MAX_BYTES]) -> Option<T> {
+    /// Whether nothing was ever begun to be written.
+    pub fn is_untouched(&self) -> bool {
+        self.places.iter().all(|place| place.iter().all(|byte| byte.load(Ordering::Relaxed) == 0))
+    }
+
+    /// The last value. `buffer` takes its bytes meanwhile; if it is too short there is none.
+    pub fn load<T: DeserializeOwned>(&self, buffer: &mut [u8]) -> Option<T> {
         let found = self.places.iter().filter_map(|place| Some((place, whole(place)?)));
         let (place, (_, length)) = found.max_by_key(|(_, (number, _))| *number)?;
-        let buffer = &mut buffer[..length];
+        let buffer = buffer.get_mut(..length)?;
         for (to, from) in buffer.iter_mut().zip(&place[HEADER..]) {
             *to = from.load(Ordering::Relaxed);
         }
@@ -63,7 +85,7 @@ impl<'a> Kept<'a> {
 /// Number and length of the value, if one is there that is whole.
 fn whole(place: &[AtomicU8]) -> Option<(u64, usize)> {
     let (number, length) = (get(place, 0), usize::try_from(get(place, 8)).ok()?);
-    let there = number != 0 && length <= MAX_BYTES;
+    let there = number != 0 && length <= place.len() - HEADER;
     (there && get(place, 16) == digest(place, number, length)).then_some((number, length))
 }
 
@@ -108,6 +130,8 @@ impl postcard::ser_flavors::Flavor for Writer<'_> {
 mod tests {
     use super::*;
 
+    const BYTES: usize = IOMMU_BYTES;
+    const PLACE: usize = BYTES / 2;
     type Many = heapless::Vec<u64, 2048>;
 
     fn many(value: u64, count: usize) -> Many {
@@ -117,7 +141,7 @@ mod tests {
         (0..BYTES).map(|_| AtomicU8::new(0)).collect()
     }
     fn load(memory: &[AtomicU8]) -> Option<Many> {
-        Kept::new(memory).unwrap().load(&mut [0; MAX_BYTES])
+        Kept::new(memory).unwrap().load(&mut [0; longest(BYTES)])
     }
 
     #[test]
@@ -129,7 +153,10 @@ mod tests {
             assert!(Kept::new(&memory).unwrap().save(&many(n, n as usize)));
             assert_eq!(load(&memory), Some(many(n, n as usize)));
         }
-        assert!(Kept::new(&memory[1..]).is_none());
+        assert!(Kept::new(&memory[..2 * HEADER]).is_none());
+        assert_eq!(Kept::new(&memory).unwrap().load::<Many>(&mut [0; 8]), None, "a short buffer");
+        assert!(!Kept::new(&memory).unwrap().is_untouched());
+        assert!(Kept::new(&self::memory()).unwrap().is_untouched());
     }
 
     #[test]

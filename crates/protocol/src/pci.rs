@@ -274,6 +274,8 @@ pub enum Error {
     Kernel(u8),
     /// See the text.
     Ended,
+    /// See the text.
+    Lost,
 }
 
 impl fmt::Display for Error {
@@ -294,6 +296,7 @@ impl fmt::Display for Error {
             Self::NoAnswer => "iommu-server gave no answer that can be read",
             Self::Kernel(error) => return write!(f, "the kernel refused an invocation with error {error}"),
             Self::Ended => "the VM has ended",
+            Self::Lost => "pci-server has died and lost what it knew of the devices; they are nobody's to have until the next boot",
         })
     }
 }

@@ -16,7 +16,8 @@ fn kill(word: u32) -> bool {
 /// Nanoseconds between two deaths.
 const PAUSE: u64 = 150_000_000;
 
-/// Words of `line`: `of=CLIENT` whom, `how=N,N…` how, one after the other, `times=N` all of it so often.
+/// Words of `line`: `of=CLIENT` whom, `how=N,N…` how, one after the other, `times=N` all of it so often; `then=CLIENT` dies at the end, of a
+/// fault: that may be this guest's own VMM.
 pub fn run(line: &str, checks: &mut Checks) {
     let number = |key, default| cmdline::value(line, key).and_then(cmdline::number).unwrap_or(default);
     let (of, times) = (number("of", 0), number("times", 1));
@@ -36,4 +37,10 @@ pub fn run(line: &str, checks: &mut Checks) {
         }
     }
     checks.report("deaths", Ok::<(), &str>(()));
+    if let Some(last) = cmdline::value(line, "then").and_then(cmdline::number) {
+        println!("hostile: client {last:#x} dies");
+        while !kill((1 << 16 | last) as u32) {
+            time::sleep_until(time::now() + PAUSE / 10);
+        }
+    }
 }

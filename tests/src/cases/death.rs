@@ -14,6 +14,8 @@ pub(super) const CASES: &[Case] = &[
     Case::new("death::console_server_dies_and_the_log_goes_on", console),
     Case::new("death::timer_server_dies_and_deadlines_are_kept", timer),
     Case::new("death::iommu_server_dies_and_domains_stay_and_come_and_go", iommu),
+    Case::new("death::a_vmm_dies_and_the_description_says_what_becomes_of_its_vm", vmm),
+    Case::new("death::pci_server_dies_and_devices_stay_and_come_and_go", pci),
 ];
 
 /// What a guest needs to kill parts.
@@ -41,6 +43,54 @@ fn iommu() -> Outcome {
         one_more_life(machine)?;
         machine.refute("FAILED")?;
         machine.refute(", 1 cut off")
+    })
+}
+
+/// The same with pci-server, which dies of requests of `again`'s VMM, of its end, and of resets.
+fn pci() -> Outcome {
+    dies("death-pci", "pci-server", |machine| {
+        one_more_life(machine)?;
+        machine.refute("FAILED")?;
+        machine.refute("[pci-server] started anew, but")
+    })
+}
+
+/// The VMM of `again`, which has a device, is killed by a word and by a fault, in turn, and starts again each time; that of `killer` dies of a
+/// fault at the end, and its VM stays ended.
+fn vmm() -> Outcome {
+    let system = build::system_with_features("death-vmm", FEATURES)?;
+    with(Machine::start(&system.arguments())?, |machine| {
+        for death in 1..=2 * TIMES {
+            let why = if death % 2 == 1 { "killed by a test" } else { "page fault at 0x0: execution of 0x0" };
+            machine.expect_within(&format!("[root-task] vm again: ended: {why}, code 255"), LIMIT)?;
+            machine.expect_within("[root-task] vm again: its devices are quiet", LIMIT)?;
+            machine.expect_within("[root-task] vm again: its memory is taken back: ", LIMIT)?;
+            machine.expect_within("[root-task] vm again: started: ", LIMIT)?;
+            if death == 1 {
+                machine.expect_anywhere("[web] http: listening on http://10.0.2.15")?;
+            }
+            let response = fetch::get(system.port, "/", LIMIT)?;
+            if response.status != 200 {
+                return Err(format!("after death {death} the web server says {}", response.status));
+            }
+        }
+        machine.expect_within("[again] test round-contents ... ok", LIMIT)?;
+        machine.expect_within("[again] test round-messages ... ok", LIMIT)?;
+        machine.expect_anywhere("[killer] test deaths ... ok")?;
+        let end = "[root-task] vm killer: ended: page fault at 0x0: execution of 0x0, code 255";
+        machine.expect_anywhere(end)?;
+        machine.expect_anywhere("[root-task] vm killer: its memory is taken back: ")?;
+        nothing_is_lost(machine)?;
+        if fetch::get(system.port, "/", LIMIT)?.status != 200 {
+            return Err("the web server doesn't serve any more".into());
+        }
+        machine.refute("[root-task] vm web: ended")?;
+        machine.refute("has failed")?;
+        let lines = machine.serial.lines();
+        match lines.iter().filter(|line| line.starts_with("[root-task] vm killer: started")).count() {
+            1 => Ok(()),
+            starts => Err(format!("the killer was started {starts} times")),
+        }
     })
 }
 

@@ -5,6 +5,7 @@ use super::{Methods, Reset, Saved};
 use crate::address::Address;
 use crate::config::{ConfigSpace, command, register};
 use crate::sriov::ENABLE_MS;
+use serde::{Deserialize, Serialize};
 
 /// Milliseconds between two looks at a function that isn't ready.
 pub const LOOK_MS: u64 = 100;
@@ -15,7 +16,7 @@ pub const DRAIN_LOOKS: u8 = 10;
 pub const RECOVERY_LOOKS: u8 = 10;
 
 /// How far a method is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 enum Phase {
     /// Requests that are under way come to their end.
     Draining,
@@ -28,7 +29,7 @@ enum Phase {
 }
 
 /// A reset that isn't over.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Sequence {
     method: Reset,
     phase: Phase,
@@ -47,6 +48,12 @@ pub enum Progress {
 }
 
 impl Sequence {
+    /// One that touches nothing yet and goes on with its first method; `None` if there is none. The function is quiet, or in a reset of which
+    /// nobody knows any more how far it is.
+    pub fn later(methods: &Methods) -> Option<Self> {
+        Some(Self { method: methods.after(None)?, phase: Phase::Draining, looks: 0 })
+    }
+
     /// Quiets a function and begins with its first method; `None` if it has none.
     pub fn begin<C: ConfigSpace + ?Sized>(
         space: &C,
@@ -54,7 +61,7 @@ impl Sequence {
         methods: &Methods,
         saved: &Saved,
     ) -> Option<(Self, Progress)> {
-        let mut sequence = Self { method: methods.after(None)?, phase: Phase::Draining, looks: 0 };
+        let mut sequence = Self::later(methods)?;
         // Neither new requests nor interrupts from here on.
         space.write16(at, register::COMMAND, command::INTX_DISABLE);
         let progress = sequence.go_on(space, at, methods, saved);
