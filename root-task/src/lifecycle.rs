@@ -53,18 +53,23 @@ impl ShortLives {
 #[derive(Debug)]
 struct Vm {
     state: State,
+    /// Its VMM has said so.
+    ready: bool,
     has_devices: bool,
+    priority: u8,
     short_lives: ShortLives,
 }
 
 impl Lifecycle {
-    /// VMs that wait, each with or without devices.
-    pub fn new(have_devices: impl Iterator<Item = bool>) -> Self {
+    /// VMs that wait, each with or without devices, and with its priority.
+    pub fn new(vms: impl Iterator<Item = (bool, u8)>) -> Self {
         Self {
-            vms: have_devices
-                .map(|has_devices| Vm {
+            vms: vms
+                .map(|(has_devices, priority)| Vm {
                     state: State::Waiting,
+                    ready: false,
                     has_devices,
+                    priority,
                     short_lives: ShortLives::default(),
                 })
                 .collect(),
@@ -83,7 +88,17 @@ impl Lifecycle {
 
     /// VM `vm` was started. False if it doesn't wait.
     pub fn start(&mut self, vm: usize) -> bool {
+        if let Some(vm) = self.vms.get_mut(vm) {
+            vm.ready = false;
+        }
         self.step(vm, State::Waiting, State::Running)
+    }
+
+    /// The VMM of VM `vm` has come up.
+    pub fn ready(&mut self, vm: usize) {
+        if let Some(vm) = self.vms.get_mut(vm) {
+            vm.ready = true;
+        }
     }
 
     /// VM `vm` has ended. `None` if it wasn't running.
@@ -114,9 +129,14 @@ impl Lifecycle {
         true
     }
 
-    /// A VM that waits to be started.
-    pub fn waiting(&self) -> Option<usize> {
-        self.vms.iter().position(|vm| vm.state == State::Waiting)
+    /// The VM that is to start now: the first that waits, and not for others to be ready. They start one after the other; but one of
+    /// lower priority may never get the time for it, so nobody of higher priority waits for it.
+    pub fn next(&self) -> Option<usize> {
+        let starting = self.vms.iter().filter(|vm| vm.state == State::Running && !vm.ready);
+        let most = starting.map(|vm| vm.priority).max();
+        self.vms
+            .iter()
+            .position(|vm| vm.state == State::Waiting && most.is_none_or(|most| vm.priority > most))
     }
 
     /// No VM runs or will run.
@@ -141,7 +161,7 @@ mod tests {
 
     #[test]
     fn memory_waits_for_quiet_devices() {
-        let mut life = Lifecycle::new([true, false].into_iter());
+        let mut life = Lifecycle::new([(true, 100), (false, 100)].into_iter());
         assert!(life.start(0) && life.start(1));
         assert_eq!(life.end(0), Some(Then::Quiet));
         assert_eq!(life.end(0), None, "it ends once");
@@ -155,7 +175,7 @@ mod tests {
 
     #[test]
     fn a_refused_vm_never_starts() {
-        let mut life = Lifecycle::new([true].into_iter());
+        let mut life = Lifecycle::new([(true, 100)].into_iter());
         assert!(life.refuse(0));
         assert!(!life.start(0) && !life.refuse(0) && life.all_over());
         assert_eq!(life.end(0), None);
@@ -165,7 +185,7 @@ mod tests {
 
     #[test]
     fn who_ends_at_once_is_not_started_for_ever() {
-        let mut life = Lifecycle::new([false, true].into_iter());
+        let mut life = Lifecycle::new([(false, 100), (true, 100)].into_iter());
         let once = |life: &mut Lifecycle, lived| {
             assert!(life.start(0) && !life.again(0, lived));
             life.end(0);
@@ -175,16 +195,53 @@ mod tests {
         assert!((1..SHORT_LIVES).all(|_| once(&mut life, 0)));
         assert!(once(&mut life, SHORT_LIFE_MS), "one long life, and the count begins anew");
         assert!((1..SHORT_LIVES).all(|_| once(&mut life, SHORT_LIFE_MS - 1)));
-        assert_eq!(life.waiting(), Some(0));
+        assert_eq!(life.next(), Some(0));
         assert!(!once(&mut life, 0));
-        assert_eq!((life.state(0), life.waiting()), (Some(State::Ended), Some(1)));
+        assert_eq!((life.state(0), life.next()), (Some(State::Ended), Some(1)));
         assert!(life.start(1) && life.end(1) == Some(Then::Quiet) && !life.again(1, 500), "not yet");
         assert!(life.quieted(1) && life.again(1, 500) && !life.all_over());
     }
 
     #[test]
+    fn nobody_waits_for_those_of_lower_priority() {
+        let mut life = Lifecycle::new([100, 50, 50, 150, 75].map(|priority| (false, priority)).into_iter());
+        let start = |life: &mut Lifecycle| {
+            let next = life.next();
+            next.inspect(|vm| assert!(life.start(*vm)))
+        };
+        assert_eq!(start(&mut life), Some(0));
+        assert_eq!(start(&mut life), Some(3), "it doesn't wait for the first");
+        assert_eq!(life.next(), None, "the others do");
+        life.ready(3);
+        assert_eq!(life.next(), None);
+        life.ready(0);
+        assert_eq!(start(&mut life), Some(1));
+        // It never gets there.
+        assert_eq!(start(&mut life), Some(4));
+        assert_eq!(life.next(), None);
+        life.ready(4);
+        assert_eq!(life.next(), None, "those of its priority wait for it");
+        // The others end and start again meanwhile.
+        life.end(3);
+        assert!(life.again(3, 500));
+        assert_eq!(start(&mut life), Some(3));
+        life.end(4);
+        assert!(life.again(4, 500));
+        assert_eq!(life.next(), None, "it isn't ready yet");
+        life.ready(3);
+        assert_eq!(start(&mut life), Some(4));
+        // Or it ends before it is ready.
+        life.end(1);
+        life.ready(1);
+        assert_eq!(life.next(), None);
+        life.end(4);
+        assert_eq!(start(&mut life), Some(2));
+        life.ready(9);
+    }
+
+    #[test]
     fn a_running_vm_is_not_refused() {
-        let mut life = Lifecycle::new([false].into_iter());
+        let mut life = Lifecycle::new([(false, 100)].into_iter());
         life.start(0);
         assert!(!life.refuse(0));
         assert_eq!(life.state(0), Some(State::Running));

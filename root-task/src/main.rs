@@ -85,7 +85,6 @@ fn run(bootinfo: &BootInfoPtr) -> Result<core::convert::Infallible, Failure> {
     system.take_regions();
     system.start_iommu()?;
     system.start_pci(bootinfo)?;
-    system.start_vms();
     system.supervise()
 }
 

@@ -88,7 +88,8 @@ impl System<'_> {
             #[cfg(feature = "deaths")]
             derailed: false,
         });
-        self.wait_until_ready(client)
+        self.wait_until_ready(client);
+        Ok(())
     }
 
     /// Makes the handler of a pin, bound to the part's notification.

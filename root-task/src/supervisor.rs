@@ -51,24 +51,15 @@ pub(crate) enum Answer {
 }
 
 impl System<'_> {
-    /// Serves parts until `client` says that it is ready. A VM that ends before that is no failure.
-    pub fn wait_until_ready(&mut self, client: u64) -> Result<(), Failure> {
-        loop {
-            if self.serve_one() == Some(client) {
-                return Ok(());
-            }
-            let vm = client::vm_of(client);
-            if vm.is_some_and(|vm| self.life.state(vm.into()) != Some(State::Running)) {
-                return Ok(());
-            }
-        }
+    /// Serves parts until the server `client` says that it is ready.
+    pub fn wait_until_ready(&mut self, client: u64) {
+        while self.serve_one() != Some(client) {}
     }
 
-    /// Serves parts until no VM is left, then turns the machine off.
+    /// Starts VMs, and those that have ended again, and serves parts, until no VM is left; then turns the machine off.
     pub fn supervise(&mut self) -> ! {
         while !self.life.all_over() {
-            // Those that are to start again, one after the other: while one starts others may end.
-            match self.life.waiting() {
+            match self.life.next() {
                 Some(number) => self.start_or_refuse(number),
                 None => {
                     self.serve_one();
@@ -101,8 +92,13 @@ impl System<'_> {
         let vm = client::vm_of(client).map(usize::from);
         match event {
             Event::Ready => {
-                if let Some(server) = self.server_mut(client) {
-                    server.ready = true;
+                match vm {
+                    Some(vm) => self.life.ready(vm),
+                    None => {
+                        if let Some(server) = self.server_mut(client) {
+                            server.ready = true;
+                        }
+                    }
                 }
                 Answer::Done
             }

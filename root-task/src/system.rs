@@ -135,7 +135,7 @@ impl<'a> System<'a> {
         for _ in 0..SERVER_RINGS + description.vms.len() {
             rings.push(resources.make_own(ObjectBlueprintX86::_4k.into(), RING_PAGES)?);
         }
-        let life = Lifecycle::new(description.vms.iter().map(|vm| !vm.devices.is_empty()));
+        let life = Lifecycle::new(description.vms.iter().map(|vm| (!vm.devices.is_empty(), vm.priority)));
         let vms = description.vms.iter().map(|_| None).collect();
         let servers = [const { None }; SERVER_RINGS];
         Ok(Self {

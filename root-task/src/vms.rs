@@ -5,7 +5,6 @@ use protocol::client;
 use protocol::config::{Boot, FilePlace, VmmConfig, VmmDevice};
 use protocol::start::{Range, RangeKind, cptr, mount, signal};
 use root_task::layout::{LARGE, PAGE, STACK_PAGES, VMM_EMPTY_SLOTS, VmSlots, WINDOW, vmm_need};
-use root_task::lifecycle::State;
 use root_task::need::{self, Need, Role};
 use sel4::abi::entry_flush;
 use sel4::{AbsoluteCPtr, CapRights, ObjectBlueprintX86, VmAttributes, cap_type};
@@ -45,21 +44,10 @@ impl Shared {
 }
 
 impl System<'_> {
-    /// Starts the VMs that nothing speaks against, one after the other. One that can't be built is refused; the others
-    /// start.
-    pub fn start_vms(&mut self) {
-        for number in 0..self.description.vms.len() {
-            if self.life.state(number) == Some(State::Waiting) {
-                self.start_or_refuse(number);
-            }
-        }
-    }
-
-    /// Starts a VM that waits.
+    /// Starts a VM that waits. One that can't be built is refused; the others start.
     pub fn start_or_refuse(&mut self, number: usize) {
         if let Err(failure) = self.start_vm(number) {
             log!("vm {}: refused: {failure}", self.description.vms[number].name);
-            // A VMM that was started and doesn't come up has been ended already.
             self.life.refuse(number);
         }
     }
@@ -110,7 +98,7 @@ impl System<'_> {
         self.vms[number] = Some(Vm { process, ram, started: crate::raw::tsc(), restart: None });
         self.life.start(number);
         self.records[number].starts = self.records[number].starts.saturating_add(1);
-        self.wait_until_ready(vm_client)
+        Ok(())
     }
 
     /// Takes a VM's memory: what lies beside its RAM, and the RAM. Either both or nothing.

@@ -85,11 +85,10 @@ fn start(part: &mut Part, config: &VmmConfig) -> Result<Infallible, StartError> 
         return Err(StartError::NoBackend);
     }
     let range = *part.find(RangeKind::GuestRam).ok_or(StartError::Missing("guest memory"))?;
-    let mut ram = Ram(part.guest_memory().ok_or(StartError::Missing("guest memory"))?);
+    let ram = Ram(part.guest_memory().ok_or(StartError::Missing("guest memory"))?);
     if ram.size() != config.memory || !(1 << 21..=layout::MAX_RAM).contains(&ram.size()) {
         return Err(StartError::Memory(config.memory));
     }
-    let entry = load(&mut ram, config)?;
 
     let mut memory = part.memory().ok_or(StartError::Missing("memory of its own"))?;
     // The largest first: what is made from an untyped is aligned to its size.
@@ -115,10 +114,13 @@ fn start(part: &mut Part, config: &VmmConfig) -> Result<Infallible, StartError> 
     attach_all(part, config, &mut vm.devices, &mut vm.ram)?;
     acpi::write(&mut vm.ram, &vm.devices.routes()).ok_or(StartError::Memory(config.memory))?;
 
+    // Other VMs may wait for this. Nothing of the guest's has been looked at before, so no guest holds them up.
+    component::ready();
+    let entry = load(&mut vm.ram, config)?;
+
     // Guest time begins here.
     let now = vm.clock.begin();
     vm.cpu.begin(now).map_err(|error| StartError::Kernel("the entry state", error))?;
-    component::ready();
     // The signal for it may have come while a device was waited for.
     vm.look();
     set_entry_registers();
