@@ -9,7 +9,7 @@ use pci::{Address, ConfigSpace, Header, Location, Path};
 use protocol::iommu::Coverage;
 use protocol::pci::{NotMapped, PciConfig, PciDevice, Refusal, ReservedRegion};
 
-use crate::survey::{Claims, Survey};
+use crate::survey::{self, Claims, Survey};
 
 /// Regions that iommu-server maps for one device.
 const MAX_MAPPED: u32 = 3;
@@ -37,6 +37,18 @@ impl Machine<'_> {
             // The last element is the device itself, those before it are bridges.
             if missing + 1 >= elements { Refusal::NoSuchDevice } else { Refusal::PathAbsent(missing as u8) }
         })
+    }
+
+    /// The resources of a function that the description wants.
+    pub fn survey<C: ConfigSpace + ?Sized>(
+        &self,
+        space: &C,
+        index: u16,
+        wanted: &PciDevice,
+    ) -> Result<Survey, Refusal> {
+        let mut survey = survey::survey(space, self.topology, index).ok_or(Refusal::NoSuchDevice)?;
+        let has_rom = !wanted.rom || survey::add_rom(space, self.topology, index, &mut survey);
+        if has_rom { Ok(survey) } else { Err(Refusal::NoRom) }
     }
 
     /// What speaks against a function, whoever gets it: identity, reservation, resources. `coverage` is the IOMMU's word.
@@ -164,17 +176,16 @@ impl Machine<'_> {
     fn judge_bars(&self, index: u16, survey: &Survey) -> Result<(), Refusal> {
         for bar in survey.bars.iter().filter(|bar| bar.is_memory()) {
             if !bar.is_assigned() {
-                return Err(Refusal::BarUnassigned(bar.index));
+                return Err(Refusal::BarUnassigned { bar: bar.index, size: bar.size });
             }
-            if self.claims.shared(index, bar) {
-                return Err(Refusal::BarShared(bar.index));
+            if let Some((other, other_bar)) = self.claims.shared(index, bar) {
+                let other = self.address(Some(other)).ok_or(Refusal::NoSuchDevice)?;
+                return Err(Refusal::BarShared { bar: bar.index, other, other_bar });
             }
             let (page, bytes) = (bar.base & !0xfff, bar.size.max(0x1000));
-            if survey.beyond & 1 << bar.index != 0 {
-                return Err(Refusal::BarUnreachable(bar.index));
-            }
-            if !self.windows.iter().any(|window| window.reaches(page, bytes)) {
-                return Err(Refusal::BarUnreachable(bar.index));
+            let is_ours = self.windows.iter().any(|window| window.reaches(page, bytes));
+            if survey.beyond & 1 << bar.index != 0 || !is_ours {
+                return Err(Refusal::BarUnreachable { bar: bar.index, base: bar.base });
             }
         }
         Ok(())
@@ -193,7 +204,7 @@ impl Machine<'_> {
     ) -> Result<(), Refusal> {
         for (other, owner) in given {
             if other == index {
-                return Err(Refusal::Taken);
+                return Err(Refusal::Taken(owner));
             }
             if owner != vm && self.topology.group(other) == self.topology.group(index) {
                 let opening = self.address(self.topology.opened_by(index));

@@ -61,6 +61,7 @@ struct Case {
     config: PciConfig,
     /// What is said of the device that is judged.
     reserved: Reserved,
+    rom: bool,
 }
 
 impl Case {
@@ -73,21 +74,25 @@ impl Case {
         for place in reserve {
             config.reserve.push(place.parse().unwrap()).unwrap();
         }
-        Self { space, topology, config, reserved: Reserved::default() }
+        Self { space, topology, config, reserved: Reserved::default(), rom: false }
     }
 
     fn judge(&self, place: &str, coverage: Coverage, unsafe_interrupts: bool) -> Result<(), Refusal> {
         let windows = [Window::new(0xfe00_0000, 24).unwrap()];
-        let claims = Claims::read(&self.space, &self.topology);
+        let claims = Claims::read(&self.space, &self.topology, |_| self.rom);
         let Self { topology, config, .. } = self;
         let machine = Machine { topology, claims: &claims, config, windows: &windows };
-        let wanted = PciDevice { unsafe_interrupts, reserved: self.reserved, ..wanted(place) };
+        let wanted = PciDevice { unsafe_interrupts, reserved: self.reserved, rom: self.rom, ..wanted(place) };
         let function = machine.find(&wanted.location)?;
-        let survey = survey::survey(&self.space, topology, function).unwrap();
+        let survey = machine.survey(&self.space, function, &wanted)?;
         machine.judge(function, &survey, coverage, unsafe_interrupts)?;
         machine.judge_regions(function, Some(&wanted))?;
         Machine::judge_ram(&machine.reserved(function, &wanted), self.reserved.ram)
     }
+}
+
+fn shared(bar: u8, other: &str, other_bar: u8) -> Refusal {
+    Refusal::BarShared { bar, other: other.parse().unwrap(), other_bar }
 }
 
 #[test]
@@ -108,9 +113,9 @@ fn each_refusal_has_its_reason() {
             Refusal::NotMatched(pci::Identity { vendor: 0x10ec, device: 0x8139, ..Default::default() }),
         ),
         ("/00:07.0", Refusal::NotReserved),
-        ("/00:05.0", Refusal::BarUnassigned(0)),
-        ("/00:06.0", Refusal::BarUnreachable(2)),
-        ("/00:04.0/00.0", Refusal::BarShared(4)),
+        ("/00:05.0", Refusal::BarUnassigned { bar: 0, size: 0x1000 }),
+        ("/00:06.0", Refusal::BarUnreachable { bar: 2, base: 0xe000_0000 }),
+        ("/00:04.0/00.0", shared(4, "00:07.0", 1)),
         ("/00:1e.0/00.0", Refusal::SharedRequester("00:1e.0".parse().unwrap())),
         ("/00:09.0", Refusal::BadCapabilities(0x44, 0)),
     ] {
@@ -127,7 +132,7 @@ fn bars_that_lie_are_refused() {
         change(&space, "01:00.0".parse().unwrap());
         Case::new(space, &["01:00.0"]).judge("/00:04.0/00.0", FULL, false)
     };
-    let unreachable = Err(Refusal::BarUnreachable(4));
+    let unreachable = Err(Refusal::BarUnreachable { bar: 4, base: 0xfe00_0000 });
     let window = |memory, prefetchable| {
         case(&|space, _| {
             space.set32("00:04.0".parse().unwrap(), 0x20, memory);
@@ -138,9 +143,82 @@ fn bars_that_lie_are_refused() {
     assert_eq!(window(0x0000_fff0, 0xfe00_fe00), Ok(()));
     assert_eq!(window(0xfe10_fe10, 0x0000_fff0), unreachable, "what answers there isn't behind this bridge");
     assert_eq!(window(0x0000_fff0, 0x0000_fff0), unreachable);
-    assert_eq!(case(&|space, nic| space.bar(nic, 0, 0, 0xfe00_2000, 0x1000)), Err(Refusal::BarShared(0)));
-    assert_eq!(case(&|space, nic| space.bar(nic, 0, 0, 0xfe00_0000, 0x1000)), Err(Refusal::BarShared(0)));
+    assert_eq!(case(&|space, nic| space.bar(nic, 0, 0, 0xfe00_2000, 0x1000)), Err(shared(0, "01:00.0", 4)));
+    assert_eq!(case(&|space, nic| space.bar(nic, 0, 0, 0xfe00_0000, 0x1000)), Err(shared(0, "01:00.0", 4)));
     assert_eq!(case(&|space, nic| space.bar(nic, 0, 0, 0xfe00_4000, 0x1000)), Ok(()));
+}
+
+/// One that is asked for is judged as BARs are; others answer nowhere, and are in nobody's way.
+#[test]
+fn an_expansion_rom_is_judged_as_a_bar() {
+    let judge = |bar: &dyn Fn(&testing::Machine), rom| {
+        let space = machine();
+        space.remove("00:07.0".parse().unwrap());
+        bar(&space);
+        let mut case = Case::new(space, &["01:00.0"]);
+        case.rom = rom;
+        case.judge("/00:04.0/00.0", FULL, false)
+    };
+    let rom = |base: u32, mask: u32| {
+        move |space: &testing::Machine| {
+            let nic = "01:00.0".parse().unwrap();
+            space.set32(nic, 0x30, base);
+            space.writable32(nic, 0x30, mask | 1);
+        }
+    };
+    let none = |_: &testing::Machine| {};
+    assert_eq!(judge(&none, false), Ok(()));
+    assert_eq!(judge(&none, true), Err(Refusal::NoRom));
+    assert_eq!(judge(&rom(0xfe01_0000, 0xffff_0000), true), Ok(()));
+    for (base, refusal) in [
+        (0, Refusal::BarUnassigned { bar: 6, size: 0x1_0000 }),
+        (0xf000_0000, Refusal::BarUnreachable { bar: 6, base: 0xf000_0000 }),
+        (0xfe00_0000, shared(4, "01:00.0", 6)),
+    ] {
+        let rom = rom(base, 0xffff_0000);
+        assert_eq!(judge(&rom, true), Err(refusal), "{base:#x}");
+        assert_eq!(judge(&rom, false), Ok(()), "{base:#x}");
+    }
+    // Another's ROM.
+    let two = |space: &testing::Machine| {
+        rom(0xfe01_0000, 0xffff_0000)(space);
+        let other = "00:08.0".parse().unwrap();
+        space.set32(other, 0x30, 0xfe01_f801);
+        space.writable32(other, 0x30, 0xffff_f801);
+    };
+    assert_eq!(judge(&two, true), Err(shared(6, "00:08.0", 6)));
+    assert_eq!(judge(&two, false), Ok(()));
+}
+
+#[test]
+fn what_firmware_left_on_is_turned_off() {
+    let space = machine();
+    let (nic, port) = ("01:00.0".parse().unwrap(), "00:04.0".parse().unwrap());
+    space.set16(nic, 4, 7);
+    space.set16(port, 4, 7);
+    space.set32(nic, 0x30, 0xfe01_0001);
+    space.writable32(nic, 0x30, 0xffff_0001);
+    let mut topology = Topology::default();
+    topology.enumerate(&space, 0, 0, 255);
+    let mut found = std::vec::Vec::new();
+    survey::quiet_all(&space, &topology, |address| found.push(address));
+    let read = |at, offset| pci::ConfigSpace::read16(&space, at, offset);
+    assert_eq!(found, [nic]);
+    assert_eq!((read(nic, 4), read(nic, 0x30)), (0x403, 0), "memory and ports go on answering");
+    assert_eq!(read(port, 4), 0x407, "others are behind it");
+}
+
+#[test]
+fn frames_have_an_end() {
+    let case = Case::new(machine(), &[]);
+    let function = case.topology.find(&"01:00.0".parse().unwrap()).unwrap();
+    let survey = survey::survey(&case.space, &case.topology, function).unwrap();
+    let promise = |bars_count| {
+        let wanted = PciDevice { bars_count, ..wanted("01:00.0") };
+        let ports = Default::default();
+        crate::promise::promise(&case.space, &case.topology, function, &survey, ports, &wanted).map(drop)
+    };
+    assert_eq!((promise(4), promise(3)), (Ok(()), Err(Refusal::NoRoom)));
 }
 
 /// Nothing is given away on a machine of which not everything is known.
@@ -186,14 +264,14 @@ fn neighbours() {
     let (a, b, far) = (place("02:00.0"), place("02:01.0"), place("00:08.0"));
     let judge = |index, given: &[(u16, u16)]| machine.judge_neighbours(index, 1, given.iter().copied());
     assert_eq!(judge(a, &[(far, 2)]), Ok(()));
-    assert_eq!(judge(a, &[(a, 1)]), Err(Refusal::Taken));
+    assert_eq!(judge(a, &[(a, 1)]), Err(Refusal::Taken(1)));
     let member = "02:01.0".parse().unwrap();
     let opening = Some("00:1e.0".parse().unwrap());
     let refusal = Refusal::SharedGroup { vm: 2, member, opening };
     assert_eq!(judge(a, &[(b, 2)]), Err(refusal));
     assert_eq!(
         refusal.to_string(),
-        "its isolation group holds 0000:02:01.0 of VM 2, since 0000:00:1e.0 has no access control (ACS): give both to \
+        "its isolation group holds 0000:02:01.0 of VM 2, since 0000:00:1e.0 has no access control (ACS). Give both to \
          one VM, or use ports that have it"
     );
     let other = PciDevice { vm: 2, ..wanted("02:01.0") };
@@ -246,13 +324,17 @@ fn rows_say_everything() {
     );
     assert_eq!(
         row("02:00.0", Owner::Nobody),
-        "0000:02:00.0 /00:1e.0/00.0 1af4:1041 class 000000, grouped with 0000:00:1e.0 0000:02:01.0, bus reset takes \
+        "0000:02:00.0 /00:1e.0/00.0 1af4:1041 class 000000, no reset, grouped with 0000:00:1e.0 0000:02:01.0, bus reset takes \
          along 0000:02:01.0: free"
     );
     assert_eq!(
-        row("00:05.0", Owner::Refused(Told { refusal: Refusal::BarUnassigned(0), devices: &[] })),
-        "0000:00:05.0 /00:05.0 1af4:1041 class 000000, BAR 0 mem32 4 KiB unassigned: not passed through: \
-         firmware left BAR 0 unassigned"
+        row(
+            "00:05.0",
+            Owner::Refused(Told { refusal: Refusal::BarUnassigned { bar: 0, size: 0x1000 }, devices: &[] })
+        ),
+        "0000:00:05.0 /00:05.0 1af4:1041 class 000000, BAR 0 mem32 4 KiB unassigned, no reset: not passed through: \
+         firmware left BAR 0 of 0x1000 bytes unassigned. Give devices more room in the firmware's settings, or use \
+         another slot"
     );
 }
 
@@ -302,7 +384,7 @@ fn reserved_memory_is_mapped_or_lost_as_the_description_says() {
     assert_eq!(judge(&case), Err(conflict));
     assert_eq!(
         conflict.to_string(),
-        "at 0x70000000 to 0x7000ffff it reaches firmware's memory, and its VM's RAM ends at 0x70200000: give the VM at \
+        "at 0x70000000 to 0x7000ffff it reaches firmware's memory, and its VM's RAM ends at 0x70200000. Give the VM at \
          most 1792 MiB"
     );
     case.reserved.ram = 1 << 30;

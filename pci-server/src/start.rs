@@ -91,7 +91,7 @@ fn prepare(
         real.wait(sriov::DISABLE_MS)?;
     }
     let missing = enable_virtuals(real, topology, config)?;
-    let claims = Claims::read(&real.ecam, topology);
+    let claims = Claims::read(&real.ecam, topology, |index| survey::wants_rom(config, topology, index));
     let windows = real.frames.windows();
     let machine = Machine { topology, claims: &claims, config, windows: &windows };
     let mut verdicts = settle(passthrough, &machine, &missing)?;
@@ -175,7 +175,7 @@ fn plan(
     config: &PciConfig,
     wanted: &Virtuals,
 ) -> Result<(u16, Survey, Sriov), Refusal> {
-    let claims = Claims::read(&real.ecam, topology);
+    let claims = Claims::read(&real.ecam, topology, |index| survey::wants_rom(config, topology, index));
     let windows = real.frames.windows();
     let machine = Machine { topology, claims: &claims, config, windows: &windows };
     let index = machine.find(&wanted.location)?;
@@ -226,10 +226,7 @@ fn consider(
     before: &Verdicts,
 ) -> Result<Device, Refusal> {
     let function = machine.find(&wanted.location)?;
-    let mut survey = survey::survey(&real.ecam, machine.topology, function).ok_or(Refusal::NoSuchDevice)?;
-    if wanted.rom && !survey::add_rom(&real.ecam, machine.topology, function, &mut survey) {
-        return Err(Refusal::NoRom);
-    }
+    let mut survey = machine.survey(&real.ecam, function, wanted)?;
     machine.judge(function, &survey, coverage(real, machine.topology, function), wanted.unsafe_interrupts)?;
     machine.judge_regions(function, Some(wanted))?;
     let reserved = machine.reserved(function, wanted);
@@ -256,7 +253,7 @@ fn ports(real: &mut Real, machine: &Machine, function: u16, survey: &mut Survey)
     let bars = survey.bars;
     for bar in bars.iter().filter(|bar| !bar.is_memory()) {
         let (first, last) = (bar.base as u16, bar.base.wrapping_add(bar.size - 1) as u16);
-        let mine = survey.ports & 1 << bar.index != 0 && !machine.claims.shared(function, bar);
+        let mine = survey.ports & 1 << bar.index != 0 && machine.claims.shared(function, bar).is_none();
         match mine.then(|| real.ports(first, last)).flatten() {
             // There are six at most.
             Some(capability) => _ = ports.push(Ports { bar: bar.index, first, capability }),
@@ -317,7 +314,10 @@ fn log_table(real: &Real, machine: &Machine, verdicts: &Verdicts) {
     }
     for (index, function) in topology.functions().iter().enumerate() {
         let index = index as u16;
-        let Some(survey) = survey::survey(&real.ecam, topology, index) else { continue };
+        let Some(mut survey) = survey::survey(&real.ecam, topology, index) else { continue };
+        if survey::wants_rom(machine.config, topology, index) {
+            survey::add_rom(&real.ecam, topology, index, &mut survey);
+        }
         let mine = |verdict: &&Verdict| named(machine, verdict) == Some(index);
         let told = |refusal| Owner::Refused(Told { refusal, devices: &machine.config.devices });
         let owner = match verdicts.iter().find(mine) {

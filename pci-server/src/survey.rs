@@ -10,6 +10,7 @@ use pci::sriov;
 use pci::topology::{Function, MAX_FUNCTIONS, Topology};
 use pci::view::Interrupts;
 use pci::{Address, Bars, ConfigSpace, Header, Msi, MsiX};
+use protocol::pci::PciConfig;
 
 /// BARs of all functions together: two of each, for most have one or none.
 pub const MAX_CLAIMS: usize = 2 * MAX_FUNCTIONS;
@@ -78,6 +79,12 @@ pub fn survey<C: ConfigSpace + ?Sized>(space: &C, topology: &Topology, index: u1
     Some(Survey { bars, interrupts, methods, beyond, ports, bad })
 }
 
+/// Whether the description wants a function's expansion ROM.
+pub fn wants_rom(config: &PciConfig, topology: &Topology, index: u16) -> bool {
+    let mut wanted = config.devices.iter().filter(|wanted| wanted.rom);
+    wanted.any(|wanted| topology.find(&wanted.location) == Ok(index))
+}
+
 /// Adds a function's expansion ROM; false if it has none.
 pub fn add_rom<C: ConfigSpace + ?Sized>(
     space: &C,
@@ -96,8 +103,8 @@ pub fn add_rom<C: ConfigSpace + ?Sized>(
     true
 }
 
-/// Turns bus mastering off everywhere but on bridges, and interrupt lines everywhere; `found` is told where bus mastering was on. Turns
-/// all virtual functions off as well: true if there were any.
+/// Turns bus mastering off everywhere but on bridges, expansion ROMs too, and interrupt lines everywhere; `found` is told where bus
+/// mastering was on. Turns all virtual functions off as well: true if there were any.
 pub fn quiet_all<C: ConfigSpace + ?Sized>(
     space: &C,
     topology: &Topology,
@@ -112,6 +119,9 @@ pub fn quiet_all<C: ConfigSpace + ?Sized>(
         }
         config::update_command(space, *address, command::INTX_DISABLE, clear);
         had_virtual |= !bridge && sriov::turn_off(space, *address);
+        if *header == Header::Endpoint {
+            bar::turn_off_rom(space, *address);
+        }
     }
     had_virtual
 }
@@ -145,12 +155,19 @@ pub struct Claims {
 }
 
 impl Claims {
-    /// Reads all functions' BARs.
-    pub fn read<C: ConfigSpace + ?Sized>(space: &C, topology: &Topology) -> Self {
+    /// Reads all functions' BARs, and the expansion ROMs of those for which that `has_rom` says so: the others' stay off.
+    pub fn read<C: ConfigSpace + ?Sized>(
+        space: &C,
+        topology: &Topology,
+        has_rom: impl Fn(u16) -> bool,
+    ) -> Self {
         let mut claims = Vec::new();
         let mut full = topology.dropped > 0;
         for function in 0..topology.functions().len() as u16 {
-            let Some(survey) = survey(space, topology, function) else { continue };
+            let Some(mut survey) = survey(space, topology, function) else { continue };
+            if has_rom(function) {
+                add_rom(space, topology, function, &mut survey);
+            }
             for bar in survey.bars.iter().filter(|bar| bar.is_assigned()) {
                 let size_bits = bar.size.trailing_zeros() as u8;
                 let (index, memory) = (bar.index, bar.is_memory());
@@ -178,13 +195,14 @@ impl Claims {
         mine.map(|claim| (claim.base, claim.base.saturating_add((1 << claim.size_bits) - 1)))
     }
 
-    /// Whether anything else claims a part of a BAR: another function, or another BAR of this one.
-    pub fn shared(&self, function: u16, bar: &Bar) -> bool {
-        self.claims.iter().any(|claim| {
+    /// What else claims a part of a BAR: another function, or another BAR of this one. Function and BAR.
+    pub fn shared(&self, function: u16, bar: &Bar) -> Option<(u16, u8)> {
+        let found = self.claims.iter().find(|claim| {
             (claim.function, claim.index) != (function, bar.index)
                 && claim.memory == bar.is_memory()
                 && claim.base < bar.base.saturating_add(bar.size)
                 && bar.base < claim.base.saturating_add(1 << claim.size_bits)
-        })
+        });
+        found.map(|claim| (claim.function, claim.index))
     }
 }

@@ -3,11 +3,11 @@
 
 use core::fmt;
 
-use pci::Bar;
-use pci::bar::Kind;
+use pci::bar::{self, Kind};
 use pci::reserved::{Range, Ranges};
 use pci::topology::{Function, Topology};
 use pci::view::Interrupts;
+use pci::{Bar, Header};
 use protocol::pci::Told;
 
 use crate::survey::Survey;
@@ -69,6 +69,9 @@ impl fmt::Display for Row<'_> {
             write!(f, "{separator}{name}")?;
             separator = "+";
         }
+        if separator == ", reset " && self.function.header == Header::Endpoint {
+            f.write_str(", no reset")?;
+        }
         let (topology, index) = (self.topology, self.index);
         List { topology, members: || topology.group_members(index), title: "grouped with" }.fmt(f)?;
         List { topology, members: || topology.reset_domain(index), title: "bus reset takes along" }.fmt(f)?;
@@ -123,7 +126,7 @@ impl fmt::Display for Place<'_> {
             Kind::Memory32 => "mem32",
             Kind::Memory64 => "mem64",
         };
-        write!(f, "BAR {} {kind}{} ", bar.index, if bar.prefetchable { " prefetchable" } else { "" })?;
+        write!(f, "{} {kind}{} ", bar::Name(bar.index), if bar.prefetchable { " prefetchable" } else { "" })?;
         match bar.size.trailing_zeros() {
             bits @ 30.. => write!(f, "{} GiB", 1u64 << (bits - 30))?,
             bits @ 20..30 => write!(f, "{} MiB", 1 << (bits - 20))?,

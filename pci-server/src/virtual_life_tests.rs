@@ -40,7 +40,7 @@ fn setup() -> Passthrough<Fake> {
     }
     topology.enumerate(machine, 0, 0, 255);
     let index = topology.find(&"01:00.0".parse().unwrap()).unwrap();
-    let claims = survey::Claims::read(machine, &topology);
+    let claims = survey::Claims::read(machine, &topology, |_| false);
     let sriov = virtuals::plan(machine, &topology, index, &claims, 2).unwrap();
     sriov.enable(machine, physical);
     topology.add_virtual(machine, index, sriov).unwrap();

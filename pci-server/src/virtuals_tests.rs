@@ -31,7 +31,7 @@ fn at() -> Address {
 fn planned(machine: &testing::Machine, count: u16) -> Result<u64, Problem> {
     let mut topology = Topology::default();
     topology.enumerate(machine, 0, 0, 255);
-    let claims = Claims::read(machine, &topology);
+    let claims = Claims::read(machine, &topology, |_| false);
     let index = topology.find(&PHYSICAL.parse().unwrap()).unwrap();
     let sriov = plan(machine, &topology, index, &claims, count)?;
     Ok(sriov.bars().get(0).unwrap().base)

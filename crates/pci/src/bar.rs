@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Base address registers: decoding and sizing (PCI Local Bus 3.0, section 6.2.5).
 
+use core::fmt;
+
 use crate::address::Address;
 use crate::config::{ConfigSpace, command, register};
 use serde::{Deserialize, Serialize};
@@ -22,6 +24,19 @@ pub const ROM: u8 = 6;
 const ROM_ADDRESS: u32 = !0x7ff;
 /// Bit of that register: the device answers there, if it answers memory accesses at all.
 pub const ROM_ENABLE: u32 = 1;
+
+/// What the register with this index is, in words.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Name(pub u8);
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            ROM => f.write_str("expansion ROM"),
+            index => write!(f, "BAR {index}"),
+        }
+    }
+}
 
 /// Offset in configuration space of the register with this index.
 pub const fn register_of(index: u8) -> u16 {
@@ -158,6 +173,14 @@ pub fn probe_rom<C: ConfigSpace + ?Sized>(space: &C, at: Address) -> Option<Bar>
         base,
         size,
     })
+}
+
+/// An endpoint's expansion ROM doesn't answer any more.
+pub fn turn_off_rom<C: ConfigSpace + ?Sized>(space: &C, at: Address) {
+    let old = space.read32(at, register::ROM);
+    if old & ROM_ENABLE != 0 {
+        space.write32(at, register::ROM, old & !ROM_ENABLE);
+    }
 }
 
 /// Writes all ones, reads back, restores.

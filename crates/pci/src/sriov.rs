@@ -92,14 +92,14 @@ impl fmt::Display for Problem {
                 return write!(
                     f,
                     "they lie beyond its bus, or need Alternative Routing-ID (ARI), which stays off (offset {first:#x}, stride \
-                     {stride:#x}): ask for fewer"
+                     {stride:#x})"
                 );
             }
             Self::BadBar(bar) => return write!(f, "their BAR {bar} makes no sense"),
             Self::NoRoom(bar) => {
                 return write!(
                     f,
-                    "the bridge above has no room for their BAR {bar}: turn SR-IOV on in the firmware's settings, or ask for fewer"
+                    "the bridge above has no room for their BAR {bar}"
                 );
             }
             Self::ResetFailed => "it didn't come back after its reset",

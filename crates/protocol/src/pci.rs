@@ -13,14 +13,17 @@
 //! 5. Accesses to a BAR that no frame covers go through [`BarRead`] and [`BarWrite`], but the MSI-X table itself is the
 //!    VMM's: of a guest's writes to it only masking is passed down, with [`MaskVector`].
 
+mod refusal;
+
 use core::fmt;
 
 use heapless::Vec;
+use pci::reserved::Policy;
 pub use pci::reserved::Ranges;
-use pci::reserved::{self, Policy};
 pub use pci::sriov::Problem;
 pub use pci::view::Effect;
-use pci::{Address, DevFn, Identity, Location, Match};
+use pci::{DevFn, Identity, Location, Match};
+pub use refusal::{NotMapped, Refusal, Told};
 use serde::{Deserialize, Serialize};
 
 use crate::message::requests;
@@ -285,7 +288,8 @@ impl fmt::Display for Error {
             Self::NoSuchDevice => "the description gives this VM no device of this number",
             Self::Resetting => "the device is being reset; a signal tells when to ask again",
             Self::ResetFailed => "the device didn't come back after its reset",
-            Self::UsedUp => "the device can't be reset and was given out once since boot",
+            Self::UsedUp => "the device can't be reset (no function-level reset, no D3hot that resets it, others on its bus), and was given out once since \
+                 boot. Use a slot that it has to itself",
             Self::NotAttached => "the device isn't attached",
             Self::Quarantined => "the device is quarantined for its DMA faults; a reset gives it back",
             Self::BadAccess => {
@@ -302,243 +306,6 @@ impl fmt::Display for Error {
 }
 
 impl core::error::Error for Error {}
-
-/// Why a device can't be given to a VM.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub enum Refusal {
-    /// See the text.
-    NoIommu,
-    /// See the text.
-    NoInterruptRemapping,
-    /// See the text.
-    NotCovered,
-    /// See the text.
-    BarUnassigned(u8),
-    /// See the text.
-    BarUnreachable(u8),
-    /// See the text.
-    NoRom,
-    /// See the text.
-    BarShared(u8),
-    /// See the text.
-    NotMatched(Identity),
-    /// See the text.
-    NotReserved,
-    /// See the text.
-    PathAbsent(u8),
-    /// See the text.
-    NoSuchDevice,
-    /// See the text.
-    Bridge,
-    /// See the text.
-    Taken,
-    /// See the text.
-    SharedRequester(Address),
-    /// See the text.
-    SharedGroup {
-        /// The other VM.
-        vm: u16,
-        /// Its device in the group.
-        member: Address,
-        /// The function without access control by which they reach each other.
-        opening: Option<Address>,
-    },
-    /// Memory that firmware wants it to keep reaching: first and last address.
-    ReservedMemory(u64, u64),
-    /// Such memory, which can't be mapped for it as the description wants.
-    NotMapped(u64, u64, NotMapped),
-    /// The VM's RAM, of so many bytes, lies where the device reaches something else.
-    RamConflict(reserved::Range, u64),
-    /// See the text.
-    RegionsUnknown,
-    /// The offset in configuration space, and the four bytes there.
-    BadCapabilities(u16, u32),
-    /// See the text.
-    NoRoom,
-    /// See the text.
-    TooManyDevices,
-    /// It would be a virtual function; why its physical one has none.
-    Virtual(Problem),
-    /// See the text.
-    NoPin,
-    /// See the text.
-    LineUnknown,
-    /// See the text.
-    LineShared(Address),
-    /// See the text.
-    Line(Error),
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NoIommu => "no IOMMU: the device's DMA could not be confined",
-            Self::NoInterruptRemapping => {
-                "no interrupt remapping: the device could forge interrupts. Turn it on in the firmware's settings"
-            }
-            Self::NotCovered => "no DMA remapping unit covers the device: it could reach all memory",
-            Self::BarUnassigned(bar) => return write!(f, "firmware left BAR {bar} unassigned"),
-            Self::BarUnreachable(bar) => {
-                return write!(
-                    f,
-                    "BAR {bar} lies outside the memory that is left for devices, or a bridge doesn't pass it on"
-                );
-            }
-            Self::NoRom => "it has no expansion ROM: leave `rom` out",
-            Self::ReservedMemory(base, limit) => {
-                return write!(
-                    f,
-                    "firmware wants it to keep reaching the memory {base:#x} to {limit:#x} (RMRR): turn that off in the firmware's \
-                     settings, or set `pci.rmrr`"
-                );
-            }
-            Self::NotMapped(base, limit, why) => {
-                return write!(f, "the memory {base:#x} to {limit:#x} (RMRR) can't be mapped for it: {why}");
-            }
-            Self::RamConflict(reserved::Range { first, last, kind }, ram) => {
-                return write!(
-                    f,
-                    "at {first:#x} to {last:#x} it reaches {kind}, and its VM's RAM ends at {ram:#x}: give the VM at most {} MiB",
-                    first >> 21 << 1
-                );
-            }
-            Self::RegionsUnknown => "firmware reserves more memory for devices (RMRR) than is understood",
-            Self::BarShared(bar) => return write!(f, "BAR {bar} overlaps another BAR"),
-            Self::NotMatched(Identity { vendor, device, subvendor, subdevice, class, .. }) => {
-                return write!(
-                    f,
-                    "no entry of `pci.matches` names its identity: add \"{vendor:04x}:{device:04x}\", with \
-                     \":{subvendor:04x}:{subdevice:04x}\" for this make of it, or \"class:{:04x}\"",
-                    class >> 8
-                );
-            }
-            Self::NotReserved => "it isn't reserved: add its path to `pci.reserve`",
-            Self::PathAbsent(element) => return write!(f, "path absent: no bridge at element {} of the path", u16::from(*element) + 1),
-            Self::NoSuchDevice => "no such device: nothing answers there",
-            Self::Bridge => "it is a bridge; only endpoints can be passed through",
-            Self::Taken => "another VM has the device",
-            Self::SharedRequester(other) => {
-                return write!(
-                    f,
-                    "{other} bears the same requester ID: a bridge to PCI speaks for both. Use a slot of PCI Express"
-                );
-            }
-            Self::SharedGroup { vm, member, opening } => {
-                return shared_group(f, format_args!("VM {vm}"), member, opening);
-            }
-            Self::BadCapabilities(offset, bytes) => {
-                return write!(
-                    f,
-                    "its capability list or BARs make no sense: {bytes:#010x} at {offset:#x} of configuration space"
-                );
-            }
-            Self::NoRoom => "there is no room left for its BAR frames",
-            Self::Virtual(problem) => {
-                return write!(f, "its physical function has no virtual ones: {problem}");
-            }
-            Self::NoPin => "it has no interrupt line: leave out `intx`",
-            Self::LineUnknown => {
-                "firmware gave its interrupt line (INTx) no input, so who shares it isn't known. Leave out `intx` if the device has \
-                 messages (MSI)"
-            }
-            Self::LineShared(other) => {
-                return write!(
-                    f,
-                    "{other} has the same interrupt line (INTx), or nobody can say that it hasn't. Use another slot, or leave out \
-                     `intx` if the device has messages (MSI)"
-                );
-            }
-            Self::Line(error) => return write!(f, "its interrupt line (INTx): {error}"),
-            Self::TooManyDevices => {
-                "the machine has more PCI functions or BARs than pci-server keeps in view: who shares what isn't known"
-            }
-        })
-    }
-}
-
-impl core::error::Error for Refusal {}
-
-/// Why reserved memory can't be mapped for a device.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub enum NotMapped {
-    /// See the text.
-    Unaligned,
-    /// See the text.
-    Ram,
-    /// See the text.
-    NotReserved,
-    /// See the text.
-    Registers,
-    /// See the text.
-    Overlaps,
-    /// See the text.
-    TooLarge,
-    /// See the text.
-    TooMany,
-    /// See the text.
-    Taken,
-    /// See the text.
-    NotByPath,
-    /// See the text.
-    Shared(u16),
-}
-
-impl fmt::Display for NotMapped {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Unaligned => "it doesn't consist of whole pages",
-            Self::Ram => "a part of it is RAM by the memory map",
-            Self::NotReserved => "the memory map doesn't reserve all of it",
-            Self::Registers => "it holds registers",
-            Self::Overlaps => "it overlaps another such region",
-            Self::TooLarge => "it is too large: 512 pages of 4 KiB, or of 2 MiB where it is aligned to that",
-            Self::TooMany => "the device has more such regions than 3",
-            Self::Taken => "something else has a part of it",
-            Self::NotByPath => {
-                "firmware or the description names the device by a bus number, not by its path"
-            }
-            Self::Shared(vm) => return write!(f, "a device of VM {vm} has it as well"),
-        })
-    }
-}
-
-impl core::error::Error for NotMapped {}
-
-fn shared_group(
-    f: &mut fmt::Formatter<'_>,
-    owner: fmt::Arguments<'_>,
-    member: &Address,
-    opening: &Option<Address>,
-) -> fmt::Result {
-    write!(f, "its isolation group holds {member} of {owner}")?;
-    match opening {
-        None => f.write_str(": give both to one VM"),
-        Some(opening) => write!(
-            f,
-            ", since {opening} has no access control (ACS): give both to one VM, or use ports that have it"
-        ),
-    }
-}
-
-/// A refusal as the log has it: VMs by their names.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Told<'a> {
-    /// The refusal.
-    pub refusal: Refusal,
-    /// The devices of all VMs, which know their owners' names.
-    pub devices: &'a [PciDevice],
-}
-
-impl fmt::Display for Told<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Refusal::SharedGroup { vm, member, opening } = &self.refusal
-            && let Some(device) = self.devices.iter().find(|device| device.vm == *vm)
-        {
-            return shared_group(f, format_args!("vm {}", device.owner), member, opening);
-        }
-        self.refusal.fmt(f)
-    }
-}
 
 /// The configuration in `pci-server`'s start page. Capabilities come in ranges: `DeviceRegisters` (configuration space,
 /// one range for each of `ecam`, in order), `DeviceUntyped` (without children, wherever BARs may lie), `EmptySlots`,
@@ -643,6 +410,8 @@ pub struct Reserved {
 
 #[cfg(test)]
 mod tests {
+    use pci::{Address, reserved};
+
     use super::*;
     use crate::testing::{fits, fits_a_start_page, full};
 
@@ -756,7 +525,6 @@ mod tests {
 
     #[test]
     fn texts_are_sentences() {
-        assert_eq!(Refusal::BarUnassigned(4).to_string(), "firmware left BAR 4 unassigned");
         assert_eq!(
             Error::Iommu(crate::iommu::Error::NoIommu).to_string(),
             "iommu-server: DMA remapping is off"

@@ -8,7 +8,7 @@ use crate::message::requests;
 use serde::{Deserialize, Serialize};
 
 /// Most bytes of a reason.
-pub const REASON_BYTES: usize = 200;
+pub const REASON_BYTES: usize = 320;
 /// A sentence for the log.
 pub type Reason = heapless::String<REASON_BYTES>;
 

@@ -22,11 +22,16 @@ fn read(function: Function, offset: u8) -> u32 {
     port_read32(0xcfc)
 }
 
+/// Writes four bytes of configuration space.
+pub fn write(function: Function, offset: u8, value: u32) {
+    select(function, offset);
+    port_write32(0xcfc, value);
+}
+
 /// Turns bus mastering and memory space on.
 pub fn make_master(function: Function) {
     let command = read(function, COMMAND) & 0xffff;
-    select(function, COMMAND);
-    port_write32(0xcfc, command | ENABLE);
+    write(function, COMMAND, command | ENABLE);
 }
 
 /// Has an `edu` write `count` bytes of its buffer to `to`, 100 ms from now.

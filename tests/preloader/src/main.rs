@@ -37,6 +37,10 @@ pub fn prepare(info: u64) -> (u32, u32) {
     if let Some(canary) = plan.canary {
         memory::fill(canary, 0xca, 4096);
     }
+    for (device, offset, value) in plan.writes.into_iter().flatten() {
+        devices::write(device, offset, value);
+        serial::line("configuration space is written");
+    }
     for device in plan.masters.into_iter().flatten() {
         devices::make_master(device);
         serial::line("a device is bus master");

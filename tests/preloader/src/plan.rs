@@ -3,6 +3,8 @@
 
 /// Most repetitions of a word.
 pub const MOST: usize = 4;
+/// Most writes to configuration space.
+pub const MOST_WRITES: usize = 8;
 /// Most bridges and devices of a path.
 pub const MOST_HOPS: usize = 4;
 
@@ -29,6 +31,8 @@ pub struct Plan<'a> {
     pub masters: [Option<Function>; MOST],
     pub edu: Option<(Function, u64, u64)>,
     pub regions: [Option<Region>; MOST],
+    /// Written to configuration space: where, and what.
+    pub writes: [Option<(Function, u8, u32)>; MOST_WRITES],
     /// Taken out of RAM: first and last byte.
     pub reserved: [Option<(u64, u64)>; MOST],
     pub units: [Option<u64>; MOST],
@@ -76,6 +80,10 @@ impl<'a> Plan<'a> {
             "forge" => self.forged = Some(number(part()?)?),
             "pass" => self.passed = Some(function(part()?)?),
             "cut" => self.cut = number(part()?)? as usize,
+            "config" => {
+                let (function, offset) = (function(part()?)?, u8::try_from(number(part()?)?).ok()? & !3);
+                put(&mut self.writes, (function, offset, number(part()?)? as u32))?;
+            }
             "wait" => self.wait = number(part()?)?,
             _ => return None,
         }

@@ -168,21 +168,23 @@ fn unmappable() -> Outcome {
         (
             CANARY,
             "rmrr=3000000,3000fff,04.0/00.0",
-            "at 0x3000000 to 0x3000fff it reaches firmware's memory, and its VM's RAM ends at 0x4000000: give the VM at most \
+            "at 0x3000000 to 0x3000fff it reaches firmware's memory, and its VM's RAM ends at 0x4000000. Give the VM at most \
              48 MiB",
         ),
         (
             RESERVED,
             "rmrr=6000000,6000fff,04.0/00.0 rmrr=6000000,6000fff,05.0/00.0",
-            "can't be mapped for it: a device of VM 0 has it as well",
+            "can't be mapped for it: a device of vm hello has it as well",
         ),
     ];
     for (canary, plan, reason) in plans {
         with(start_system("firmware-map", canary, plan, &[])?, |machine| {
             machine.expect_all(&["[root-task] vm gated: refused: ", reason])?;
             if plan.contains("05.0") {
-                machine
-                    .expect_all(&["[root-task] vm hello: refused: ", "a device of VM 1 has it as well"])?;
+                machine.expect_all(&[
+                    "[root-task] vm hello: refused: ",
+                    "a device of vm gated has it as well",
+                ])?;
             } else {
                 machine.expect_anywhere("[hello] hello: second 1 of 10")?;
             }

@@ -125,7 +125,7 @@ fn refused() -> Outcome {
         ))?;
         machine.expect(&format!(
             "[root-task] vm beyond: refused: device /00:05.0/00.1: {why}they lie beyond its bus, or need Alternative Routing-ID \
-             (ARI), which stays off (offset 0x1, stride 0x1): ask for fewer"
+             (ARI), which stays off (offset 0x1, stride 0x1). Ask for fewer"
         ))?;
         machine.expect("[root-task] vm beside: ended: power-off, code 0")?;
         Ok(())
