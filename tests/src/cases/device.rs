@@ -260,7 +260,6 @@ fn malformed() -> Outcome {
         let (index_of_b, _) = entry_of(own, &entries)?;
         let (of_a, of_b, end) = (index_of_a as u32, index_of_b as u32, entries.len() as u32);
         let mut messages = vec![
-            (remappable(of_b) | SUBHANDLE, 0x1_0000),
             (remappable(of_b) | SUBHANDLE, u32::from(u16::MAX)),
             (remappable(0) | SUBHANDLE, of_a),
             (remappable(end - 1), 0),
