@@ -245,7 +245,7 @@ fn foreign_handle() -> Outcome {
     })
 }
 
-/// What leads to no entry, to an absent one, to another's by its subhandle, or has reserved bits; and messages that are writes to memory.
+/// What leads to no entry, to an absent one, to another's by its subhandle; and messages that are writes to memory.
 fn malformed() -> Outcome {
     const REMAPPABLE: u32 = 0xfee0_0010;
     const SUBHANDLE: u32 = 1 << 3;
