@@ -14,7 +14,7 @@ mod remapping;
 mod serial;
 mod start_info;
 
-use plan::Plan;
+use plan::{Edu, Plan};
 
 /// Does what the command line says; the kernel's entry point, and the start information for it.
 pub fn prepare(info: u64) -> (u32, u32) {
@@ -30,9 +30,10 @@ pub fn prepare(info: u64) -> (u32, u32) {
         remapping::forge(unit(info), at);
         serial::line("a page of memory looks like a remapping unit");
     }
-    if let Some(device) = plan.passed {
-        remapping::leave_on(unit(info), device).unwrap_or_else(|why| stop(why, ""));
-        serial::line("remapping is on, and lets a device's DMA pass");
+    if plan.passed[0].is_some() {
+        let devices = plan.passed.into_iter().flatten();
+        remapping::leave_on(unit(info), devices).unwrap_or_else(|why| stop(why, ""));
+        serial::line("remapping is on, and lets devices' DMA pass");
     }
     if let Some(canary) = plan.canary {
         memory::fill(canary, 0xca, 4096);
@@ -45,11 +46,10 @@ pub fn prepare(info: u64) -> (u32, u32) {
         devices::make_master(device);
         serial::line("a device is bus master");
     }
-    if let Some((device, to, bytes)) = plan.edu {
+    for Edu { device, to, bytes, wait } in plan.edus.into_iter().flatten() {
         devices::arm(device, to, bytes).unwrap_or_else(|why| stop(why, ""));
-        serial::line("edu will write to memory in 100 ms");
+        entry::wait(wait);
     }
-    entry::wait(plan.wait);
     serial::line("starting the kernel");
     (entry, info as u32)
 }

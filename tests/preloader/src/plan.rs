@@ -15,6 +15,15 @@ pub struct Function {
     pub devfn: u8,
 }
 
+/// An `edu` that writes to memory, and how long this program waits when it has begun.
+#[derive(Clone, Copy)]
+pub struct Edu {
+    pub device: Function,
+    pub to: u64,
+    pub bytes: u64,
+    pub wait: u64,
+}
+
 /// Memory that a device is to keep reaching: first and last byte, and the path to the device from bus 0.
 #[derive(Clone, Copy)]
 pub struct Region {
@@ -29,7 +38,7 @@ pub struct Plan<'a> {
     pub kernel: u64,
     pub canary: Option<u64>,
     pub masters: [Option<Function>; MOST],
-    pub edu: Option<(Function, u64, u64)>,
+    pub edus: [Option<Edu>; MOST],
     pub regions: [Option<Region>; MOST],
     /// Written to configuration space: where, and what.
     pub writes: [Option<(Function, u8, u32)>; MOST_WRITES],
@@ -42,9 +51,8 @@ pub struct Plan<'a> {
     /// What looks like a unit.
     pub forged: Option<u64>,
     /// Whose DMA firmware's own remapping lets pass.
-    pub passed: Option<Function>,
+    pub passed: [Option<Function>; MOST],
     pub cut: usize,
-    pub wait: u64,
     /// The kernel's command line.
     pub rest: &'a str,
 }
@@ -68,7 +76,10 @@ impl<'a> Plan<'a> {
             "kernel" => self.kernel = number(part()?)?,
             "canary" => self.canary = Some(number(part()?)?),
             "master" => put(&mut self.masters, function(part()?)?)?,
-            "edu" => self.edu = Some((function(part()?)?, number(part()?)?, number(part()?)?)),
+            "edu" => {
+                let (device, to) = (function(part()?)?, number(part()?)?);
+                put(&mut self.edus, Edu { device, to, bytes: number(part()?)?, wait: number(part()?)? })?;
+            }
             "rmrr" => {
                 let (base, limit) = (number(part()?)?, number(part()?)?);
                 put(&mut self.regions, Region { base, limit, hops: hops(part()?)? })?;
@@ -78,13 +89,12 @@ impl<'a> Plan<'a> {
             "moved" => self.moved = Some(number(part()?)?),
             "trim" => self.trim = number(part()?)? as usize,
             "forge" => self.forged = Some(number(part()?)?),
-            "pass" => self.passed = Some(function(part()?)?),
+            "pass" => put(&mut self.passed, function(part()?)?)?,
             "cut" => self.cut = number(part()?)? as usize,
             "config" => {
                 let (function, offset) = (function(part()?)?, u8::try_from(number(part()?)?).ok()? & !3);
                 put(&mut self.writes, (function, offset, number(part()?)? as u32))?;
             }
-            "wait" => self.wait = number(part()?)?,
             _ => return None,
         }
         part().is_none().then_some(())

@@ -29,16 +29,18 @@ struct Tables {
 static mut TABLES: Tables =
     Tables { root: [[0; 2]; 256], context: [[0; 2]; 256], queue: [[0; 2]; 256], status: 0 };
 
-/// Turns the translation of the unit at `base` on, with tables that let the DMA of `device` pass as it is and no other's.
-pub fn leave_on(base: u64, device: Function) -> Result<(), &'static str> {
+/// Turns the translation of the unit at `base` on, with tables that let the DMA of these devices pass as it is and no other's.
+pub fn leave_on(base: u64, devices: impl Iterator<Item = Function>) -> Result<(), &'static str> {
     let tables = &raw mut TABLES as u64;
     let (context, queue) = (tables + PAGE as u64, tables + 2 * PAGE as u64);
     let status = tables + 3 * PAGE as u64;
-    // Present.
-    write(tables + 16 * u64::from(device.bus), context | 1);
-    // Present, untranslated; domain 1, 39 bits.
-    write(context + 16 * u64::from(device.devfn), 1u64 | 2 << 2);
-    write(context + 16 * u64::from(device.devfn) + 8, 1u64 | 1 << 8);
+    for device in devices {
+        // Present; all buses have the one context table.
+        write(tables + 16 * u64::from(device.bus), context | 1);
+        // Present, untranslated; domain 1, 39 bits.
+        write(context + 16 * u64::from(device.devfn), 1u64 | 2 << 2);
+        write(context + 16 * u64::from(device.devfn) + 8, 1u64 | 1 << 8);
+    }
     // A wait, which writes a 1: a queue is only turned off again after one.
     write(queue, 5u64 | 1 << 5 | 1 << 32);
     write(queue + 8, status);

@@ -18,10 +18,34 @@ pub(super) const CASES: &[Case] = &[
 /// A page that nobody has.
 const CANARY: u64 = 0x300_0000;
 const CANARY_BYTES: u64 = 4096;
-const DEVICE: &str = "01:00.0";
-/// Turns of the pre-loader's loop after which it starts the kernel, so that the DMA ends when remapping is on and pci-server
-/// hasn't looked at the device yet. That is some five million instructions; the first of these that falls there will do.
-const WAITS: [u64; 5] = [0x2c4_0000, 0x2bc_0000, 0x2cc_0000, 0x2b0_0000, 0x2d8_0000];
+/// Devices that are armed, one after the other. The first is the one that a VM gets.
+const DEVICES: [&str; 4] = ["01:00.0", "02:00.0", "03:00.0", "04:00.0"];
+/// The others.
+const MORE: [&str; 14] = [
+    "-icount",
+    "shift=0,sleep=off",
+    "-device",
+    "pcie-root-port,id=rp2,bus=pcie.0,chassis=2,slot=2,addr=5.0",
+    "-device",
+    "edu,bus=rp2,dma_mask=0xffffffff",
+    "-device",
+    "pcie-root-port,id=rp3,bus=pcie.0,chassis=3,slot=3,addr=6.0",
+    "-device",
+    "edu,bus=rp3,dma_mask=0xffffffff",
+    "-device",
+    "pcie-root-port,id=rp4,bus=pcie.0,chassis=4,slot=4,addr=7.0",
+    "-device",
+    "edu,bus=rp4,dma_mask=0xffffffff",
+];
+/// Instructions from the start of the kernel to the end of the first device's DMA, and from one to the next. Remapping is on
+/// after some six million, and pci-server looks at the devices three million later or more.
+const FIRST: u64 = 4_000_000;
+const NEXT: u64 = 2_000_000;
+/// An `edu`'s DMA ends after 100 ms, which are so many instructions.
+const EDU: u64 = 100_000_000;
+/// What each writes, and how far apart.
+const BYTES: usize = 0x80;
+const APART: u64 = 0x100;
 
 /// A machine whose firmware did what `plan` says before it started the kernel.
 fn start(plan: &str, more: &[&str]) -> Result<Machine, String> {
@@ -45,45 +69,54 @@ fn armed() -> Outcome {
     armed_with("")
 }
 
-/// Firmware's own remapping lets the device pass.
+/// Firmware's own remapping lets the devices pass.
 fn remapping() -> Outcome {
-    armed_with(&format!("pass={DEVICE}"))
+    armed_with(&DEVICES.map(|device| format!("pass={device} ")).concat())
 }
 
+/// Each device writes to its place in the canary's page, one after the other.
 fn armed_with(more: &str) -> Outcome {
-    for wait in WAITS {
-        let plan = format!("{more} master={DEVICE} edu={DEVICE},{CANARY:#x},80 wait={wait:#x}");
-        let mut blocked = false;
-        with(start(&plan, &["-icount", "shift=0,sleep=off"])?, |machine| {
+    let arm = |(number, device)| {
+        // Two instructions each turn.
+        let wait =
+            if number + 1 < DEVICES.len() { NEXT / 2 } else { (EDU - FIRST - NEXT * number as u64) / 2 };
+        let to = CANARY + APART * number as u64;
+        format!("master={device} edu={device},{to:#x},{BYTES:x},{wait:x} ")
+    };
+    let plan = format!("{more}{}", DEVICES.into_iter().enumerate().map(arm).collect::<String>());
+    let mut first = None;
+    with(start(&plan, &MORE)?, |machine| {
+        for device in DEVICES {
             machine.expect_anywhere(&format!(
-                "[pci-server] 0000:{DEVICE}: firmware left bus mastering on; it is off now"
+                "[pci-server] 0000:{device}: firmware left bus mastering on; it is off now"
             ))?;
-            // The device works for its guest afterwards.
-            machine.expect_anywhere("[gated] tests: 11 passed, 0 failed")?;
+        }
+        // The device works for its guest afterwards.
+        machine.expect_anywhere("[gated] test liveness ... ok")?;
+        // The unit keeps the first fault, with the address of the page, until it is read.
+        let blocked = |device: &str| {
             let fault = format!(
-                "[iommu-server] dma fault: device {DEVICE}, write of IOVA {CANARY:#x}, reason 2 (no context entry), \
+                "[iommu-server] dma fault: device {device}, write of IOVA {CANARY:#x}, reason 2 (no context entry), \
                  which no VM has had: left at work by firmware"
             );
-            blocked = machine.serial.lines().iter().any(|line| line.contains(&fault));
-            if blocked && page(machine, CANARY)?.iter().any(|byte| *byte != 0xca) {
-                return Err("DMA reached memory though remapping was on".into());
+            machine.serial.lines().iter().any(|line| line.contains(&fault))
+        };
+        first = DEVICES.iter().position(|device| blocked(device));
+        let page = page(machine, CANARY)?;
+        match first {
+            Some(first) if page[APART as usize * first..].iter().any(|byte| *byte != 0xca) => {
+                Err("DMA reached memory though remapping was on".into())
             }
-            Ok(())
-        })?;
-        if blocked {
-            return armed_without_remapping(&plan);
+            Some(_) => Ok(()),
+            None => Err("no DMA ended between the start of remapping and pci-server's: `FIRST` and `NEXT` have to be changed".into()),
         }
-    }
-    Err("the DMA never ended between the start of remapping and pci-server's: `WAITS` has to be moved".into())
-}
-
-/// The same DMA arrives where nothing stops it: what the case above saw was remapping's doing.
-fn armed_without_remapping(plan: &str) -> Outcome {
+    })?;
+    let Some(first) = first else { return Ok(()) };
+    // The same DMA arrives where nothing stops it: what was seen is remapping's doing.
     let plan = format!("{plan} -- disable_iommu");
-    with(start(&plan, &["-icount", "shift=0,sleep=off"])?, |machine| {
+    with(start(&plan, &MORE)?, |machine| {
         machine.expect_all(&["[root-task] vm gated: refused: ", "no IOMMU"])?;
-        let canary = page(machine, CANARY)?;
-        if canary[..0x80].iter().any(|byte| *byte != 0) {
+        if page(machine, CANARY)?[APART as usize * first..][..BYTES].iter().any(|byte| *byte != 0) {
             return Err("without remapping the DMA should have arrived, and hasn't".into());
         }
         Ok(())
