@@ -7,6 +7,7 @@
 //! * [`run`]: an image in that machine, its log on the terminal ([`log`] splits it).
 #![forbid(unsafe_code)]
 
+pub mod console;
 pub mod elf;
 pub mod fetch;
 pub mod image;

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `postern`, the host-side tool: the command line.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use postern_cli::source::Source;
 use postern_cli::workspace::Workspace;
-use postern_cli::{fetch, image, iso, qemu, run};
+use postern_cli::{fetch, image, inspect, iso, qemu, run};
 
 /// Builds and runs systems of unikernels, each in a virtual machine with the PCI devices that its description grants.
 #[derive(Parser)]
@@ -38,6 +38,8 @@ enum Command {
     /// Run clippy over everything that runs on the machine.
     #[command(hide = true)]
     Clippy,
+    /// Ask a running machine what it looks like inside, and print the answer as JSON.
+    Inspect(Inspect),
     /// Build a description's boot image and run it in QEMU with VT-d; Ctrl-C ends it.
     Run(Run),
 }
@@ -82,6 +84,19 @@ struct Run {
     qemu_arg: Vec<String>,
 }
 
+#[derive(Args)]
+struct Inspect {
+    /// The description that `postern run` runs, for example systems/web.toml; or the console itself: a socket, or the serial
+    /// device of a real machine.
+    machine: PathBuf,
+    /// The command: `devices`, `vms`, `exits VM`, `registers VM`, `memory VM`, `caps [PART]`; `help` lists them.
+    #[arg(required = true)]
+    command: Vec<String>,
+    /// Wait so many seconds for an answer.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    timeout: u64,
+}
+
 fn main() -> ExitCode {
     match execute(Cli::parse().command) {
         Ok(code) => code,
@@ -114,6 +129,7 @@ fn execute(command: Command) -> Result<ExitCode, String> {
             let here = std::env::current_dir().map_err(|error| format!("the current folder: {error}"))?;
             image::lint(&Workspace::find(&here)?)?;
         }
+        Command::Inspect(inspect) => look(&inspect)?,
         Command::Run(run) => return start(&run),
     }
     Ok(ExitCode::SUCCESS)
@@ -135,6 +151,24 @@ fn make(build: &Build) -> Result<(Source, image::BootImage), String> {
     };
     let image = image::build(&workspace, &source, &options)?;
     Ok((source, image))
+}
+
+/// The console's socket of a system whose image lies in this folder.
+fn console_in(folder: &Path) -> PathBuf {
+    folder.join("console")
+}
+
+fn look(options: &Inspect) -> Result<(), String> {
+    let Inspect { machine, command, timeout } = options;
+    let console = if machine.extension().is_some_and(|extension| extension == "toml") {
+        let (workspace, source) = open(machine)?;
+        console_in(&workspace.build_folder(source.description.system().name))
+    } else {
+        machine.clone()
+    };
+    let objects = inspect::ask(&console, &command.join(" "), Duration::from_secs(*timeout))?;
+    println!("{}", inspect::array(&objects));
+    Ok(())
 }
 
 fn start(options: &Run) -> Result<ExitCode, String> {
@@ -161,6 +195,7 @@ fn start(options: &Run) -> Result<ExitCode, String> {
         &run::Options {
             timeout: options.timeout.map(Duration::from_secs),
             log_folder: options.log_dir.clone(),
+            console: image.kernel.parent().map(console_in),
             // A machine that leads no port to its guests has no page to fetch.
             fetch: (options.fetch && forwards).then_some(options.port),
         },

@@ -8,6 +8,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::console::Console;
 use crate::fetch;
 use crate::log::{self, Splitter};
 use crate::qemu;
@@ -24,6 +25,8 @@ pub struct Options {
     pub timeout: Option<Duration>,
     /// A folder for one log file per speaker.
     pub log_folder: Option<PathBuf>,
+    /// Where to make the console's socket.
+    pub console: Option<PathBuf>,
     /// Fetch `/` from this port of the host once a guest listens.
     pub fetch: Option<u16>,
 }
@@ -65,7 +68,8 @@ pub fn run(arguments: &[String], options: &Options) -> Result<Outcome, String> {
     let mut child = start(arguments)?;
     read_lines(&mut child, sender.clone())?;
     show_errors(&mut child);
-    let result = watch(&events, &sender, options, splitter.as_mut());
+    let console = open_console(&mut child, options);
+    let result = watch(&events, &sender, options, splitter.as_mut(), console.as_ref());
     let ended = child.try_wait().ok().flatten();
     if ended.is_none() {
         let _ = child.kill();
@@ -78,10 +82,17 @@ pub fn run(arguments: &[String], options: &Options) -> Result<Outcome, String> {
 fn start(arguments: &[String]) -> Result<Child, String> {
     let mut command = Command::new(qemu::PROGRAM);
     command.args(arguments).args(["-serial", "stdio", "-monitor", "none"]);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.spawn().map_err(|error| {
         format!("{} can't be started ({error}): install qemu-system-x86, or run `make setup`", qemu::PROGRAM)
     })
+}
+
+/// Without the socket the machine runs as well.
+fn open_console(child: &mut Child, options: &Options) -> Option<Console> {
+    let (path, input) = (options.console.as_ref()?, child.stdin.take()?);
+    let opened = Console::open(path, input);
+    opened.map_err(|error| eprintln!("postern: no `postern inspect` here: {}: {error}", path.display())).ok()
 }
 
 /// Shows what QEMU itself says, but not what its processor model lacks of the real one: nine lines at every start.
@@ -119,6 +130,7 @@ fn watch(
     sender: &Sender<Event>,
     options: &Options,
     mut splitter: Option<&mut Splitter>,
+    console: Option<&Console>,
 ) -> Result<Option<bool>, String> {
     let deadline = options.timeout.map(|timeout| Instant::now() + timeout);
     let mut served = options.fetch.map(|_| false);
@@ -134,6 +146,9 @@ fn watch(
         match event {
             Event::Line(line) => {
                 println!("{}", log::printable(&line));
+                if let Some(console) = console {
+                    console.show(&line);
+                }
                 if let Some(splitter) = splitter.as_mut() {
                     splitter.write(&line).map_err(|error| format!("the log files: {error}"))?;
                 }

@@ -9,6 +9,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use postern_cli::inspect::{self, Answer};
 use postern_cli::qemu;
 use serde_json::Value;
 
@@ -179,17 +180,15 @@ impl Machine {
 
     /// The answer to a command that was typed, from a line on.
     fn answer(&self, command: &str, from: usize) -> Result<Vec<Value>, String> {
-        let is_last = |line: &str| {
-            postern_cli::inspect::object(line)
-                .is_some_and(|object| object.get("done").is_some() || object.get("error").is_some())
-        };
-        let (end, last) = (self.serial.wait(from, LIMIT, is_last))
-            .map_err(|why| format!("`{command}` isn't answered: {why}"))?;
-        let lines = self.serial.lines();
-        let answer = lines[from..end].iter().filter_map(|line| postern_cli::inspect::object(line));
-        match postern_cli::inspect::object(&last).as_ref().and_then(|last| last.get("error")) {
-            Some(error) => Err(format!("`{command}`: {error}")),
-            None => Ok(answer.collect()),
+        let (mut answer, mut at) = (Answer::to(command), from);
+        loop {
+            let next = self.serial.wait(at, LIMIT, |line| inspect::object(line).is_some());
+            let (found, line) = next.map_err(|why| format!("`{command}` isn't answered: {why}"))?;
+            match answer.take(&line) {
+                Ok(Some(objects)) => return Ok(objects),
+                Ok(None) => at = found + 1,
+                Err(error) => return Err(format!("`{command}`: {error}")),
+            }
         }
     }
 

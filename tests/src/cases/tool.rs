@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use crate::build;
 use crate::machine::{LIMIT, Machine};
 use crate::runner::{Case, Outcome, with};
@@ -20,6 +22,7 @@ pub(super) const CASES: &[Case] = &[
     Case::new("tool::make_run_fails_if_no_page_is_served", make_run_without_page),
     Case::new("tool::make_run_ends_with_its_last_guest", make_run_without_network),
     Case::new("tool::ctrl_c_ends_the_run", ctrl_c),
+    Case::new("tool::inspect_shows_what_a_running_machine_answers", inspect),
     Case::new("tool::log_dir_has_a_file_for_each_speaker", log_dir),
     Case::new("iso::hello_boots_from_the_iso", iso),
     Case::new("tool::the_image_is_reproducible", reproducible),
@@ -141,17 +144,29 @@ fn built_tool() -> Result<PathBuf, String> {
 }
 
 fn ctrl_c() -> Outcome {
+    let port = build::free_port()?.to_string();
+    // QEMU is gone with it: the port that it held is free.
+    match (
+        run_until_ctrl_c(&port, |_| Ok(()))?,
+        TcpListener::bind((Ipv4Addr::LOCALHOST, port.parse().unwrap_or(0))),
+    ) {
+        (Some(0), Ok(_)) => Ok(()),
+        (code, bound) => Err(format!("it ended with {code:?}; the port: {bound:?}")),
+    }
+}
+
+/// Runs systems/web.toml with the tool; once the guest listens, does `meanwhile` with the tool's program, then ends it. Its exit code.
+fn run_until_ctrl_c(port: &str, meanwhile: impl FnOnce(&Path) -> Outcome) -> Result<Option<i32>, String> {
     // Without cargo in between, which would take the signal itself.
     let program = built_tool()?;
     build::system("systems/web.toml")?;
-    let port = build::free_port()?.to_string();
     let mut command = Command::new(&program);
-    command.args(["run", "systems/web.toml", "--port", &port]).current_dir(build::workspace()?.root);
+    command.args(["run", "systems/web.toml", "--port", port]).current_dir(build::workspace()?.root);
     command.stdin(Stdio::null()).stdout(Stdio::piped());
     let mut child = command.spawn().map_err(|error| format!("{}: {error}", program.display()))?;
     let stdout = Transcript::of(child.stdout.take().ok_or("no output")?);
     let outcome = stdout.wait(0, LIMIT, |line| line.contains("[web] http: listening")).map_err(str::to_owned);
-    let outcome = outcome.and_then(|_| {
+    let outcome = outcome.and_then(|_| meanwhile(&program)).and_then(|()| {
         // The shell's own `kill`: not every machine has a program of that name.
         run(Command::new("sh").args(["-c", &format!("kill -INT {}", child.id())]))?;
         stdout.wait_end(LIMIT).map_err(str::to_owned)
@@ -160,12 +175,38 @@ fn ctrl_c() -> Outcome {
         let _ = child.kill();
     }
     let status = child.wait().map_err(|error| error.to_string())?;
-    outcome?;
-    // QEMU is gone with it: the port that it held is free.
-    match (status.code(), TcpListener::bind((Ipv4Addr::LOCALHOST, port.parse().unwrap_or(0)))) {
-        (Some(0), Ok(_)) => Ok(()),
-        (code, bound) => Err(format!("it ended with {code:?}; the port: {bound:?}")),
+    outcome.map(|()| status.code())
+}
+
+fn inspect() -> Outcome {
+    let port = build::free_port()?.to_string();
+    let ended = run_until_ctrl_c(&port, |program| {
+        let ask = |command: &[&str]| {
+            run(Command::new(program).args(["inspect", "systems/web.toml", "--timeout", "120"]).args(command))
+        };
+        let objects = |command: &[&str]| {
+            let output = ask(command)?;
+            code(&output, 0)?;
+            serde_json::from_slice::<Vec<Value>>(&output.stdout)
+                .map_err(|error| format!("{error}: {}", text(&output)))
+        };
+        let devices = objects(&["devices"])?;
+        if !devices.iter().any(|device| device["owner"] == "web" && device["state"] == "attached") {
+            return Err(format!("no device of web: {devices:?}"));
+        }
+        let exits = objects(&["exits", "web"])?;
+        if exits.len() != 1 || exits[0]["exits"]["cpuid"].as_u64().is_none_or(|count| count == 0) {
+            return Err(format!("exits of web: {exits:?}"));
+        }
+        let wrong = ask(&["exits", "nobody"])?;
+        code(&wrong, 1).and(contains(&wrong, "postern: no VM has this name"))
+    })?;
+    if ended != Some(0) {
+        return Err(format!("the run ended with {ended:?}"));
     }
+    // It has taken its socket along.
+    let nobody = postern(&["inspect", "systems/web.toml", "vms"])?;
+    code(&nobody, 1).and(contains(&nobody, "build/web/console: "))
 }
 
 fn log_dir() -> Outcome {
