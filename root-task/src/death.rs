@@ -49,7 +49,7 @@ impl System<'_> {
         server.restarts += 1;
         #[cfg(feature = "deaths")]
         {
-            server.derailed = false;
+            (server.derailed, server.doomed) = (false, false);
         }
         server.started = crate::raw::tsc();
         let image = self.part(server.name).and_then(process::image);
@@ -84,6 +84,15 @@ impl System<'_> {
 
 #[cfg(feature = "deaths")]
 impl System<'_> {
+    /// Whether this call is one in the middle of which a test wants the caller dead; then it is.
+    pub(crate) fn dies_in_call(&mut self, client: u64) -> bool {
+        let doomed = self.server_mut(client).is_some_and(|server| server.doomed);
+        if doomed {
+            self.server_failed(client, &End::Killed);
+        }
+        doomed
+    }
+
     /// A test's part wants another one dead.
     pub(crate) fn kill(&mut self, kill: Kill) -> Answer {
         let Kill { client, death } = kill;
@@ -97,6 +106,11 @@ impl System<'_> {
                 Some(vm) => self.ended(vm, &End::Killed, VMM_FAILED),
                 None => self.server_failed(client, &End::Killed),
             }
+            return Answer::Done;
+        }
+        if death == Death::Call {
+            let Some(server) = self.server_mut(client) else { return Answer::NotYours };
+            (server.derailed, server.doomed) = (true, true);
             return Answer::Done;
         }
         let process = match vm {

@@ -87,6 +87,8 @@ impl System<'_> {
             short_lives: ShortLives::default(),
             #[cfg(feature = "deaths")]
             derailed: false,
+            #[cfg(feature = "deaths")]
+            doomed: false,
         });
         self.wait_until_ready(client);
         Ok(())

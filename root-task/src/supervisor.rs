@@ -90,6 +90,10 @@ impl System<'_> {
 
     fn handle(&mut self, client: u64, event: Event) -> Answer {
         let vm = client::vm_of(client).map(usize::from);
+        #[cfg(feature = "deaths")]
+        if self.dies_in_call(client) {
+            return Answer::None;
+        }
         match event {
             Event::Ready => {
                 match vm {

@@ -42,6 +42,9 @@ pub struct Server {
     /// A test has set it on the way to its death.
     #[cfg(feature = "deaths")]
     pub derailed: bool,
+    /// It dies when it next calls.
+    #[cfg(feature = "deaths")]
+    pub doomed: bool,
 }
 
 /// A VM that runs.

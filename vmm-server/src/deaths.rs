@@ -10,7 +10,8 @@ pub fn kill(word: u32) -> u32 {
     let death = match word >> 16 {
         0 => Death::Stopped,
         1 => Death::Fault,
-        _ => Death::Request,
+        2 => Death::Request,
+        _ => Death::Call,
     };
     let kill = Kill { client: u64::from(word & 0xffff), death };
     component::call(component::slot::SUPERVISOR, &kill).is_err().into()

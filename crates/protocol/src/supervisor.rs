@@ -74,6 +74,8 @@ pub enum Death {
     Fault,
     /// It faults with the next message or signal that it receives in its hands.
     Request,
+    /// The root task takes it for failed when it next calls it, in the middle of whatever that is for. Servers only.
+    Call,
 }
 
 /// From pci-server, before it is ready: a capability for the ports of a device's BAR, put into an empty slot of its own CNode. The same ports can be

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Parts that die: killed by a word to the root task, by a fault at once, and by a fault with a client's request in their hands. The
-//! other guests go on, the part is there again, and nothing is lost.
+//! Parts that die: killed by a word to the root task, by a fault at once, by a fault with a client's request in their hands, and in the middle of
+//! a call to the root task. The other guests go on, the part is there again, and nothing is lost.
 
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ pub(super) const CASES: &[Case] = &[
     Case::new("death::console_server_dies_and_the_log_goes_on", console),
     Case::new("death::timer_server_dies_and_deadlines_are_kept", timer),
     Case::new("death::iommu_server_dies_and_domains_stay_and_come_and_go", iommu),
+    Case::new("death::iommu_server_dies_and_lines_stay_and_come_and_go", line),
     Case::new("death::a_vmm_dies_and_the_description_says_what_becomes_of_its_vm", vmm),
     Case::new("death::pci_server_dies_and_devices_stay_and_come_and_go", pci),
 ];
@@ -22,16 +23,15 @@ pub(super) const CASES: &[Case] = &[
 const FEATURES: &[&str] = &["root-task/deaths", "vmm-server/deaths"];
 /// How long a page, or a death, may take.
 const LIMIT: Duration = Duration::from_secs(60);
-/// In what ways the part dies, each so often.
-const WAYS: usize = 3;
+/// How often the part dies in each way.
 const TIMES: usize = 4;
 
 fn console() -> Outcome {
-    dies("death-console", "console-server", |_| Ok(()))
+    dies("death-console", "console-server", 3, |_| Ok(()))
 }
 
 fn timer() -> Outcome {
-    dies("death-timer", "timer-server", |machine| {
+    dies("death-timer", "timer-server", 3, |machine| {
         // Whoever asked when it died was told so.
         machine.expect_anywhere("vmm: timer-server took no deadline: Refused(Restarted)").map(drop)
     })
@@ -39,16 +39,28 @@ fn timer() -> Outcome {
 
 /// The device of `again` comes and goes all the time; iommu-server dies in the middle of that too.
 fn iommu() -> Outcome {
-    dies("death-iommu", "iommu-server", |machine| {
+    dies("death-iommu", "iommu-server", 3, |machine| {
         one_more_life(machine)?;
         machine.refute("FAILED")?;
         machine.refute(", 1 cut off")
     })
 }
 
-/// The same with pci-server, which dies of requests of `again`'s VMM, of its end, and of resets.
+/// The same with a device that interrupts by its line.
+fn line() -> Outcome {
+    dies("death-line", "iommu-server", 3, |machine| {
+        machine.expect("[root-task] vm again: started: ")?;
+        machine.expect("interrupts by its line, global interrupt 22")?;
+        machine.expect("[again] tests: 12 passed, 0 failed")?;
+        machine.expect("[root-task] vm again: its memory is taken back: ")?;
+        machine.refute("FAILED")?;
+        machine.refute(", 1 cut off")
+    })
+}
+
+/// The same with pci-server, which dies of requests of `again`'s VMM, of resets, and when it says that the device of `again` is quiet.
 fn pci() -> Outcome {
-    dies("death-pci", "pci-server", |machine| {
+    dies("death-pci", "pci-server", 4, |machine| {
         one_more_life(machine)?;
         machine.refute("FAILED")?;
         machine.refute("[pci-server] started anew, but")
@@ -65,7 +77,6 @@ fn vmm() -> Outcome {
             machine.expect_within(&format!("[root-task] vm again: ended: {why}, code 255"), LIMIT)?;
             machine.expect_within("[root-task] vm again: its devices are quiet", LIMIT)?;
             machine.expect_within("[root-task] vm again: its memory is taken back: ", LIMIT)?;
-            machine.expect_within("[root-task] vm again: started: ", LIMIT)?;
             if death == 1 {
                 machine.expect_anywhere("[web] http: listening on http://10.0.2.15")?;
             }
@@ -103,11 +114,12 @@ fn one_more_life(machine: &mut Machine) -> Outcome {
 }
 
 /// After each death the web server answers, the killer's own time goes on, and as much memory and as many slots are free as before.
-fn dies(name: &str, part: &str, and: impl FnOnce(&mut Machine) -> Outcome) -> Outcome {
+fn dies(name: &str, part: &str, ways: usize, and: impl FnOnce(&mut Machine) -> Outcome) -> Outcome {
     let system = build::system_with_features(name, FEATURES)?;
     with(Machine::start(&system.arguments())?, |machine| {
-        for death in 1..=WAYS * TIMES {
-            machine.expect_within(&format!("[root-task] {part} has failed: {}", reason(death)), LIMIT)?;
+        for death in 1..=ways * TIMES {
+            let way = (death - 1) % ways;
+            machine.expect_within(&format!("[root-task] {part} has failed: {}", reason(way)), LIMIT)?;
             let again = format!("[root-task] {part}: started again ({death} times so far): ");
             machine.expect_within(&again, LIMIT)?;
             if death == 1 {
@@ -147,7 +159,7 @@ fn nothing_is_lost(machine: &mut Machine) -> Outcome {
     }
 }
 
-/// What the root task says of death number `death`.
-fn reason(death: usize) -> &'static str {
-    if death % WAYS == 1 { "killed by a test" } else { "page fault at 0x0: execution of 0x0" }
+/// What the root task says of a death in this way (`how` in the description).
+fn reason(way: usize) -> &'static str {
+    if matches!(way, 0 | 3) { "killed by a test" } else { "page fault at 0x0: execution of 0x0" }
 }
