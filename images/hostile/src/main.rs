@@ -14,6 +14,7 @@ mod sweep_config;
 mod sweep_instruction;
 mod sweep_msr;
 mod sweep_port;
+mod sweep_registers;
 mod vector_state;
 
 use guest_runtime::checks::Checks;
@@ -66,6 +67,7 @@ fn command(word: &str, line: &str, checks: &mut Checks) -> bool {
         "config-sweep" => sweep_config::run(checks),
         "apic-sweep" => sweep_apic::run(checks),
         "modes" => modes::run(checks),
+        "register-sweep" => sweep_registers::run(number("rounds", 20_000), checks),
         "instruction-sweep" => sweep_instruction::run(checks),
         "uart-flood" => flood::run(number("bytes", 65536), checks),
         "exits" => exits::run(checks),

@@ -4,7 +4,7 @@
 
 use core::arch::global_asm;
 use guest_runtime::checks::Checks;
-use guest_runtime::cpuid;
+use guest_runtime::{acpi, cpuid};
 
 const LME: u32 = 1 << 8;
 const LMA: u32 = 1 << 10;
@@ -13,7 +13,7 @@ const PAE: u32 = 1 << 5;
 global_asm!(
     ".pushsection .text.modes, \"ax\"",
     ".globl hostile_leave_long_mode",
-    // RDI: four words below 4 GiB.
+    // RDI: five words below 4 GiB, the last the address of a trapped register.
     "hostile_leave_long_mode:",
     "push rbx",
     "push rbp",
@@ -47,6 +47,13 @@ global_asm!(
     "mov dword ptr [ebp], eax",
     "mov ebx, cr4",
     "mov dword ptr [ebp + 4], ebx",
+    // A trapped register, by 32-bit code without paging: the I/O APIC's index.
+    "mov esi, dword ptr [ebp + 16]",
+    "mov dword ptr [esi], 0x21",
+    "mov edx, dword ptr [esi]",
+    "mov dword ptr [ebp + 16], edx",
+    "mov eax, dword ptr [ebp]",
+    "xor edx, edx",
     // Long mode off, and on again while PAE is off.
     "and eax, 0xfffffeff",
     "wrmsr",
@@ -91,18 +98,20 @@ global_asm!(
 );
 
 unsafe extern "C" {
-    fn hostile_leave_long_mode(words: *mut [u32; 4]);
+    fn hostile_leave_long_mode(words: *mut [u32; 5]);
 }
 
 pub fn run(checks: &mut Checks) {
-    let mut words = [0; 4];
+    let io_apic = acpi::io_apic().map_or(0, |io_apic| io_apic.base as u32);
+    let mut words = [0, 0, 0, 0, io_apic];
     // SAFETY: all of this guest's memory is mapped where it is and below 4 GiB; the routine keeps the registers that a function must keep,
     // and comes back in the mode and with the descriptor table that it found.
     unsafe { hostile_leave_long_mode(&raw mut words) };
-    let [outside, cr4, off, on] = words;
+    let [outside, cr4, off, on, trapped] = words;
     checks.equal("modes-efer-outside-of-long-mode", outside & (LME | LMA), LME);
     checks.equal("modes-without-pae", cr4 & PAE, 0);
     checks.equal("modes-long-mode-off", off & (LME | LMA), 0);
     checks.equal("modes-long-mode-on-again", on & (LME | LMA), LME);
+    checks.equal("modes-trapped-register", trapped & 0xff, 0x21);
     checks.equal("modes-back-in-long-mode", cpuid::postern().is_some(), true);
 }

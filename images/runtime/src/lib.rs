@@ -43,6 +43,7 @@ pub mod memory;
 pub mod mmio;
 mod paging;
 pub mod pci;
+pub mod random;
 #[cfg(target_os = "none")]
 mod segments;
 pub mod serial;

@@ -11,6 +11,7 @@ use alloc::string::String;
 use guest_runtime::checks::Checks;
 use guest_runtime::mmio::Mmio;
 use guest_runtime::pci::Message;
+use guest_runtime::random::Random;
 use guest_runtime::{acpi, apic, cpu};
 
 const BARS: core::ops::Range<usize> = 0x10..0x28;
@@ -19,39 +20,12 @@ const FATAL: [core::ops::Range<u16>; 4] = [0xf4..0xf8, 0x3f8..0x400, 0x5f8..0x61
 /// Registers of the local APIC that deliver to the program: end of interrupt, spurious vector, commands, and the local vectors.
 const DELIVERING: [usize; 11] = [0xb0, 0xf0, 0x2f0, 0x300, 0x310, 0x320, 0x330, 0x340, 0x350, 0x360, 0x370];
 
-/// Marsaglia's xorshift.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        (self.next() >> 16) as usize % limit
-    }
-
-    /// A value that means something often.
-    fn value(&mut self) -> u32 {
-        match self.below(4) {
-            0 => {
-                [0, 1, 0xfee0_0000, 0xfee0_0010, 0xc000_0000, u32::MAX, 0x10_0000, 0x8000_0000][self.below(8)]
-            }
-            1 => 1 << self.below(32),
-            _ => self.next() as u32,
-        }
-    }
-}
-
 pub fn run(xhci: &Xhci, table: &Table, rounds: u64, checks: &mut Checks) -> Result<(), &'static str> {
     let config = xhci.function().config();
     let mut assigned = [0; 6];
     assigned.iter_mut().zip(BARS.step_by(4)).for_each(|(bar, offset)| *bar = config.read32(offset));
     let ecam = acpi::ecam().ok_or("there is no configuration space")?;
-    let mut random = Random(0x1234_5678_9abc_def1);
+    let mut random = Random::new(0x1234_5678_9abc_def1);
     for _ in 0..rounds {
         match random.below(8) {
             0..4 => configuration(&mut random, ecam.base, config),
@@ -112,7 +86,7 @@ fn configuration(random: &mut Random, base: u64, own: &Mmio) {
 }
 
 fn port(random: &mut Random) {
-    let port = random.next() as u16;
+    let port = random.word() as u16;
     let port = if random.below(2) == 0 { port & 0xfff } else { port };
     if FATAL.iter().any(|range| port < range.end && range.start < port.saturating_add(4)) {
         return;

@@ -97,7 +97,9 @@ fn avx() -> Outcome {
 }
 
 fn sweeps() -> Outcome {
-    beside_hello("hostile-sweeps", |machine| tests_passed(machine, &["msr", "port", "config", "apic"]))
+    beside_hello("hostile-sweeps", |machine| {
+        tests_passed(machine, &["msr", "port", "config", "apic", "registers"])
+    })
 }
 
 fn instructions() -> Outcome {
