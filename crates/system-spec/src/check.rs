@@ -72,6 +72,7 @@ pub enum Problem {
     NotReserved,
     PhysicalNotReserved,
     NoVirtuals,
+    VirtualsTwice,
     GivenTwice { vm: usize },
     SlotTwice { device: usize },
     SlotBus,
@@ -107,6 +108,7 @@ impl fmt::Display for Problem {
             Self::PhysicalNotReserved => {
                 f.write_str("a device with virtual functions to be enabled is not reserved")
             }
+            Self::VirtualsTwice => f.write_str("this device's virtual functions are spoken of twice"),
             Self::NoVirtuals => f.write_str("no virtual function is to be enabled"),
             Self::GivenTwice { vm } => write!(f, "this device is given twice: VM {vm} has it already"),
             Self::SlotTwice { device } => {
@@ -149,7 +151,7 @@ impl Problem {
             Self::Priority { .. } => "at most 200; the servers lie above",
             Self::BudgetRange => "the budget is at least 20us and at most the period, the period at most 1s",
             Self::ReservedTwice => "name each device once",
-            Self::PolicyTwice => "say it once",
+            Self::PolicyTwice | Self::VirtualsTwice => "say it once",
             Self::NothingMatches => "add the device's identity to pci.matches, for example \"1af4:1041\"",
             Self::NotReserved => "add the same path to pci.reserve",
             Self::PhysicalNotReserved => {
@@ -210,6 +212,9 @@ pub fn check(system: &System<'_>, report: &mut dyn FnMut(Finding)) {
         }
         if *count == 0 {
             say(Place::Virtuals(index), Problem::NoVirtuals);
+        }
+        if system.pci.vfs[..index].iter().any(|(other, _)| other == path) {
+            say(Place::Virtuals(index), Problem::VirtualsTwice);
         }
     }
     if system.vms.is_empty() {

@@ -77,6 +77,7 @@ fn each_rule_has_a_fixture() {
         Problem::NotReserved,
         Problem::PhysicalNotReserved,
         Problem::NoVirtuals,
+        Problem::VirtualsTwice,
         Problem::GivenTwice { vm: 0 },
         Problem::SlotTwice { device: 0 },
         Problem::SlotBus,
