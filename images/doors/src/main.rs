@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Goes through every door that leads to a passed-through device, and looks whether all show the same. Words of the command line choose:
-//! `ports`, `io`, `wide`, `large`, `rom`.
+//! `ports`, `io`, `wide`, `large`, `rom`, `capabilities`.
 #![no_std]
 #![no_main]
 
+mod capabilities;
 mod io;
 mod ports;
 mod rom;
@@ -46,6 +47,7 @@ fn main() -> u32 {
 fn command(word: &str, function: &Function, checks: &mut Checks) -> bool {
     match word {
         "ports" => ports::run(function, checks),
+        "capabilities" => capabilities::run(function, checks),
         "io" => io::run(function, checks),
         "rom" => rom::run(function, checks),
         "wide" => wide::run(function, checks),

@@ -9,6 +9,8 @@ use guest_runtime::pci::Function;
 const BAR: usize = 0x18;
 /// Above 4 GiB: the first place, one in the middle, another in the same GiB, the last.
 const PLACES: [u64; 4] = [0x1_0000_0000, 0x12_3450_0000, 0x12_3560_0000, 0x7f_fff0_0000];
+/// Places a GiB apart from each other.
+const WANDERS: u64 = 100;
 /// Beyond the window.
 const BEYOND: u64 = 0x80_0000_0000;
 
@@ -75,6 +77,12 @@ pub fn run(function: &Function, checks: &mut Checks) {
         visit(home, false, checks);
         visit(at, false, checks);
     }
+    // Each takes tables of the VMM's, which has far fewer than that.
+    for n in 0..WANDERS {
+        place(config, (8 + n) << 30, true);
+    }
+    visit(WANDERS << 30, true, checks);
+    place(config, PLACES[3], true);
     place(config, BEYOND, true);
     checks.equal("wide-beyond-is-kept", address(config), BEYOND);
     // But it stays where it was.

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use crate::build;
+use crate::cases::gate::demand;
 use crate::machine::{LIMIT, Machine};
 use crate::runner::{Case, Outcome, with};
 
@@ -12,6 +13,7 @@ pub(super) const CASES: &[Case] = &[
     Case::new("config::ports_and_memory_show_the_same_configuration_space", doors),
     Case::new("config::ports_of_a_device_are_its_guests_wherever_it_puts_them", io),
     Case::new("config::wide_bars_lie_above_4_gib_if_they_are_put_there", wide),
+    Case::new("config::known_capabilities_are_shown_and_nothing_else", capabilities),
     Case::new("config::an_expansion_rom_is_its_guests_on_request", rom),
 ];
 
@@ -20,7 +22,33 @@ fn doors() -> Outcome {
 }
 
 fn wide() -> Outcome {
-    passes("config-wide", &[("doors", 15), ("large", 3)]).map(drop)
+    passes("config-wide", &[("doors", 16), ("large", 3)]).map(drop)
+}
+
+/// Both devices have more than is shown: the card a door to its BARs, the other one MSI beside MSI-X, and error reporting.
+fn capabilities() -> Outcome {
+    passes_with("config-capabilities", &[("card", 6), ("nic", 6)], &[], |machine| {
+        let shown = |guest: &str| -> Result<Vec<String>, String> {
+            machine.expect_anywhere(&format!("[{guest}] tests: "))?;
+            let start = format!("[{guest}] doors: ");
+            let lines = machine.serial.lines();
+            let shown = lines.iter().filter_map(|line| line.split_once(&start)).map(|(_, rest)| rest.into());
+            Ok(shown.filter(|rest: &String| rest.contains("capability")).collect())
+        };
+        let nic = shown("nic")?;
+        let wanted = [
+            "capability 01 at c8",
+            "capability 10 at e0",
+            "capability 11 at a0",
+            "extended capability 0000 at 100",
+            "extended capability 0003 at 140",
+        ];
+        demand(nic == wanted, || format!("the e1000e shows {nic:?}"))?;
+        let card = shown("card")?;
+        let places = card.iter().filter(|line| line.starts_with("capability 09")).count();
+        demand(places == 4, || format!("the card shows {card:?}, its registers are at four places"))
+    })
+    .map(drop)
 }
 
 /// A file that is gone with its test.
