@@ -365,6 +365,10 @@ fn the_largest_record_fits() {
     device.parts.iter_mut().for_each(wide);
     while device.ports.push(device.ports[0]).is_ok() {}
     device.owner = core::iter::repeat_n('n', device.owner.capacity()).collect();
+    for _ in 0..pci::reserved::MAX_RANGES {
+        let range = pci::reserved::Range { first: u64::MAX, last: u64::MAX, ..pci::reserved::MESSAGES };
+        device.reserved.add(range);
+    }
     let mut bytes = [0; 8192];
     let bytes = postcard::to_slice(&Record { device: &device, busy: true }, &mut bytes).unwrap();
     // Numbers that are longer elsewhere take less than the rest.
