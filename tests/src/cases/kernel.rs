@@ -21,7 +21,7 @@ pub(super) const CASES: &[Case] = &[
 /// The least number of checks that must have passed.
 const ENOUGH: usize = 40;
 /// The same for those of DMA and interrupt remapping.
-const ENOUGH_OF_DMA: usize = 38;
+const ENOUGH_OF_DMA: usize = 40;
 /// The same for those of virtual CPUs.
 const ENOUGH_OF_VCPUS: usize = 49;
 const LIMIT: Duration = Duration::from_secs(240);

@@ -64,6 +64,10 @@ pub struct Edu {
     registers: usize,
 }
 
+/// Bits of the command: from the device to memory, with a message at the end.
+const TO_MEMORY: u32 = 2;
+const TELL: u32 = 4;
+
 impl Edu {
     /// Maps the registers of the device on `bus` at `vaddr`, which needs its tables, and turns bus mastering on.
     pub fn take(
@@ -122,10 +126,19 @@ impl Edu {
     /// Begins to copy `bytes` (at most 4095) from the device to memory; the tick at which that happens. The device counts 100 ms from the
     /// millisecond in which it gets the command, and where instructions are counted one is a nanosecond and a tick.
     pub fn begin_write(self, iova: u64, bytes: u64) -> u64 {
+        self.begin_timed(iova, bytes, TO_MEMORY)
+    }
+
+    /// The same with a message at that tick.
+    pub fn begin_write_and_tell(self, iova: u64, bytes: u64) -> u64 {
+        self.begin_timed(iova, bytes, TO_MEMORY | TELL)
+    }
+
+    fn begin_timed(self, iova: u64, bytes: u64, command: u32) -> u64 {
         const MILLISECOND: u64 = 1_000_000;
         while machine::rdtsc() % MILLISECOND > MILLISECOND / 2 {}
         let begun = machine::rdtsc() / MILLISECOND;
-        self.begin(BUFFER, iova, bytes, 2);
+        self.begin(BUFFER, iova, bytes, command);
         (begun + 100) * MILLISECOND
     }
 
@@ -136,7 +149,7 @@ impl Edu {
 
     /// Copies `bytes` (at most 4095) from the device to memory.
     pub fn write_memory(self, env: &Env, iova: u64, bytes: u64) -> Outcome {
-        self.copy(env, BUFFER, iova, bytes, 2)
+        self.copy(env, BUFFER, iova, bytes, TO_MEMORY)
     }
 
     /// Lets the device send remappable messages with this handle.
@@ -156,6 +169,12 @@ impl Edu {
             at = (head >> 8 & 0xfc) as u16;
         }
         Err(Failure::new(format_args!("the capability list has no end")))
+    }
+
+    /// Takes note of the end of a transfer that was told.
+    pub fn acknowledge_transfer(self) {
+        const ENDED: u32 = 0x100;
+        self.write(register::ACKNOWLEDGE, ENDED);
     }
 
     /// Sends a message.

@@ -10,6 +10,7 @@ mod lab;
 mod mapping;
 mod messages;
 mod race;
+mod race_messages;
 mod spaces;
 
 use kernel_tests::{Env, Outcome, machine};
@@ -29,7 +30,8 @@ macro_rules! checks {
 }
 pub(crate) use checks;
 
-const ALL: &[&[Check]] = &[spaces::CHECKS, mapping::CHECKS, faults::CHECKS, messages::CHECKS, race::CHECKS];
+const ALL: &[&[Check]] =
+    &[spaces::CHECKS, mapping::CHECKS, faults::CHECKS, messages::CHECKS, race::CHECKS, race_messages::CHECKS];
 
 fn main(bootinfo: &BootInfoPtr) -> ! {
     let mut env = match Env::new(bootinfo) {

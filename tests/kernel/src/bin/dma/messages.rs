@@ -23,7 +23,7 @@ const HANDLE: u64 = 200;
 const NUMBER: u64 = 40;
 
 /// A handler of the device's message and the notification that it signals with badge 4.
-fn handler(
+pub fn handler(
     env: &mut Env,
     device: Edu,
     handle: u64,
