@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use postern_cli::fetch;
 
+use super::{nvme, sriov};
 use crate::build;
 use crate::machine::Machine;
 use crate::runner::{Case, Outcome, with};
@@ -17,6 +18,7 @@ pub(super) const CASES: &[Case] = &[
     Case::new("death::iommu_server_dies_and_lines_stay_and_come_and_go", line),
     Case::new("death::a_vmm_dies_and_the_description_says_what_becomes_of_its_vm", vmm),
     Case::new("death::pci_server_dies_and_devices_stay_and_come_and_go", pci),
+    Case::new("death::pci_server_dies_beside_virtual_functions", pci_beside_virtual_functions),
 ];
 
 /// What a guest needs to kill parts.
@@ -103,6 +105,31 @@ fn vmm() -> Outcome {
             starts => Err(format!("the killer was started {starts} times")),
         }
     })
+}
+
+/// pci-server dies while a physical function is reset by its owner, and while one of its virtual ones comes and goes.
+fn pci_beside_virtual_functions() -> Outcome {
+    let disks = sriov::disks()?;
+    let arguments = nvme::arguments_with_features("death-sriov", &[&disks[0], &disks[1]], FEATURES)?;
+    with(Machine::start(&arguments)?, |machine| {
+        for death in 1..=4 * TIMES {
+            let why = reason((death - 1) % 4);
+            machine.expect_within(&format!("[root-task] pci-server has failed: {why}"), LIMIT)?;
+            machine.expect_within("[pci-server] started anew: ", LIMIT)?;
+        }
+        machine.expect_anywhere("[killer] test deaths ... ok")?;
+        machine.expect_anywhere("[owner] nvme: resetting the physical function")?;
+        machine.expect_anywhere("[owner] nvme: virtual function 2 is online with namespace 2")?;
+        sriov::expect_good(machine, "two")?;
+        let summary = machine.expect_anywhere("[one] tests: ")?;
+        if summary.contains(" 0 passed") || !summary.contains(" 0 failed") {
+            return Err(summary);
+        }
+        machine.refute("FAILED")?;
+        machine.refute("dma fault")?;
+        machine.refute("nothing is known of it any more")
+    })?;
+    nvme::compare_after(&disks[0])
 }
 
 /// From here on a life of `again` begins, and ends well.

@@ -60,7 +60,16 @@ impl Drop for Disk {
 
 /// QEMU's arguments for a system with these disks.
 pub(super) fn arguments(system: &str, disks: &[&Disk]) -> Result<Vec<String>, String> {
-    let mut arguments = build::system(system)?.arguments();
+    arguments_with_features(system, disks, &[])
+}
+
+/// The same with features of parts that only tests want.
+pub(super) fn arguments_with_features(
+    system: &str,
+    disks: &[&Disk],
+    features: &[&'static str],
+) -> Result<Vec<String>, String> {
+    let mut arguments = build::system_with_features(system, features)?.arguments();
     for (number, disk) in disks.iter().enumerate() {
         let drive = format!("if=none,id=disk{number},format=raw,file={}", disk.0.display());
         arguments.extend(["-drive".into(), drive]);

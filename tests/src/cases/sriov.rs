@@ -14,12 +14,12 @@ pub(super) const CASES: &[Case] = &[
 ];
 
 /// Two disks as the host lays them.
-fn disks() -> Result<[Disk; 2], String> {
+pub(super) fn disks() -> Result<[Disk; 2], String> {
     Ok([Disk::new("sriov-0", &before())?, Disk::new("sriov-1", &before())?])
 }
 
 /// Waits until a VM has compared what it has read with what it has written.
-fn expect_good(machine: &mut Machine, vm: &str) -> Outcome {
+pub(super) fn expect_good(machine: &mut Machine, vm: &str) -> Outcome {
     let summary = machine.expect(&format!("[{vm}] tests: "))?;
     let good = !summary.contains(" 0 passed") && summary.contains(" 0 failed");
     if good { Ok(()) } else { Err(summary) }
