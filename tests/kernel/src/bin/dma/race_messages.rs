@@ -18,6 +18,8 @@ crate::checks! {
 const STEPS: u64 = 24;
 /// Ticks before the call's start and after its end that belong to the sweep.
 const EDGE: u64 = 100;
+/// And when the number's next owner is there, or about to be.
+const LATE: [u64; 4] = [3_000, 6_000, 12_000, 50_000];
 const HANDLE: u64 = 200;
 const NUMBER: u64 = 40;
 
@@ -37,8 +39,8 @@ fn sweep(
     let length = machine::rdtsc() - start;
     let _ = delete(first);
     let (mut came, mut never) = (0, 0);
-    for step in 0..STEPS {
-        let after = step * (length + 2 * EDGE) / STEPS;
+    let within = (0..STEPS).map(|step| step * (length + 2 * EDGE) / STEPS);
+    for after in within.chain(LATE.map(|late| length + late)) {
         let (own, told) = handler(env, lab.edu, HANDLE, NUMBER)?;
         let due = lab.edu.begin_write_and_tell(IOVA, 8);
         machine::pass_until(due + EDGE - after);
