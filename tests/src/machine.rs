@@ -141,6 +141,15 @@ impl Machine {
         Ok(line)
     }
 
+    /// Waits for a line that contains `text` behind all that there are.
+    ///
+    /// # Errors
+    /// A sentence that says what didn't come.
+    pub fn expect_after_all(&mut self, text: &str) -> Result<String, String> {
+        self.cursor = self.serial.len();
+        self.expect(text)
+    }
+
     /// Waits for a line that contains `text` anywhere in the log, from its beginning; the order doesn't matter.
     ///
     /// # Errors

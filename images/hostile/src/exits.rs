@@ -114,6 +114,25 @@ pub fn work(rounds: u64, checks: &mut Checks) {
     checks.report("work", Ok::<(), &str>(()));
 }
 
+/// Computes the same in registers again and again, without end, and says so if it comes out differently.
+pub fn sums() -> ! {
+    const STEPS: u64 = 200_000;
+    let sum = |seed| {
+        let step = |x: u64, n| x.rotate_left(7).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ n;
+        (0..STEPS).fold(core::hint::black_box(seed), step)
+    };
+    let first = sum(1);
+    for round in 1u64.. {
+        if sum(1) != first {
+            println!("hostile: BROKEN: sum {round} is another");
+        }
+        if round.is_multiple_of(32) {
+            println!("hostile: {round} sums");
+        }
+    }
+    unreachable!("more rounds than numbers")
+}
+
 /// Exits as fast as it can, without end.
 pub fn storm() -> ! {
     println!("hostile: a storm of exits");

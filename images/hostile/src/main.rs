@@ -71,6 +71,7 @@ fn command(word: &str, line: &str, checks: &mut Checks) -> bool {
         "instruction-sweep" => sweep_instruction::run(checks),
         "uart-flood" => flood::run(number("bytes", 65536), checks),
         "exits" => exits::run(checks),
+        "sums" => exits::sums(),
         "exit-storm" => exits::storm(),
         "deaths" => deaths::run(line, checks),
         "work" => exits::work(number("rounds", 100_000_000), checks),

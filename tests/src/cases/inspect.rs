@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A look inside, by commands on COM1: who holds what, whose the devices are, what VMs do.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use crate::authority::Authority;
@@ -13,6 +15,7 @@ pub(super) const CASES: &[Case] = &[
     Case::new("inspect::no_part_holds_more_than_its_job_needs", authority),
     Case::new("inspect::devices_and_vms_are_shown_as_they_are", devices_and_vms),
     Case::new("inspect::registers_and_memory_are_shown_as_they_are", registers_and_memory),
+    Case::new("inspect::a_guest_that_is_looked_at_goes_on", looked_at),
     Case::new("inspect::a_vmm_that_does_not_answer_holds_nobody_up", silent),
 ];
 
@@ -239,6 +242,33 @@ fn registers_and_memory() -> Outcome {
             [HLT] => Ok(()),
             ref other => Err(format!("the guest stands on {other:x?} at {rip:#x}")),
         }
+    })
+}
+
+/// Looks at a guest that computes without a pause.
+const LOOKS: usize = 60;
+
+/// A guest is stopped at every look, wherever it is: it must go on as if nothing had been.
+fn looked_at() -> Outcome {
+    let system = build::system("inspect-sums")?;
+    with(Machine::start(&system.arguments())?, |machine| {
+        machine.expect("[sums] hostile: 32 sums")?;
+        let (mut states, mut exits) = (BTreeSet::new(), 0);
+        for _ in 0..LOOKS {
+            let registers = machine.look("registers sums")?;
+            states.insert(one(&registers, "vm", "sums")?["general"].to_string());
+            let counts = machine.look("exits sums")?;
+            let signals = one(&counts, "vm", "sums")?["exits"]["signal"].as_u64().unwrap_or(0);
+            if signals <= exits {
+                return Err(format!("it was not stopped: {signals} signals after {exits}"));
+            }
+            exits = signals;
+        }
+        if states.len() < LOOKS / 2 {
+            return Err(format!("it was mostly stopped in the same states: {states:?}"));
+        }
+        machine.expect_after_all("[sums] hostile: ")?;
+        machine.refute("BROKEN")
     })
 }
 
