@@ -3,6 +3,7 @@
 
 use crate::build;
 use crate::machine::Machine;
+use crate::qtest::Function;
 use crate::runner::{Case, Outcome, with};
 
 pub(super) const CASES: &[Case] = &[
@@ -12,6 +13,7 @@ pub(super) const CASES: &[Case] = &[
     Case::new("groups::root_ports_of_one_device_are_two_with_access_control", ports_apart),
     Case::new("groups::a_device_that_a_bridge_to_pci_speaks_for_is_refused", bridge),
     Case::new("groups::two_functions_in_one_slot_of_a_guest", one_slot),
+    Case::new("groups::a_path_names_its_device_on_whatever_bus_and_others_are_nobodys", renumbered),
 ];
 
 /// Boots `name`: the VM `gated` is refused with `evidence`, the table shows `row`, and the VM `hello` runs.
@@ -24,6 +26,32 @@ fn refused(name: &str, evidence: &[&str], row: &[&str]) -> Outcome {
         machine.expect_all(&line)?;
         machine.expect_anywhere("[hello] hello: second 1 of 10")?;
         machine.refute("[gated] ")
+    })
+}
+
+/// A device of the same kind behind a port that comes first: it takes the bus number, and is not the one that is reserved.
+fn renumbered() -> Outcome {
+    let system = build::system("systems/edu.toml")?;
+    let path = "/00:04.0/00.0 1234:11e8 ";
+    with(Machine::start(&system.arguments())?, |machine| {
+        machine.expect_all(&["0000:01:00.0 ", path, ": vm edu"]).map(drop)
+    })?;
+    let before = ["pcie-root-port,id=before,bus=pcie.0,chassis=9,slot=9,addr=3.0", "edu,bus=before"];
+    let mut arguments = system.arguments();
+    arguments.extend(before.iter().flat_map(|device| ["-device".into(), (*device).into()]));
+    let (machine, mut qtest) = Machine::start_with_qtest(&arguments)?;
+    with(machine, |machine| {
+        machine.expect_all(&["0000:02:00.0 ", path, ": vm edu"])?;
+        let row = machine.expect_all(&["0000:01:00.0 /00:03.0/00.0 1234:11e8 "])?;
+        if !row.ends_with(": not passed through: it isn't reserved. Add its path to `pci.reserve`") {
+            return Err(row);
+        }
+        let summary = machine.expect_anywhere("[edu] tests: ")?;
+        if !summary.ends_with(" 0 failed") {
+            return Err(summary);
+        }
+        let command = Function(0x100).read(&mut qtest, 4)? & 0xffff;
+        if command & 4 != 0 { Err(format!("nobody's device is bus master: {command:#x}")) } else { Ok(()) }
     })
 }
 

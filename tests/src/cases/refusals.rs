@@ -65,9 +65,9 @@ fn unmatched() -> Outcome {
     refused("gated-unmatched", &[], "no entry of `pci.matches` names its identity")
 }
 
-/// Firmware left BARs without an address, over each other, and over configuration space.
-const PLAN: &str =
-    "config=0:9.0,10,0 config=0:a.0,10,d0000000 config=0:b.0,10,d0000000 config=0:c.0,10,b0000000";
+/// Firmware left BARs without an address, over each other, and over configuration space; and one device as bus master that nobody wants.
+const PLAN: &str = "config=0:9.0,10,0 config=0:a.0,10,d0000000 config=0:b.0,10,d0000000 config=0:c.0,10,b0000000 \
+     master=0:b.0";
 
 fn each() -> Outcome {
     let path = "Take a path that the log shows";
@@ -114,6 +114,8 @@ fn each() -> Outcome {
                 return Err(line);
             }
         }
+        machine
+            .expect_anywhere("[pci-server] 0000:00:0b.0: firmware left bus mastering on; it is off now")?;
         // What can't be reset is seen beforehand; it was given out once.
         machine.expect_all(&["0000:00:0d.0 /00:0d.0 1234:11e8 ", ", no reset: vm once"])?;
         machine.expect_anywhere("[root-task] vm once: ended")?;
