@@ -171,6 +171,12 @@ pub fn delete_pool(k: &mut Kernel, index: u16) {
 }
 
 /// Forgets every cached translation of an address space or of nested tables.
-pub fn flush_all(_k: &mut Kernel, root: Root, nested: bool) {
-    if nested { arch::nested::flush(root.paddr) } else { arch::flush_all(root.paddr) }
+pub fn flush_all(k: &mut Kernel, root: Root, nested: bool) {
+    if nested {
+        // A guest finds out at its next entry.
+        arch::nested::flush(root.paddr);
+        k.stop_guests();
+    } else {
+        arch::flush_all(root.paddr);
+    }
 }

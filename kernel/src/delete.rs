@@ -170,13 +170,14 @@ fn finalize(k: &mut Kernel, cap: Cap, last: bool) {
         #[cfg(target_os = "none")]
         Cap::Vcpu(paddr) if last => crate::object::vcpu::end_vcpu(k, paddr),
         #[cfg(target_os = "none")]
-        Cap::IoPermissionMap(paddr) if last => crate::object::vcpu::end_permission_map(paddr),
+        Cap::IoPermissionMap(paddr) if last => crate::object::vcpu::end_permission_map(k, paddr),
         _ => {}
     }
 }
 
 /// Stops a thread.
 pub fn suspend(k: &mut Kernel, t: Ptr<Tcb>) {
+    k.stop(t);
     ipc::cancel(k, t);
     if t.state.get() == ThreadState::RunningVm {
         #[cfg(target_os = "none")]
@@ -184,7 +185,7 @@ pub fn suspend(k: &mut Kernel, t: Ptr<Tcb>) {
     }
     t.state.set(ThreadState::Inactive);
     t.end_yield();
-    k.sched.dequeue(t);
+    k.dequeue(t);
     if k.sched.current == Some(t) {
         k.sched.request();
     }
@@ -196,14 +197,16 @@ fn end_thread(k: &mut Kernel, t: Ptr<Tcb>) {
     if let Some(sc) = t.sc.get() {
         unbind_sc(k, sc);
     }
-    if k.sched.current == Some(t) {
-        k.sched.charge();
-        k.sched.current = None;
-    }
+    k.drop_current(t);
     #[cfg(target_os = "none")]
     crate::object::vcpu::unbind_thread(k, t);
-    arch::fpu_forget(t);
-    arch::forget_thread(t);
+    // What its processor holds of it is of no interest any more.
+    if t.core.get() == k.sched.cpu {
+        arch::fpu_forget(t);
+        arch::forget_thread(t);
+    } else {
+        arch::take_state(&t, t.core.get());
+    }
 }
 
 fn end_notification(k: &mut Kernel, n: Ptr<Notification>) {
@@ -225,12 +228,12 @@ pub fn unbind_notification(t: Ptr<Tcb>) {
 
 /// Takes the scheduling context away from its thread.
 pub fn unbind_sc(k: &mut Kernel, sc: Ptr<SchedContext>) {
-    k.sched.forget_sc(sc);
+    k.forget_sc(sc);
     if let Some(t) = sc.yield_from.get() {
         t.end_yield();
     }
     if let Some(t) = sc.tcb.take() {
-        k.sched.dequeue(t);
+        k.dequeue(t);
         t.sc.set(None);
         k.sched.request();
     }

@@ -135,9 +135,9 @@ pub fn raise_timeout(k: &mut Kernel, tcb: Ptr<Tcb>) {
     let Some(sc) = tcb.sc.get() else { return };
     // It goes on where it is: a system call that it made is done.
     tcb.context.kind.set(KIND_FULL);
-    k.sched.dequeue(tcb);
+    k.dequeue(tcb);
     if !send(k, tcb, Fault::Timeout { badge: sc.badge.get() }, slot::TIMEOUT_HANDLER, false) {
-        k.sched.wake(tcb);
+        k.wake(tcb);
     }
     k.sched.request();
 }

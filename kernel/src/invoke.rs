@@ -112,7 +112,7 @@ pub fn invoke(k: &mut Kernel, tcb: Ptr<Tcb>, slot: SlotRef, caps: ExtraCaps) -> 
         Cap::CNode(_) => cnode::cnode(k, &i),
         Cap::Thread(t) => tcb::tcb(k, &i, t),
         Cap::SchedContext { object, .. } => sched::context(k, &i, object),
-        Cap::SchedControl { .. } => sched::control(k, &i),
+        Cap::SchedControl { core } => sched::control(k, &i, core as u8),
         Cap::AsidControl => asids::control(k, &i),
         Cap::AsidPool { paddr, index } => asids::pool(k, &i, paddr, index),
         Cap::IrqControl => control::irq_control(k, &i),

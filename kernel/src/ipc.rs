@@ -59,7 +59,7 @@ pub fn send(k: &mut Kernel, tcb: Ptr<Tcb>, ep: Ptr<Endpoint>, badge: u64, mode: 
         donate(k, tcb, dest);
     }
     dest.state.set(ThreadState::Running);
-    k.sched.wake(dest);
+    k.wake(dest);
 }
 
 /// Stops a caller, or a thread that faulted, whom nobody can answer.
@@ -86,15 +86,14 @@ fn await_reply(k: &mut Kernel, caller: Ptr<Tcb>, callee: Ptr<Tcb>, reply: Ptr<Re
 /// Moves the scheduling context of `from`, if it has one, to `to`.
 pub fn donate(k: &mut Kernel, from: Ptr<Tcb>, to: Ptr<Tcb>) {
     if let Some(sc) = from.sc.take() {
-        k.sched.dequeue(from);
+        k.dequeue(from);
         bind_sc(k, sc, to);
     }
 }
 
 fn bind_sc(k: &mut Kernel, sc: Ptr<SchedContext>, to: Ptr<Tcb>) {
     k.sched.request();
-    sc.tcb.set(Some(to));
-    to.sc.set(Some(sc));
+    k.give_sc(sc, to);
 }
 
 /// Receives on an endpoint with an optional reply object; a bound notification that is active comes first.
@@ -143,7 +142,7 @@ pub fn receive(k: &mut Kernel, tcb: Ptr<Tcb>, ep: Ptr<Endpoint>, blocking: bool,
         }
     } else {
         sender.state.set(ThreadState::Running);
-        k.sched.wake(sender);
+        k.wake(sender);
     }
 }
 
@@ -172,7 +171,7 @@ pub fn reply(k: &mut Kernel, tcb: Ptr<Tcb>, reply: Ptr<Reply>, grant: bool) {
     if dest.wants_timeouts() && !matches!(f, fault::Fault::Timeout { .. }) && k.sched.is_out_of_time(dest) {
         return fault::raise_timeout(k, dest);
     }
-    k.sched.wake(dest);
+    k.wake(dest);
 }
 
 /// Unties `caller` from the reply object and gives a donated scheduling context back.
@@ -183,8 +182,8 @@ fn release_reply(k: &mut Kernel, reply: Ptr<Reply>, caller: Ptr<Tcb>) {
         && caller.sc.get().is_none()
     {
         if let Some(holder) = sc.tcb.get() {
-            k.sched.forget_sc(sc);
-            k.sched.dequeue(holder);
+            k.forget_sc(sc);
+            k.dequeue(holder);
             holder.sc.set(None);
         }
         bind_sc(k, sc, caller);
@@ -223,7 +222,7 @@ pub fn cancel(k: &mut Kernel, tcb: Ptr<Tcb>) {
 pub fn restart(k: &mut Kernel, tcb: Ptr<Tcb>) {
     cancel(k, tcb);
     tcb.state.set(ThreadState::Running);
-    k.sched.wake(tcb);
+    k.wake(tcb);
 }
 
 /// Everybody who waits on the endpoint stops waiting.
@@ -233,7 +232,7 @@ pub fn cancel_all(k: &mut Kernel, ep: Ptr<Endpoint>) {
         cancel(k, tcb);
         if !faulted {
             tcb.state.set(ThreadState::Running);
-            k.sched.wake(tcb);
+            k.wake(tcb);
         }
     }
 }
@@ -251,7 +250,7 @@ pub fn cancel_badged(k: &mut Kernel, ep: Ptr<Endpoint>, badge: u64) {
             cancel(k, tcb);
             if !faulted {
                 tcb.state.set(ThreadState::Running);
-                k.sched.wake(tcb);
+                k.wake(tcb);
             }
         }
     }
@@ -284,6 +283,7 @@ pub fn signal(k: &mut Kernel, n: Ptr<Notification>, badge: u64) {
                         return;
                     }
                     ThreadState::RunningVm => {
+                        k.stop(tcb);
                         #[cfg(target_os = "none")]
                         crate::object::vcpu::leave_for_notification(tcb);
                         deliver(k, n, tcb, badge);
@@ -311,7 +311,7 @@ fn deliver(k: &mut Kernel, n: Ptr<Notification>, tcb: Ptr<Tcb>, badge: u64) {
     tcb.context.rsi.set(0);
     tcb.state.set(ThreadState::Running);
     lend_notification_sc(k, n, tcb);
-    k.sched.wake(tcb);
+    k.wake(tcb);
 }
 
 /// A passive thread runs on the notification's scheduling context, if that has one.
@@ -329,7 +329,7 @@ fn return_notification_sc(k: &mut Kernel, tcb: Ptr<Tcb>, n: Ptr<Notification>) {
     if let Some(sc) = tcb.sc.get()
         && n.sc.get() == Some(sc)
     {
-        k.sched.forget_sc(sc);
+        k.forget_sc(sc);
         tcb.sc.set(None);
         sc.tcb.set(None);
     }

@@ -16,6 +16,7 @@ pub mod asid;
 pub mod boot;
 pub mod cap;
 pub mod cdt;
+pub mod cores;
 pub mod cspace;
 pub mod delete;
 pub mod describe;

@@ -1,12 +1,91 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The scheduler: strict priorities, round robin among equals, budgets.
 
+use core::ptr::NonNull;
+
 use crate::arch;
 use crate::object::sched_context::SchedContext;
 use crate::object::tcb::Tcb;
 use crate::ptr::Ptr;
+use crate::sync::KernelCell;
 
+/// Most processors.
+pub const MAX_CPUS: usize = 16;
 const PRIORITIES: usize = sel4_abi::sched::NUM_PRIORITIES;
+
+/// The schedulers of all processors. What is done with it as if it were a scheduler is done with that of the processor that has the kernel.
+pub struct Processors {
+    own: NonNull<Scheduler>,
+    all: NonNull<[Scheduler; MAX_CPUS]>,
+}
+
+static ALL: KernelCell<[Scheduler; MAX_CPUS]> = KernelCell::new({
+    let mut all = [const { Scheduler::new(0) }; MAX_CPUS];
+    let mut i = 0;
+    while i < MAX_CPUS {
+        all[i].cpu = i as u8;
+        i += 1;
+    }
+    all
+});
+
+impl Processors {
+    /// Nothing to run anywhere. There is one such thing, but in tests one for each thread.
+    pub const fn new() -> Self {
+        // SAFETY: a static's address isn't null.
+        unsafe {
+            Self {
+                own: NonNull::new_unchecked(ALL.as_ptr().cast()),
+                all: NonNull::new_unchecked(ALL.as_ptr()),
+            }
+        }
+    }
+
+    /// Processors of a test.
+    #[cfg(test)]
+    pub fn of_test() -> Self {
+        let all = std::boxed::Box::leak(std::boxed::Box::new(core::array::from_fn(|cpu| {
+            Scheduler::new(cpu as u8)
+        })));
+        Self { own: NonNull::from(&mut all[0]), all: NonNull::from(all) }
+    }
+
+    /// Processor `cpu` has the kernel now.
+    pub fn select(&mut self, cpu: u8) {
+        if let Some(own) = self.of(cpu) {
+            self.own = NonNull::from(own);
+        }
+    }
+
+    /// The scheduler of a processor.
+    pub fn of(&mut self, cpu: u8) -> Option<&mut Scheduler> {
+        // SAFETY: whoever has the kernel has them all.
+        unsafe { self.all.as_mut() }.get_mut(usize::from(cpu))
+    }
+}
+
+impl Default for Processors {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl core::ops::Deref for Processors {
+    type Target = Scheduler;
+    #[inline(always)]
+    fn deref(&self) -> &Scheduler {
+        // SAFETY: as for `of`.
+        unsafe { self.own.as_ref() }
+    }
+}
+
+impl core::ops::DerefMut for Processors {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut Scheduler {
+        // SAFETY: as for `of`.
+        unsafe { self.own.as_mut() }
+    }
+}
 
 #[derive(Clone, Copy)]
 struct Queue {
@@ -31,11 +110,15 @@ pub struct Scheduler {
     charged_until: u64,
     armed: u64,
     resched: bool,
+    /// Number of its processor.
+    pub cpu: u8,
+    /// While its processor waited for the kernel, what it runs was changed: what it came for is void.
+    pub disturbed: bool,
 }
 
 impl Scheduler {
-    /// Nothing to run.
-    pub const fn new() -> Self {
+    /// Nothing to run, on processor `cpu`.
+    pub const fn new(cpu: u8) -> Self {
         Self {
             ready: [Queue { head: None, tail: None }; PRIORITIES],
             bitmap: [0; PRIORITIES / 64],
@@ -46,12 +129,19 @@ impl Scheduler {
             charged_until: 0,
             armed: u64::MAX,
             resched: false,
+            cpu,
+            disturbed: false,
         }
     }
 
     /// Asks for a choice at the end of this kernel entry.
     pub fn request(&mut self) {
         self.resched = true;
+    }
+
+    /// True if a choice was asked for.
+    pub fn wants_choice(&self) -> bool {
+        self.resched
     }
 
     fn push(&mut self, tcb: Ptr<Tcb>, front: bool) {
@@ -172,6 +262,7 @@ impl Scheduler {
         debug_assert!(!tcb.postponed.get(), "who waits for time isn't blocked");
         // Nothing that waits has a higher priority than the current thread, unless a choice was asked for.
         !self.resched
+            && tcb.core.get() == current.core.get()
             && (tcb.priority.get() >= current.priority.get()
                 || self.highest().is_none_or(|p| p <= usize::from(tcb.priority.get())))
     }
@@ -402,9 +493,12 @@ impl Scheduler {
 #[cfg(test)]
 pub(crate) type Queues = (std::vec::Vec<(u8, Ptr<Tcb>)>, std::vec::Vec<Ptr<Tcb>>);
 
-impl Default for Scheduler {
-    fn default() -> Self {
-        Self::new()
+impl Scheduler {
+    /// The thread stops being the one that runs: it goes away, or to another processor.
+    pub fn drop_current(&mut self) {
+        self.charge();
+        self.current = None;
+        self.resched = true;
     }
 }
 

@@ -115,6 +115,12 @@ pub fn port_read(_: u16, _: u8) -> u32 {
 }
 /// Does nothing.
 pub fn port_write(_: u16, _: u8, _: u32) {}
+/// There is one processor.
+pub fn stop(_: u8) {}
+/// There is one processor.
+pub fn poke(_: u8) {}
+/// There is one processor.
+pub fn take_state(_: &Tcb, _: u8) {}
 /// Does nothing.
 pub fn console_put(_: u8) {}
 /// Ends the test.

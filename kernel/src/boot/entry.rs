@@ -129,6 +129,7 @@ boot_long_mode:
     call rax
     ud2
 .p2align 3
+.global boot_gdt
 boot_gdt:
     .quad 0
     .quad 0x00af9b000000ffff
@@ -137,6 +138,7 @@ boot_gdt_pointer:
     .short 23
     .long boot_gdt
 .p2align 12
+.global boot_pml4
 boot_pml4: .fill 4096
 boot_pdpt: .fill 4096
 boot_pds: .fill 16384

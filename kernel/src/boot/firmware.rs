@@ -15,6 +15,8 @@ pub struct Firmware {
     pub local_apic: u64,
     /// I/O APICs: address, ID.
     pub io_apics: Vec<(u64, u8), { ioapic::MAX }>,
+    /// Local APICs of the processors.
+    pub processors: Vec<u32, 64>,
     /// Registers of DMA remapping units: address, bytes.
     pub remapping_units: Vec<(u64, u64), 16>,
     /// Memory that the DMAR table reserves for DMA of devices (RMRR), and the memory map too: first byte, last byte.
@@ -42,6 +44,7 @@ pub fn read(params: &Params) -> Firmware {
     let mut f = Firmware {
         local_apic: 0xfee0_0000,
         io_apics: Vec::new(),
+        processors: Vec::new(),
         remapping_units: Vec::new(),
         reserved: Vec::new(),
         dmar: None,
@@ -62,6 +65,10 @@ fn fill(params: &Params, f: &mut Firmware) -> Result<(), firmware_tables::Error>
     if let Some(table) = root.find(Signature::MADT)? {
         let madt = Madt::parse(table.bytes())?;
         f.local_apic = madt.local_apic_address();
+        for processor in madt.local_apics().filter(|processor| processor.enabled) {
+            // More than fit stay asleep.
+            let _ = f.processors.push(processor.id);
+        }
         for io in madt.io_apics() {
             // More than fit stay as firmware left them: masked.
             let _ = f.io_apics.push((u64::from(io.address), io.id));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! From the loader to the first user instruction.
 
+mod another;
 mod entry;
 mod firmware;
 mod memory;
@@ -11,7 +12,7 @@ use core::fmt;
 
 use sel4_abi::bootinfo as bi;
 
-use crate::arch::{self, apic, cpu, entry as traps, ioapic, serial, tables, time, window};
+use crate::arch::{self, apic, cpu, entry as traps, ioapic, serial, smp, tables, time, window};
 use crate::iommu::{self, BootEnv};
 use crate::kernel::KERNEL;
 use crate::klog;
@@ -26,6 +27,8 @@ unsafe extern "C" {
 
 /// Everything that boot knows and the root server is told.
 pub struct Machine {
+    /// Processors that run.
+    cpus: u64,
     params: Params,
     /// RAM that nobody has.
     free: Ranges,
@@ -42,6 +45,14 @@ fn give_up(why: &str) -> ! {
 
 /// The kernel's first Rust code; interrupts are off.
 extern "C" fn start(magic: u32, info: u32) -> ! {
+    tables::enter(&tables::FIRST, 0);
+    smp::add(&tables::FIRST);
+    boot(magic, info)
+}
+
+// Not a part of `start`: there the processor's own area isn't in place yet.
+#[inline(never)]
+fn boot(magic: u32, info: u32) -> ! {
     serial::init();
     klog!("Postern kernel {}", env!("CARGO_PKG_VERSION"));
     if let Err(why) = cpu::init() {
@@ -83,7 +94,9 @@ extern "C" fn start(magic: u32, info: u32) -> ! {
     for io in &firmware.io_apics {
         ioapic::add(io.0, io.1);
     }
+    let cpus = another::start_all(&firmware.processors, &params.regions, &mut free);
     let mut machine = Machine {
+        cpus,
         params,
         free,
         firmware,

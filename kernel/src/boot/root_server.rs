@@ -212,13 +212,16 @@ pub fn create(k: &mut Kernel, m: &mut Machine, module: u64, module_end: u64) -> 
     arch::install_kernel_mappings(root);
 
     let mut info = bi::BootInfo {
-        num_nodes: 1,
+        num_nodes: m.cpus,
         num_io_pt_levels: m.iopt_levels,
         init_thread_cnode_size_bits: u64::from(radix),
         // SAFETY: the structure is made of integers.
         ..unsafe { core::mem::zeroed() }
     };
-    info.sched_control = region(b.next, b.push(Cap::SchedControl { core: 0 })? + 1);
+    info.sched_control = region(b.next, b.next + m.cpus);
+    for core in 0..m.cpus {
+        b.push(Cap::SchedControl { core: core as u16 })?;
+    }
     if m.extensions.features & bi::FEATURE_DMA_REMAPPING != 0 {
         b.put(slot::IO_SPACE, Cap::IoSpace { rid: 0, domain: 0 });
         m.extensions.dma_fault_slot = b.push(Cap::DmaFault)?;
@@ -365,7 +368,7 @@ fn start_thread(
     sc.configure(slice, slice, 0, arch::now());
     sc.tcb.set(Some(t));
     t.sc.set(Some(sc));
-    k.sched.wake(t);
+    k.wake(t);
 }
 
 type Chunks = heapless::Vec<u8, 2048>;

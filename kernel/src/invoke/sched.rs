@@ -15,7 +15,7 @@ use crate::object::sched_context::SchedContext;
 use crate::ptr::Ptr;
 
 /// `SchedControl_ConfigureFlags`.
-pub fn control(k: &mut Kernel, i: &Invocation) -> SysResult<usize> {
+pub fn control(k: &mut Kernel, i: &Invocation, core: u8) -> SysResult<usize> {
     if i.label != label::SCHED_CONTROL_CONFIGURE_FLAGS {
         return Err(SysError::IllegalOperation);
     }
@@ -38,13 +38,20 @@ pub fn control(k: &mut Kernel, i: &Invocation) -> SysResult<usize> {
     if extra > room {
         return Err(SysError::Range(0, room));
     }
-    k.sched.forget_sc(sc);
+    k.forget_sc(sc);
     sc.configure(budget * per_us, period * per_us, extra, arch::now());
     sc.badge.set(badge);
-    sc.flags.set(flags & FLAG_SPORADIC);
+    sc.flags.set((flags & FLAG_SPORADIC) as u32);
+    sc.core.set(core);
     if let Some(t) = sc.tcb.get() {
-        k.sched.dequeue(t);
-        k.sched.wake(t);
+        k.dequeue(t);
+        if t.core.get() != core && t != i.tcb {
+            k.drop_current(t);
+        }
+        k.move_to(t, core);
+        if t != i.tcb {
+            k.wake(t);
+        }
         k.sched.request();
     }
     Ok(0)
@@ -77,7 +84,7 @@ pub fn context(k: &mut Kernel, i: &Invocation, sc: Ptr<SchedContext>) -> SysResu
             }
         }
         label::SCHED_CONTEXT_CONSUMED => {
-            k.sched.charge();
+            k.charge(sc);
             return Ok(i.reply(&[sc.take_consumed_us()]));
         }
         label::SCHED_CONTEXT_YIELD_TO => return yield_to(k, i, sc),
@@ -96,7 +103,7 @@ fn yield_to(k: &mut Kernel, i: &Invocation, sc: Ptr<SchedContext>) -> SysResult<
     if t == i.tcb || t.priority.get() > i.tcb.mcp.get() {
         return Err(SysError::IllegalOperation);
     }
-    if t.is_schedulable() {
+    if t.is_schedulable() && t.core.get() == k.sched.cpu {
         if t.priority.get() < i.tcb.priority.get() {
             k.sched.to_front(t);
         } else {
@@ -135,9 +142,8 @@ fn bind(k: &mut Kernel, sc: Ptr<SchedContext>, cap: Cap) -> SysResult {
 
 /// Gives a thread without one a scheduling context.
 pub fn bind_thread(k: &mut Kernel, sc: Ptr<SchedContext>, t: Ptr<crate::object::tcb::Tcb>) {
-    sc.tcb.set(Some(t));
-    t.sc.set(Some(sc));
-    k.sched.wake(t);
+    k.give_sc(sc, t);
+    k.wake(t);
 }
 
 fn unbind_notification(sc: Ptr<SchedContext>) {

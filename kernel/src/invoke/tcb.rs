@@ -22,6 +22,8 @@ const CONTEXT_WORDS: usize = 20;
 
 /// Methods of a thread.
 pub fn tcb(k: &mut Kernel, i: &Invocation, t: Ptr<Tcb>) -> SysResult<usize> {
+    k.stop(t);
+    bring_home(k, t);
     match i.label {
         label::TCB_READ_REGISTERS => return read_registers(k, i, t),
         label::TCB_WRITE_REGISTERS => write_registers(k, i, t)?,
@@ -91,6 +93,13 @@ pub fn tcb(k: &mut Kernel, i: &Invocation, t: Ptr<Tcb>) -> SysResult<usize> {
     Ok(0)
 }
 
+/// What another processor holds of the thread, which doesn't run, is in its memory afterwards.
+fn bring_home(k: &Kernel, t: Ptr<Tcb>) {
+    if t.core.get() != k.sched.cpu {
+        arch::take_state(&t, t.core.get());
+    }
+}
+
 /// A priority that the thread in `authority` (extra capability 1) may give.
 fn priority(authority: Cap, value: u64) -> SysResult<u8> {
     let Cap::Thread(a) = authority else { return Err(SysError::InvalidCapability(1)) };
@@ -99,7 +108,7 @@ fn priority(authority: Cap, value: u64) -> SysResult<u8> {
 }
 
 fn set_priority(k: &mut Kernel, t: Ptr<Tcb>, p: u8) {
-    k.sched.set_priority(t, p);
+    k.set_priority(t, p);
     // The queue of an endpoint or notification is in order of priority.
     if let Some(ep) = t.endpoint.get() {
         ep.queue.remove(t);
@@ -114,7 +123,7 @@ fn resume(k: &mut Kernel, t: Ptr<Tcb>) {
     if !t.is_runnable() {
         crate::ipc::cancel(k, t);
         t.state.set(ThreadState::Running);
-        k.sched.wake(t);
+        k.wake(t);
     }
 }
 
@@ -307,6 +316,8 @@ fn copy_registers(k: &mut Kernel, i: &Invocation, t: Ptr<Tcb>) -> SysResult {
     i.need(1, 1)?;
     let Cap::Thread(source) = i.cap(0)? else { return Err(SysError::InvalidCapability(1)) };
     let flags = i.arg(0);
+    k.stop(source);
+    bring_home(k, source);
     if flags & 1 != 0 {
         delete::suspend(k, source);
     }

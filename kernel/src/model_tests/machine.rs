@@ -141,7 +141,7 @@ impl Machine {
         thread.tcb.state.set(ThreadState::Running);
         context.tcb.set(Some(thread.tcb));
         thread.tcb.sc.set(Some(context));
-        self.w.k.sched.wake(thread.tcb);
+        self.w.k.wake(thread.tcb);
         thread
     }
 
@@ -171,10 +171,10 @@ impl Machine {
     /// Makes `thread` the current one, as if its priority were the highest for a moment.
     pub fn run(&mut self, thread: Ptr<Tcb>) {
         let priority = thread.priority.get();
-        self.w.k.sched.set_priority(thread, u8::MAX);
+        self.w.k.set_priority(thread, u8::MAX);
         self.w.k.schedule();
         assert_eq!(self.w.k.sched.current, Some(thread), "the thread can run");
-        self.w.k.sched.set_priority(thread, priority);
+        self.w.k.set_priority(thread, priority);
     }
 
     /// The current thread makes a system call; afterwards the kernel is left.

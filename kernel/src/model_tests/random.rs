@@ -281,7 +281,7 @@ impl Play {
             sc.tcb.set(Some(t));
             t.sc.set(Some(sc));
         }
-        self.m.w.k.sched.wake(t);
+        self.m.w.k.wake(t);
         self.m.w.k.schedule();
     }
 

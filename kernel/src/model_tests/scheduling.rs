@@ -30,7 +30,7 @@ impl Threads {
             panic!("a thread and a scheduling context were made")
         };
         set_up(t, sc, priority, budget, period);
-        self.w.k.sched.wake(t);
+        self.w.k.wake(t);
         t
     }
 

@@ -14,6 +14,7 @@ use crate::kernel::Kernel;
 use crate::object::cnode::CNode;
 use crate::object::untyped::{Retype, retype};
 use crate::ptr::Ptr;
+use crate::sched::Processors;
 
 /// Log2 of the slots of its CNode.
 pub const RADIX: u8 = 8;
@@ -46,7 +47,9 @@ impl World {
             cleared: 0,
         };
         cdt::insert_root(root.slot(0), Cap::Untyped(u));
-        Self { k: Box::new(Kernel::new()), root }
+        let mut k = Box::new(Kernel::new());
+        k.sched = Processors::of_test();
+        Self { k, root }
     }
 
     /// Slot `i` of the CNode.

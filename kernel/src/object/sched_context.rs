@@ -43,7 +43,9 @@ pub struct SchedContext {
     /// The thread whose `YieldTo` ends when it runs again.
     pub yield_from: Cell<Option<Ptr<Tcb>>>,
     /// `sel4_abi::sched::FLAG_SPORADIC`.
-    pub flags: Cell<u64>,
+    pub flags: Cell<u32>,
+    /// Number of the processor on which it gives time.
+    pub core: Cell<u8>,
     /// Ticks of the refills to come.
     to_come: Cell<u64>,
     /// Refills to come: the place of the first one, and how many there are.
@@ -85,7 +87,7 @@ impl SchedContext {
     /// See the module's page.
     #[inline]
     pub fn is_sporadic(&self) -> bool {
-        self.flags.get() & FLAG_SPORADIC != 0
+        u64::from(self.flags.get()) & FLAG_SPORADIC != 0
     }
 
     /// Gives it a budget, all of it usable from `now`. The object has room for `extra` refills behind the structure.
@@ -197,7 +199,7 @@ mod tests {
         let sc: Ptr<SchedContext> =
             unsafe { Ptr::from_addr(memory.0.as_mut_ptr() as u64).unwrap_unchecked() };
         sc.configure(100, 1000, extra, 0);
-        sc.flags.set(flags);
+        sc.flags.set(flags as u32);
         sc
     }
 

@@ -71,6 +71,8 @@ pub struct Tcb {
     pub root_epoch: Cell<u64>,
     /// What the thread is doing.
     pub state: Cell<ThreadState>,
+    /// Number of the processor on which it runs, that of its scheduling context when it has one.
+    pub core: Cell<u8>,
     /// Scheduling priority.
     pub priority: Cell<u8>,
     /// Highest priority that it may give.

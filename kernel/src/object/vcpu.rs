@@ -17,6 +17,7 @@ use super::notification::NotificationState;
 use super::tcb::{Tcb, ThreadState, slot};
 use crate::arch;
 use crate::arch::context::MESSAGE;
+use crate::arch::smp;
 use crate::asid::NestedRoot;
 use crate::cap::Cap;
 use crate::error::{SysError, SysResult};
@@ -79,7 +80,18 @@ pub fn run(k: &mut Kernel, tcb: Ptr<Tcb>) {
         return;
     };
     let root = tcb.slots[slot::EPT_ROOT].raw().root(tag::EPT_PML4).and_then(|root| k.asids.nested(root));
-    match backend.enter(vcpu, root.unwrap_or(NestedRoot::NONE)) {
+    if vcpu.header().cpu.get() != k.sched.cpu {
+        smp::take_vcpu(vcpu);
+        backend.moved(vcpu);
+    }
+    let result = backend.enter(vcpu, root.unwrap_or(NestedRoot::NONE));
+    smp::forget_what_was_read(k);
+    if smp::are_many() && k.sched.disturbed {
+        // The guest was stopped: what it exited for it will do again.
+        k.sched.disturbed = false;
+        return;
+    }
+    match result {
         EntryResult::HostInterrupt => arch::entry::take_pending(),
         EntryResult::Exit => {
             exit_message(&tcb, vcpu, backend);
@@ -129,6 +141,7 @@ fn unbind(k: &mut Kernel, vcpu: Vcpu) {
     if paddr != 0 {
         // SAFETY: a thread that goes unbinds its VCPU first (`unbind_thread`).
         let tcb = unsafe { Tcb::at(paddr) };
+        k.stop(tcb);
         if tcb.state.get() == ThreadState::RunningVm {
             leave(tcb);
             tcb.state.set(ThreadState::Running);
@@ -156,12 +169,22 @@ pub fn end_vcpu(k: &mut Kernel, paddr: u64) {
         unsafe { IoMap::at(map) }.detach();
     }
     if let Some(backend) = virt::backend() {
+        smp::take_vcpu(vcpu);
         backend.forget(vcpu);
     }
 }
 
+/// If another processor runs the VCPU, it doesn't any more until it has the kernel.
+fn stop(k: &mut Kernel, vcpu: Vcpu) {
+    let tcb = vcpu.header().tcb.get();
+    if tcb != 0 {
+        // SAFETY: a thread that goes unbinds its VCPU first (`unbind_thread`).
+        k.stop(unsafe { Tcb::at(tcb) });
+    }
+}
+
 /// The I/O permission map's last capability goes.
-pub fn end_permission_map(paddr: u64) {
+pub fn end_permission_map(k: &mut Kernel, paddr: u64) {
     // SAFETY: it is live until its capability is gone.
     let map = unsafe { IoMap::at(paddr) };
     if map.vcpu() != 0
@@ -169,6 +192,7 @@ pub fn end_permission_map(paddr: u64) {
     {
         // SAFETY: a VCPU that goes detaches its map first (`end_vcpu`).
         let vcpu = unsafe { Vcpu::at(map.vcpu()) };
+        stop(k, vcpu);
         vcpu.header().io_map.set(0);
         backend.set_io_map(vcpu, None);
         map.detach();
@@ -183,6 +207,7 @@ pub fn invoke(k: &mut Kernel, i: &Invocation, paddr: u64) -> SysResult<usize> {
     // SAFETY: the capability says so.
     let vcpu = unsafe { Vcpu::at(paddr) };
     let backend = virt::backend().ok_or(SysError::IllegalOperation)?;
+    stop(k, vcpu);
     if i.label == label::X86_VCPU_SET_TCB {
         return set_tcb(k, i, vcpu, backend);
     }
@@ -230,8 +255,10 @@ fn write(i: &Invocation, f: impl FnOnce(u64, u64) -> Option<u64>) -> SysResult<u
 fn set_tcb(k: &mut Kernel, i: &Invocation, vcpu: Vcpu, backend: &dyn Backend) -> SysResult<usize> {
     let Cap::Thread(tcb) = i.cap(0)? else { return Err(SysError::InvalidCapability(1)) };
     if vcpu.header().dead.get() {
+        smp::take_vcpu(vcpu);
         backend.reset(vcpu);
     }
+    k.stop(tcb);
     if tcb.vcpu.get() != vcpu.paddr() {
         unbind(k, vcpu);
         unbind_thread(k, tcb);

@@ -16,6 +16,7 @@ use core::cell::Cell;
 use sel4_abi::message::REGISTERS as IN_REGISTERS;
 use sel4_abi::vcpu::REGISTERS;
 
+use crate::arch;
 use crate::asid::NestedRoot;
 use crate::transfer::Buffer;
 
@@ -129,6 +130,12 @@ pub trait Backend: Sync {
     /// before the memory can be used again.
     fn flush_nested(&self, root: u64);
 
+    /// Before a VCPU runs on another processor than last time.
+    fn moved(&self, vcpu: Vcpu);
+
+    /// This processor saves what it holds of guests.
+    fn give_up(&self);
+
     /// The processor's extended registers are about to be used by a thread: if a guest's are in them, they are saved.
     fn release_extended_state(&self);
 }
@@ -154,6 +161,13 @@ pub fn init(frames: FrameSource<'_>) -> Result<Kind, &'static str> {
     mitigations::init(frames);
     BACKEND.0.set(Some(backend));
     Ok(backend.kind())
+}
+
+/// Turns it on for a further processor. One that hasn't what the first one has isn't used.
+pub fn init_another(frames: FrameSource<'_>) {
+    if backend().is_some() && svm::init_another(frames).is_err() {
+        arch::halt();
+    }
 }
 
 /// The backend, `None` where no guest can run.

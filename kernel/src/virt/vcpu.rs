@@ -19,6 +19,8 @@ pub struct Header {
     pub io_map: Cell<u64>,
     /// Its entry was refused: the control structure is not the guest's any more.
     pub dead: Cell<bool>,
+    /// Number of the processor that may hold some of its registers.
+    pub cpu: Cell<u8>,
     /// The backend has set it up.
     pub ready: Cell<bool>,
 }

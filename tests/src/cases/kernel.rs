@@ -13,8 +13,12 @@ pub(super) const CASES: &[Case] = &[
     Case::new("kernel::every_check_of_the_root_task_holds", release),
     Case::new("kernel::every_check_holds_in_the_debug_build_too", debug),
     Case::new("kernel::the_checks_hold_when_grub_boots_it", multiboot),
+    Case::new("kernel::two_processors_act_on_each_other_as_one_would", two_processors),
+    Case::new("kernel::four_processors_act_on_each_other_as_one_would", four_processors),
+    Case::new("kernel::one_thread_of_each_core_is_used", threads),
     Case::new("kernel::dma_and_messages_reach_only_what_capabilities_say", dma),
     Case::new("kernel::a_guest_gets_what_its_vmm_may_give_and_no_more", vcpu),
+    Case::new("kernel::guests_run_on_two_processors", guests_elsewhere),
     Case::new("kernel::a_processor_that_needs_every_step_at_an_entry_gets_them", vulnerable),
 ];
 
@@ -24,6 +28,10 @@ const ENOUGH: usize = 40;
 const ENOUGH_OF_DMA: usize = 40;
 /// The same for those of virtual CPUs.
 const ENOUGH_OF_VCPUS: usize = 49;
+/// The same for those of more than one processor.
+const ENOUGH_OF_CPUS: usize = 21;
+/// The same for those of guests on another processor.
+const ENOUGH_OF_GUESTS_ELSEWHERE: usize = 7;
 const LIMIT: Duration = Duration::from_secs(240);
 /// What the root task writes to the debug exit device if all went well, as QEMU's exit status.
 const SUCCESS: i32 = 0x10 << 1 | 1;
@@ -76,6 +84,46 @@ fn multiboot() -> Outcome {
     });
     let _ = std::fs::remove_dir_all(&folder);
     outcome
+}
+
+/// The checks of more than one processor, on two that run side by side.
+fn two_processors() -> Outcome {
+    side_by_side("cpus", ENOUGH_OF_CPUS)
+}
+
+/// The same on four that take turns after few instructions: whoever spins gives way at once.
+fn four_processors() -> Outcome {
+    let image = build::bare(("kernel-tests", "cpus"), &[])?;
+    let mut arguments = counted();
+    arguments.extend(["-smp", "4"].map(String::from));
+    arguments.extend(qemu::boot_arguments(&image));
+    with(Machine::start(&arguments)?, |machine| judge_at_least(machine, ENOUGH_OF_CPUS))
+}
+
+/// The checks of guests on a second processor.
+fn guests_elsewhere() -> Outcome {
+    side_by_side("vcpu", ENOUGH_OF_GUESTS_ELSEWHERE)
+}
+
+/// Boots a test image on two processors that really run side by side, so that one is anywhere while the other acts.
+fn side_by_side(program: &str, enough: usize) -> Outcome {
+    let image = build::bare(("kernel-tests", program), &[])?;
+    let mut arguments = machine().arguments();
+    arguments.extend(["-smp", "2"].map(String::from));
+    arguments.extend(qemu::boot_arguments(&image));
+    with(Machine::start(&arguments)?, |machine| judge_at_least(machine, enough))
+}
+
+/// Two cores with two threads each.
+fn threads() -> Outcome {
+    let image = build::bare(("kernel-tests", "cpus"), &[])?;
+    let mut arguments = counted();
+    arguments.extend(["-smp".into(), "4,cores=2,threads=2".into()]);
+    arguments.extend(qemu::boot_arguments(&image));
+    with(Machine::start(&arguments)?, |machine| {
+        machine.expect("processors: 2 not used: each is a further thread of a core")?;
+        machine.expect("processors: 2 used").map(drop)
+    })
 }
 
 /// The checks of DMA and interrupt remapping, which want a second device.

@@ -72,9 +72,28 @@ pub fn init(address: u64) {
         unsafe { write_msr(MSR_APIC_BASE, base | ENABLED) };
         Access::Mmio(map_device(address, 4096).cast())
     };
-    let x2 = matches!(access, Access::X2Apic);
     // SAFETY: boot, once.
     unsafe { *ACCESS.get() = access };
+    enable();
+}
+
+/// Turns on the local APIC of a further processor, in the mode of the first one's.
+pub fn init_another() {
+    let base = read_msr(MSR_APIC_BASE);
+    // SAFETY: set once at boot.
+    let mode = if matches!(unsafe { ACCESS.get() }, Access::X2Apic) { X2APIC_ENABLED } else { 0 };
+    // SAFETY: turns the APIC on, from either of the states in which a processor starts.
+    unsafe {
+        write_msr(MSR_APIC_BASE, base | ENABLED);
+        write_msr(MSR_APIC_BASE, base | ENABLED | mode);
+    }
+    enable();
+    start_timer(0, true);
+}
+
+fn enable() {
+    // SAFETY: set once at boot.
+    let x2 = matches!(unsafe { ACCESS.get() }, Access::X2Apic);
     if !x2 {
         write(DESTINATION_FORMAT, 0xffff_ffff);
         write(LOGICAL_DESTINATION, 1 << 24);
@@ -92,6 +111,42 @@ pub fn id() -> u32 {
     // SAFETY: set once at boot.
     let x2 = matches!(unsafe { ACCESS.get() }, Access::X2Apic);
     if x2 { read(ID) } else { read(ID) >> 24 }
+}
+
+/// Sends an interrupt to the processor with the local APIC `id` (Intel SDM volume 3, section 12.6.1).
+pub fn send(id: u32, vector: u8) {
+    command(id, u32::from(vector));
+}
+
+/// Resets the processor with the local APIC `id`: it waits for [`send_start`].
+pub fn send_init(id: u32) {
+    const INIT: u32 = 5 << 8;
+    const ASSERT: u32 = 1 << 14;
+    command(id, INIT | ASSERT);
+}
+
+/// Starts it, in real mode, at the beginning of a page below 1 MiB.
+pub fn send_start(id: u32, page: u8) {
+    const STARTUP: u32 = 6 << 8;
+    const ASSERT: u32 = 1 << 14;
+    command(id, STARTUP | ASSERT | u32::from(page));
+}
+
+fn command(id: u32, command: u32) {
+    const LOW: u32 = 0x300;
+    const HIGH: u32 = 0x310;
+    const PENDING: u32 = 1 << 12;
+    // SAFETY: set once at boot.
+    if matches!(unsafe { ACCESS.get() }, Access::X2Apic) {
+        // SAFETY: interrupts for the kernel's own entry, or the start of a processor that waits for it.
+        unsafe { write_msr(0x800 + (LOW >> 4), u64::from(id) << 32 | u64::from(command)) };
+        return;
+    }
+    write(HIGH, id << 24);
+    write(LOW, command);
+    while read(LOW) & PENDING != 0 {
+        core::hint::spin_loop();
+    }
 }
 
 /// Ends the interrupt being served.

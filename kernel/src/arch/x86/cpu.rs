@@ -8,11 +8,11 @@ use core::mem::offset_of;
 
 use x86_64::registers::model_specific::Msr;
 
+use super::tables::this;
 use super::window::kernel_root;
 use crate::arch::context::Bases;
 use crate::object::tcb::Tcb;
 use crate::ptr::Ptr;
-use crate::sync::KernelCell;
 
 const MSR_FS_BASE: u32 = 0xc000_0100;
 const MSR_KERNEL_GS_BASE: u32 = 0xc000_0102;
@@ -21,23 +21,46 @@ const MSR_PAT: u32 = 0x277;
 const PAT: u64 = 0x0707_0701_0007_0406;
 
 /// What is in the processor's registers.
-struct Loaded {
-    root: u64,
-    /// Whose bases are loaded, where they are to be stored: a thread's, or [`SPARE`].
-    bases: *const Bases,
-    fsgsbase: bool,
-    huge_pages: bool,
+pub struct Loaded {
+    root: Cell<u64>,
+    /// Whose bases are loaded, where they are to be stored: a thread's, or `spare`.
+    bases: Cell<*const Bases>,
+    /// For bases that are nobody's.
+    spare: Bases,
+    fsgsbase: Cell<bool>,
+    huge_pages: Cell<bool>,
 }
 
-/// For bases that are nobody's.
-static SPARE: KernelCell<Bases> = KernelCell::new(Bases { fs: Cell::new(0), gs: Cell::new(0) });
+impl Loaded {
+    /// Before [`Loaded::init`].
+    pub const fn empty() -> Self {
+        Self {
+            root: Cell::new(0),
+            bases: Cell::new(core::ptr::null()),
+            spare: Bases { fs: Cell::new(0), gs: Cell::new(0) },
+            fsgsbase: Cell::new(false),
+            huge_pages: Cell::new(false),
+        }
+    }
 
-static LOADED: KernelCell<Loaded> =
-    KernelCell::new(Loaded { root: 0, bases: SPARE.as_ptr(), fsgsbase: false, huge_pages: false });
+    /// Nobody's bases.
+    pub fn init(&self) {
+        self.bases.set(&raw const self.spare);
+    }
 
-fn loaded() -> &'static mut Loaded {
-    // SAFETY: the functions of this file take it one after the other and don't keep it.
-    unsafe { LOADED.get() }
+    /// The address space; for other processors too, while they have the kernel.
+    pub fn root(&self) -> u64 {
+        self.root.get()
+    }
+
+    /// True if the processor holds the thread's bases; as [`Loaded::root`].
+    pub fn holds(&self, t: &Tcb) -> bool {
+        core::ptr::eq(self.bases.get(), &raw const t.bases)
+    }
+}
+
+fn loaded() -> &'static Loaded {
+    &this().loaded
 }
 
 /// Reads a model-specific register that exists.
@@ -60,14 +83,14 @@ pub unsafe fn write_msr(msr: u32, value: u64) {
 /// # Safety
 /// It contains the kernel's part.
 pub unsafe fn write_cr3(root: u64) {
-    loaded().root = root;
+    loaded().root.set(root);
     // SAFETY: by the caller's promise.
     unsafe { asm!("mov cr3, {}", in(reg) root, options(nostack, preserves_flags)) }
 }
 
 /// The loaded address space.
 pub fn loaded_root() -> u64 {
-    loaded().root
+    loaded().root()
 }
 
 /// Loads the kernel's own address space if `root` is loaded: it is going away.
@@ -76,16 +99,33 @@ pub fn leave_vspace(root: u64) {
         // SAFETY: the kernel's own.
         unsafe { write_cr3(kernel_root()) }
     }
+    super::window::drop_elsewhere(root);
 }
 
 /// True when pages can be 1 GiB.
 pub fn has_huge_pages() -> bool {
-    loaded().huge_pages
+    loaded().huge_pages.get()
 }
 
 /// Bits of physical addresses (AMD64 Architecture Programmer's Manual, volume 3, appendix E.4.7).
 pub fn address_bits() -> u8 {
     if __cpuid(0x8000_0000).eax >= 0x8000_0008 { __cpuid(0x8000_0008).eax as u8 } else { 36 }
+}
+
+/// How many of the low bits of a local APIC's identifier tell the threads of a core apart (Intel SDM volume 3, section 10.9.3; AMD64 Architecture
+/// Programmer's Manual, volume 3, appendix E.4.17).
+pub fn thread_bits() -> u32 {
+    if __cpuid(0).eax >= 0xb {
+        let threads = __cpuid_count(0xb, 0);
+        if threads.ebx & 0xffff != 0 {
+            return threads.eax & 31;
+        }
+    }
+    if __cpuid(0x8000_0000).eax >= 0x8000_001e && __cpuid(0x8000_0001).ecx & 1 << 22 != 0 {
+        let threads = (__cpuid(0x8000_001e).ebx >> 8 & 0xff) + 1;
+        return threads.next_power_of_two().trailing_zeros();
+    }
+    0
 }
 
 /// Sets the control registers, the page attributes and what of the processor the kernel uses.
@@ -101,7 +141,7 @@ pub fn init() -> Result<(), &'static str> {
     if extended.edx & 1 << 20 == 0 || extended.edx & 1 << 11 == 0 {
         return Err("the processor has no execute-disable or no SYSCALL");
     }
-    loaded().huge_pages = extended.edx & 1 << 26 != 0;
+    loaded().huge_pages.set(extended.edx & 1 << 26 != 0);
     let basic = __cpuid(1);
     let seven = if __cpuid(0).eax >= 7 { __cpuid_count(7, 0).ebx } else { 0 };
     let mut cr4: u64;
@@ -109,7 +149,7 @@ pub fn init() -> Result<(), &'static str> {
     unsafe { asm!("mov {}, cr4", out(reg) cr4, options(nomem, nostack, preserves_flags)) };
     // PGE, OSFXSR, OSXMMEXCPT.
     cr4 |= 1 << 7 | 1 << 9 | 1 << 10;
-    loaded().fsgsbase = seven & 1 != 0;
+    loaded().fsgsbase.set(seven & 1 != 0);
     if seven & 1 != 0 {
         cr4 |= 1 << 16;
     }
@@ -135,7 +175,7 @@ pub fn init() -> Result<(), &'static str> {
         }
         write_msr(MSR_PAT, PAT);
     }
-    super::fpu::init(xsave, loaded().fsgsbase);
+    super::fpu::init(xsave, loaded().fsgsbase.get());
     Ok(())
 }
 
@@ -144,7 +184,7 @@ pub fn init() -> Result<(), &'static str> {
 pub fn activate(t: Ptr<Tcb>) {
     load_root(t.root.get());
     if !are_loaded(&t.bases) {
-        if loaded().fsgsbase { switch_bases(&t.bases) } else { switch_bases_by_msr(&t.bases) }
+        if loaded().fsgsbase.get() { switch_bases(&t.bases) } else { switch_bases_by_msr(&t.bases) }
     }
     super::fpu::activate(t);
 }
@@ -171,7 +211,7 @@ pub unsafe fn activate_ordinary(t: Ptr<Tcb>) {
 
 #[inline(always)]
 fn load_root(root: u64) {
-    if loaded().root != root {
+    if loaded().root() != root {
         // SAFETY: roots get the kernel's part when they get their identifier.
         unsafe { write_cr3(root) }
     }
@@ -181,9 +221,9 @@ fn load_root(root: u64) {
 /// within reach of the short instructions.
 #[inline(always)]
 fn switch_bases(new: &Bases) {
-    let old = core::mem::replace(&mut loaded().bases, new);
+    let old = loaded().bases.replace(new);
     // SAFETY: CPUID lists the instructions and CR4 allows them; user's bases are canonical (`sanitize`, `canonical`). `old` is a live
-    // thread's, or `SPARE`. Between the two SWAPGS nothing uses GS; what could come between them (NMI, machine check) doesn't either.
+    // thread's, or the spare ones. Between the two SWAPGS nothing uses GS; what could come between them (NMI, machine check) doesn't either.
     unsafe {
         asm!(
             "rdfsbase {t}", "mov [{old} + {FS}], {t}", "wrfsbase {fs}",
@@ -197,8 +237,8 @@ fn switch_bases(new: &Bases) {
 
 #[cold]
 fn switch_bases_by_msr(new: &Bases) {
-    let old = core::mem::replace(&mut loaded().bases, new);
-    // SAFETY: a live thread's, or `SPARE`.
+    let old = loaded().bases.replace(new);
+    // SAFETY: a live thread's, or the spare ones.
     store_bases(unsafe { &*old });
     // SAFETY: user's bases are canonical (`sanitize`, `canonical`); in the kernel, KERNEL_GS_BASE holds user's GS base.
     unsafe {
@@ -213,7 +253,7 @@ fn store_bases(bases: &Bases) {
 }
 
 fn are_loaded(bases: &Bases) -> bool {
-    core::ptr::eq(loaded().bases, bases)
+    core::ptr::eq(loaded().bases.get(), bases)
 }
 
 /// Makes the thread's bases what they are at this moment.
@@ -240,7 +280,7 @@ pub fn set_gs_base(t: Ptr<Tcb>, base: u64) {
 /// What the processor holds of a thread's bases is of no interest any more.
 pub fn forget_thread(t: Ptr<Tcb>) {
     if are_loaded(&t.bases) {
-        loaded().bases = SPARE.as_ptr();
+        loaded().init();
     }
 }
 
@@ -250,4 +290,17 @@ pub fn halt() -> ! {
         // SAFETY: interrupts off and halted: nothing happens any more.
         unsafe { asm!("cli; hlt", options(nomem, nostack)) }
     }
+}
+
+/// Saves the segment bases that the processor holds for a thread: it may be wanted elsewhere.
+pub fn give_up_bases() {
+    // SAFETY: a live thread's, or the spare ones.
+    store_bases(unsafe { &*loaded().bases.get() });
+    loaded().init();
+}
+
+/// Loads the kernel's own address space.
+pub fn drop_vspace() {
+    // SAFETY: the kernel's own.
+    unsafe { write_cr3(kernel_root()) }
 }

@@ -13,13 +13,13 @@ use sel4_abi::syscall as number;
 
 use super::tables::{PerCpu, Tss, set_context};
 use super::window::kernel_root;
-use super::{apic, cpu};
+use super::{apic, cpu, smp};
 use crate::arch::context::{Context, KIND_SYSCALL};
 use crate::fastpath;
 use crate::fault::{self, Fault};
 use crate::iommu;
 use crate::irq;
-use crate::kernel::{KERNEL, Kernel};
+use crate::kernel::Kernel;
 use crate::object::tcb::{Tcb, ThreadState, slot};
 use crate::object::vcpu;
 use crate::ptr::Ptr;
@@ -98,6 +98,7 @@ trap_common:
     jz 4f
     swapgs
     PUSH_REGISTERS
+    mov rdi, rsp
     mov rsp, gs:[{kernel_stack}]
     cld
     call {handle_trap}
@@ -207,38 +208,52 @@ pub fn stub(vector: usize) -> u64 {
     trap_stubs as *const () as u64 + 16 * vector as u64
 }
 
-fn kernel() -> &'static mut Kernel {
-    // SAFETY: each entry takes the kernel once, on an empty stack; entries don't nest.
-    unsafe { KERNEL.get() }
-}
-
 /// Any system call.
 extern "C" fn handle_syscall() -> ! {
-    let k = kernel();
+    let k = smp::acquire();
+    if is_void(k) {
+        leave(k)
+    }
+    syscall(k)
+}
+
+fn syscall(k: &mut Kernel) -> ! {
     crate::syscall::handle(k);
     leave(k)
+}
+
+/// True if what this processor came for was made void while it waited: then it looks afresh what there is to do.
+#[inline(always)]
+fn is_void(k: &mut Kernel) -> bool {
+    smp::are_many() && core::mem::take(&mut k.sched.disturbed)
 }
 
 /// `Call`; the arguments are its RDI and RSI. No call in here returns, so that the compiler need not keep any register over one; the same
 /// goes for [`handle_reply_recv`].
 extern "C" fn handle_call(address: u64, info: u64) -> ! {
-    let k = kernel();
+    let k = smp::acquire();
+    if is_void(k) {
+        leave(k)
+    }
     // SAFETY: it is the current thread that makes system calls.
     let tcb = unsafe { k.sched.current.unwrap_unchecked() };
     match fastpath::call(k, tcb, address, info) {
         Some(next) => resume_fast(k, next),
-        None => handle_syscall(),
+        None => syscall(k),
     }
 }
 
 /// `ReplyRecv`.
 extern "C" fn handle_reply_recv(address: u64, info: u64) -> ! {
-    let k = kernel();
+    let k = smp::acquire();
+    if is_void(k) {
+        leave(k)
+    }
     // SAFETY: it is the current thread that makes system calls.
     let tcb = unsafe { k.sched.current.unwrap_unchecked() };
     match fastpath::reply_recv(k, tcb, address, info) {
         Some(next) => resume_fast(k, next),
-        None => handle_syscall(),
+        None => syscall(k),
     }
 }
 
@@ -252,20 +267,27 @@ fn resume_fast(k: &mut Kernel, next: Ptr<Tcb>) -> ! {
     // writes it.
     unsafe {
         cpu::activate_ordinary(next);
+        smp::release();
         return_to_user(&next.context)
     }
 }
 
 /// An interrupt or exception of user level; the registers are in the current thread's context.
-extern "C" fn handle_trap() -> ! {
-    let k = kernel();
+extern "C" fn handle_trap(context: *const Context) -> ! {
+    // While this processor waits for the kernel, another one may change the context, or end the thread.
+    // SAFETY: the entry code wrote it just now.
+    let (vector, code) = unsafe { ((*context).kind.get(), (*context).error.get()) };
+    let address = if vector == 14 { x86_64::registers::control::Cr2::read_raw() } else { 0 };
+    let k = smp::acquire();
+    if is_void(k) {
+        if vector >= 32 {
+            interrupt(k, vector as u8);
+        }
+        leave(k)
+    }
     if let Some(t) = k.sched.current {
-        let (vector, code) = (t.context.kind.get(), t.context.error.get());
         match vector {
-            14 => {
-                let address = x86_64::registers::control::Cr2::read_raw();
-                fault::raise(k, t, Fault::Vm { address, code });
-            }
+            14 => fault::raise(k, t, Fault::Vm { address, code }),
             // INT n through a gate that user level may not use: an unknown system call, as the ABI wants it.
             13 if code & 2 != 0 && code >> 3 > u64::from(irq::vector(sel4_abi::irq::MAX_USER_IRQ as u8)) => {
                 fault::raise(k, t, Fault::UnknownSyscall(code >> 3 << 24));
@@ -291,7 +313,8 @@ extern "C" fn handle_kernel_trap(registers: *const Context) -> ! {
             x86_64::registers::control::Cr2::read_raw()
         );
     }
-    let k = kernel();
+    let k = smp::acquire();
+    k.sched.disturbed = false;
     interrupt(k, vector as u8);
     leave(k)
 }
@@ -321,12 +344,14 @@ pub fn leave(k: &mut Kernel) -> ! {
     loop {
         k.schedule();
         let Some(t) = k.sched.current else {
+            smp::release();
             // SAFETY: the stack is not needed any more; every interrupt enters the kernel afresh.
             unsafe { idle_loop() }
         };
         if t.state.get() == ThreadState::RunningVm {
             set_context(end_of_context(t));
             vcpu::run(k, t);
+            smp::forget_what_was_read(k);
             continue;
         }
         resume(k, t)
@@ -341,6 +366,7 @@ fn resume(k: &mut Kernel, t: Ptr<Tcb>) -> ! {
         look_up_root(k, t);
     }
     cpu::activate(t);
+    smp::release();
     // SAFETY: the context is the thread's own, sanitised wherever user level writes it.
     unsafe { return_to_user(&t.context) }
 }
@@ -362,6 +388,7 @@ fn look_up_root(k: &Kernel, t: Ptr<Tcb>) {
 /// Takes the interrupts that are pending and serves them: for the way back from a guest. The processor delivers them to the ordinary
 /// entry, in a window between STI and CLI, on the kernel's stack, and that leaves the kernel by itself.
 pub fn take_pending() -> ! {
+    smp::release();
     // SAFETY: as for the idle loop: the stack is not needed any more, so it begins anew (a guest can be interrupted any number of
     // times in a row), and an interrupt enters the kernel afresh. Where none comes after all, the kernel is left here.
     unsafe {
@@ -373,5 +400,5 @@ pub fn take_pending() -> ! {
 }
 
 extern "C" fn leave_again() -> ! {
-    leave(kernel())
+    leave(smp::acquire())
 }

@@ -3,20 +3,49 @@
 //! `fpuDisabled` own none and leave what is loaded where it is.
 
 use core::arch::asm;
+use core::cell::Cell;
 
 use sel4_abi::TCB_FLAG_FPU_DISABLED;
 
+use super::tables::this;
 use crate::arch::context::FpuState;
 use crate::object::tcb::Tcb;
 use crate::ptr::Ptr;
-use crate::sync::KernelCell;
 use crate::virt;
 
-struct State {
-    /// Whose state is in the processor, where it is to be stored: a thread's, or [`SPARE`].
-    owner: *const FpuState,
+/// Whose state a processor holds.
+pub struct State {
+    /// Where it is to be stored: a thread's, or `spare`.
+    owner: Cell<*const FpuState>,
     /// What keeps the ordinary switch from being made: [`NO_XSAVE`], [`TRAPPING`], [`GUEST`].
-    special: u8,
+    special: Cell<u8>,
+    /// For state that is nobody's.
+    spare: FpuState,
+}
+
+impl State {
+    /// Before [`State::init`].
+    pub const fn empty() -> Self {
+        Self { owner: Cell::new(core::ptr::null()), special: Cell::new(0), spare: FpuState::new() }
+    }
+
+    /// Nobody's state.
+    pub fn init(&self) {
+        self.owner.set(&raw const self.spare);
+    }
+
+    /// True if the processor holds the thread's state; for other processors too, while they have the kernel.
+    pub fn holds(&self, t: &Tcb) -> bool {
+        core::ptr::eq(self.owner.get(), &raw const t.fpu)
+    }
+
+    fn has(&self, bit: u8) -> bool {
+        self.special.get() & bit != 0
+    }
+
+    fn flip(&self, bit: u8) {
+        self.special.set(self.special.get() ^ bit);
+    }
 }
 
 /// There is no XSAVE, but FXSAVE.
@@ -28,18 +57,14 @@ const TRAPPING: u8 = 2;
 /// A guest's registers are in the processor.
 const GUEST: u8 = 4;
 
-/// For state that is nobody's.
-static SPARE: KernelCell<FpuState> = KernelCell::new(FpuState::new());
-static STATE: KernelCell<State> = KernelCell::new(State { owner: SPARE.as_ptr(), special: 0 });
-
-fn state() -> &'static mut State {
-    // SAFETY: the functions of this file take it one after the other and don't keep it.
-    unsafe { STATE.get() }
+#[inline(always)]
+fn state() -> &'static State {
+    &this().fpu
 }
 
 /// Says how state is saved, and whether there are instructions for segment bases.
 pub fn init(xsave: bool, fsgsbase: bool) {
-    state().special = if xsave { 0 } else { NO_XSAVE } | if fsgsbase { 0 } else { NO_FSGSBASE };
+    state().special.set(if xsave { 0 } else { NO_XSAVE } | if fsgsbase { 0 } else { NO_FSGSBASE });
 }
 
 /// Saves with XSAVE, and loads.
@@ -59,7 +84,7 @@ unsafe fn exchange(old: *const FpuState, new: *const FpuState) {
 fn save(area: *const FpuState) {
     // SAFETY: as for `exchange`.
     unsafe {
-        if state().special & NO_XSAVE == 0 {
+        if !state().has(NO_XSAVE) {
             asm!("xsave64 [{}]", in(reg) area, in("eax") 3, in("edx") 0, options(nostack, preserves_flags));
         } else {
             asm!("fxsave64 [{}]", in(reg) area, options(nostack, preserves_flags));
@@ -70,7 +95,7 @@ fn save(area: *const FpuState) {
 fn load(area: *const FpuState) {
     // SAFETY: as for `exchange`.
     unsafe {
-        if state().special & NO_XSAVE == 0 {
+        if !state().has(NO_XSAVE) {
             asm!("xrstor64 [{}]", in(reg) area, in("eax") 3, in("edx") 0, options(nostack, preserves_flags));
         } else {
             asm!("fxrstor64 [{}]", in(reg) area, options(nostack, preserves_flags));
@@ -80,10 +105,10 @@ fn load(area: *const FpuState) {
 
 /// Decides whether use of the registers traps; whoever saves or loads them makes sure first that it doesn't.
 pub fn set_task_switched(on: bool) {
-    if (state().special & TRAPPING != 0) == on {
+    if state().has(TRAPPING) == on {
         return;
     }
-    state().special ^= TRAPPING;
+    state().flip(TRAPPING);
     // SAFETY: CR0.TS only decides whether user level's floating point traps.
     unsafe {
         if on {
@@ -100,7 +125,7 @@ pub fn activate(t: Ptr<Tcb>) {
     if t.flags.get() & TCB_FLAG_FPU_DISABLED != 0 {
         return set_task_switched(true);
     }
-    if state().special != 0 {
+    if state().special.get() != 0 {
         return activate_specially(&t.fpu);
     }
     // SAFETY: nothing is special.
@@ -110,7 +135,7 @@ pub fn activate(t: Ptr<Tcb>) {
 /// True if the thread has state, and nothing else has to be done to load it than an exchange.
 #[inline(always)]
 pub fn is_ordinary(t: Ptr<Tcb>) -> bool {
-    state().special == 0 && t.flags.get() & TCB_FLAG_FPU_DISABLED == 0
+    state().special.get() == 0 && t.flags.get() & TCB_FLAG_FPU_DISABLED == 0
 }
 
 /// As [`activate`].
@@ -120,10 +145,10 @@ pub fn is_ordinary(t: Ptr<Tcb>) -> bool {
 #[inline(always)]
 pub unsafe fn activate_ordinary(t: Ptr<Tcb>) {
     let (s, own) = (state(), &raw const t.fpu);
-    if s.owner != own {
+    if s.owner.get() != own {
         // SAFETY: by the caller's promise.
-        unsafe { exchange(s.owner, own) };
-        s.owner = own;
+        unsafe { exchange(s.owner.get(), own) };
+        s.owner.set(own);
     }
 }
 
@@ -131,30 +156,42 @@ pub unsafe fn activate_ordinary(t: Ptr<Tcb>) {
 #[inline(never)]
 fn activate_specially(own: *const FpuState) {
     set_task_switched(false);
-    if state().special & GUEST != 0 {
+    if state().has(GUEST) {
         virt::release_extended_state();
-        state().special &= !GUEST;
+        state().flip(GUEST);
     }
-    if state().owner != own {
-        save(state().owner);
+    if state().owner.get() != own {
+        save(state().owner.get());
         load(own);
-        state().owner = own;
+        state().owner.set(own);
     }
 }
 
 /// A guest's registers are put into the processor in place of a thread's.
 pub fn take_for_guest() {
     set_task_switched(false);
-    if state().special & GUEST == 0 {
-        save(state().owner);
-        state().owner = SPARE.as_ptr();
-        state().special |= GUEST;
+    if !state().has(GUEST) {
+        save(state().owner.get());
+        state().init();
+        state().flip(GUEST);
     }
 }
 
 /// The thread's state is of no interest any more.
 pub fn forget(t: Ptr<Tcb>) {
-    if core::ptr::eq(state().owner, &t.fpu) {
-        state().owner = SPARE.as_ptr();
+    if state().holds(&t) {
+        state().init();
+    }
+}
+
+/// Saves whatever the processor holds for a thread or a guest: it may be wanted elsewhere.
+pub fn give_up() {
+    set_task_switched(false);
+    if state().has(GUEST) {
+        virt::release_extended_state();
+        state().flip(GUEST);
+    } else {
+        save(state().owner.get());
+        state().init();
     }
 }

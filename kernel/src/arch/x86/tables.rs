@@ -2,9 +2,12 @@
 //! Descriptor tables and the per-processor area (Intel SDM volume 3, chapters 3, 6 and 8).
 
 use core::arch::asm;
+use core::cell::{Cell, UnsafeCell};
+use core::mem::offset_of;
+use core::sync::atomic::AtomicU32;
 
-use super::cpu::{read_msr, write_msr};
-use super::entry;
+use super::cpu::{Loaded, read_msr, write_msr};
+use super::{entry, fpu};
 use crate::sync::KernelCell;
 
 /// Kernel code segment.
@@ -13,16 +16,71 @@ const TSS_SELECTOR: u16 = 0x38;
 /// Bytes of the kernel's stack.
 pub const STACK_BYTES: usize = 32 << 10;
 
-/// What kernel entry needs, at GS base. The entry code knows the offsets. Aligned so that it lies in one page.
-#[repr(C, align(128))]
+/// What belongs to one processor, at its GS base while the kernel runs. The entry code knows offsets in the first two fields.
+#[repr(C, align(4096))]
 pub struct PerCpu {
     /// Its stack pointer for entry from user level is the end of the current thread's `Context`: the registers are pushed below, by the
     /// processor and by the entry code.
-    pub tss: Tss,
+    pub tss: UnsafeCell<Tss>,
     /// Top of the kernel's stack.
-    pub kernel_stack: u64,
+    pub kernel_stack: Cell<u64>,
     /// User's stack pointer on the way through SYSCALL.
-    pub scratch: u64,
+    pub scratch: Cell<u64>,
+    this: Cell<*const PerCpu>,
+    /// Its number; 0 is the processor that booted.
+    pub index: Cell<u8>,
+    /// Identifier of its local APIC.
+    pub apic_id: Cell<u32>,
+    /// What others want of it (`smp`).
+    pub mail: AtomicU32,
+    /// What is in its registers.
+    pub loaded: Loaded,
+    /// Whose x87 and SSE state it holds.
+    pub fpu: fpu::State,
+    gdt: UnsafeCell<[u64; 9]>,
+}
+
+// SAFETY: what is not atomic is the processor's own; others may read `index`, `apic_id` and what `loaded` says of the root, which
+// they do while they have the kernel (`lock`).
+unsafe impl Sync for PerCpu {}
+
+impl PerCpu {
+    /// Nothing loaded.
+    pub const fn empty() -> Self {
+        Self {
+            tss: UnsafeCell::new(Tss::NEW),
+            kernel_stack: Cell::new(0),
+            scratch: Cell::new(0),
+            this: Cell::new(core::ptr::null()),
+            index: Cell::new(0),
+            apic_id: Cell::new(0),
+            mail: AtomicU32::new(0),
+            loaded: Loaded::empty(),
+            fpu: fpu::State::empty(),
+            gdt: UnsafeCell::new(GDT),
+        }
+    }
+}
+
+/// The area of this processor.
+#[inline(always)]
+pub fn this() -> &'static PerCpu {
+    let this: *const PerCpu;
+    // SAFETY: the kernel's GS base is the area from `enter` on, whose address never changes.
+    unsafe {
+        asm!("mov {}, gs:[{}]", out(reg) this, const offset_of!(PerCpu, this), options(pure, nomem, nostack, preserves_flags));
+        &*this
+    }
+}
+
+/// Makes `area` that of this processor: the first thing that each one does.
+pub fn enter(area: &'static PerCpu, index: u8) {
+    area.this.set(area);
+    area.index.set(index);
+    area.loaded.init();
+    area.fpu.init();
+    // SAFETY: the kernel uses GS for this alone.
+    unsafe { write_msr(GS_BASE, core::ptr::from_ref(area) as u64) }
 }
 
 /// The task state segment.
@@ -55,7 +113,7 @@ struct Stack<const N: usize>([u8; N]);
 #[repr(C, align(16))]
 struct Idt([[u64; 2]; 256]);
 
-static GDT: KernelCell<[u64; 9]> = KernelCell::new([
+const GDT: [u64; 9] = [
     0,
     0x00af_9b00_0000_ffff, // 0x08 kernel code
     0x00cf_9300_0000_ffff, // 0x10 kernel data
@@ -65,14 +123,16 @@ static GDT: KernelCell<[u64; 9]> = KernelCell::new([
     0x00cf_f300_0000_ffff, // 0x30 user data
     0,
     0,
-]);
+];
 static IDT: KernelCell<Idt> = KernelCell::new(Idt([[0; 2]; 256]));
-/// The per-processor area.
-pub static PER_CPU: KernelCell<PerCpu> =
-    KernelCell::new(PerCpu { tss: Tss::NEW, kernel_stack: 0, scratch: 0 });
+/// The area of the processor that boots.
+pub static FIRST: PerCpu = PerCpu::empty();
 static STACK: KernelCell<Stack<STACK_BYTES>> = KernelCell::new(Stack([0; STACK_BYTES]));
 /// Stacks of NMI, double fault and machine check.
-static IST: KernelCell<[Stack<4096>; 3]> = KernelCell::new([const { Stack([0; 4096]) }; 3]);
+static IST: KernelCell<Stack<IST_BYTES>> = KernelCell::new(Stack([0; IST_BYTES]));
+const IST_ONE: usize = 4096;
+/// Bytes of the stacks of NMI, double fault and machine check.
+pub const IST_BYTES: usize = 3 * IST_ONE;
 
 const STAR: u32 = 0xc000_0081;
 const LSTAR: u32 = 0xc000_0082;
@@ -83,14 +143,9 @@ const KERNEL_GS_BASE: u32 = 0xc000_0102;
 /// RFLAGS cleared on SYSCALL: TF IF DF IOPL NT AC.
 const SYSCALL_FLAGS: u64 = 1 << 8 | 1 << 9 | 1 << 10 | 3 << 12 | 1 << 14 | 1 << 18;
 
-/// Top of the kernel's stack.
+/// Top of the stack of the processor that boots.
 pub fn stack_top() -> u64 {
     STACK.as_ptr() as u64 + STACK_BYTES as u64
-}
-
-/// Selector of the task state segment, which VMLOAD and friends want restored.
-pub fn tss_base() -> u64 {
-    PER_CPU.as_ptr() as u64
 }
 
 fn gate(vector: usize, handler: u64, dpl: u64, ist: u64) {
@@ -103,36 +158,46 @@ fn gate(vector: usize, handler: u64, dpl: u64, ist: u64) {
     unsafe { IDT.get().0[vector] = [low, handler >> 32] };
 }
 
-/// Loads all tables and turns SYSCALL on.
+/// Fills the one interrupt descriptor table.
+fn fill_idt() {
+    for v in 0..256 {
+        // Breakpoint and overflow are instructions that user level may execute.
+        let dpl = if v == 3 || v == 4 { 3 } else { 0 };
+        let ist = match v {
+            2 => 1,
+            8 => 2,
+            18 => 3,
+            _ => 0,
+        };
+        let handler = match v {
+            2 => entry::nmi_entry as *const () as u64,
+            8 => entry::double_fault_entry as *const () as u64,
+            18 => entry::machine_check_entry as *const () as u64,
+            _ => entry::stub(v),
+        };
+        gate(v, handler, dpl, ist);
+    }
+}
+
+/// Loads all tables and turns SYSCALL on, on the processor that boots.
 pub fn init() {
-    let tss = tss_base();
-    // SAFETY: boot: the statics are this function's; everything loaded here stays for ever.
+    fill_idt();
+    load(stack_top(), IST.as_ptr() as u64);
+}
+
+/// Loads all tables and turns SYSCALL on, for a processor whose stack ends at `stack` and whose stacks of [`IST_BYTES`] begin at `ist`.
+pub fn load(stack: u64, ist: u64) {
+    let area = this();
+    let tss = area.tss.get() as u64;
+    // SAFETY: boot of this processor: its area is this function's; everything loaded here stays for ever.
     unsafe {
-        let gdt = GDT.get();
+        let gdt = &mut *area.gdt.get();
         gdt[7] = 0x0000_8900_0000_0067 | (tss & 0xff_ffff) << 16 | (tss >> 24 & 0xff) << 56;
         gdt[8] = tss >> 32;
-        let per_cpu = PER_CPU.get();
         for i in 0..3 {
-            per_cpu.tss.ist[i] = IST.as_ptr() as u64 + 4096 * (i as u64 + 1);
+            (*area.tss.get()).ist[i] = ist + (IST_ONE * (i + 1)) as u64;
         }
-        for v in 0..256 {
-            // Breakpoint and overflow are instructions that user level may execute.
-            let dpl = if v == 3 || v == 4 { 3 } else { 0 };
-            let ist = match v {
-                2 => 1,
-                8 => 2,
-                18 => 3,
-                _ => 0,
-            };
-            let handler = match v {
-                2 => entry::nmi_entry as *const () as u64,
-                8 => entry::double_fault_entry as *const () as u64,
-                18 => entry::machine_check_entry as *const () as u64,
-                _ => entry::stub(v),
-            };
-            gate(v, handler, dpl, ist);
-        }
-        let gdtr = Descriptor { limit: 9 * 8 - 1, base: GDT.as_ptr() as u64 };
+        let gdtr = Descriptor { limit: 9 * 8 - 1, base: area.gdt.get() as u64 };
         let idtr = Descriptor { limit: 4095, base: IDT.as_ptr() as u64 };
         asm!(
             "lgdt [{g}]",
@@ -147,8 +212,9 @@ pub fn init() {
             g = in(reg) &raw const gdtr, i = in(reg) &raw const idtr, t = out(reg) _,
             cs = const KERNEL_CS as u64, z = in(reg) 0u64, d = in(reg) 0x10u64, s = in(reg) u64::from(TSS_SELECTOR),
         );
-        per_cpu.kernel_stack = stack_top();
-        write_msr(GS_BASE, PER_CPU.as_ptr() as u64);
+        area.kernel_stack.set(stack);
+        // Loading a selector has set the base to zero.
+        write_msr(GS_BASE, core::ptr::from_ref(area) as u64);
         write_msr(KERNEL_GS_BASE, 0);
         // SYSRET: CS = base + 16 = 0x2b, SS = base + 8 = 0x23.
         write_msr(STAR, 0x1b << 48 | u64::from(KERNEL_CS) << 32);
@@ -167,6 +233,9 @@ struct Descriptor {
 /// Makes kernel entry push to the registers that end at `context_end`.
 #[inline(always)]
 pub fn set_context(context_end: u64) {
-    // SAFETY: nobody else is in the static; a plain store.
-    unsafe { PER_CPU.get().tss.rsp[0] = context_end };
+    // SAFETY: a store to the processor's own area, which only entry from user level reads.
+    unsafe {
+        asm!("mov gs:[{}], {}", const offset_of!(PerCpu, tss) + offset_of!(Tss, rsp), in(reg) context_end,
+            options(nostack, preserves_flags));
+    }
 }

@@ -12,6 +12,7 @@
 
 use core::arch::asm;
 
+use super::smp;
 use crate::sync::KernelCell;
 use crate::vspace::KERNEL_INDEX;
 
@@ -162,6 +163,7 @@ pub fn flush_page(root: u64, vaddr: u64) {
         // SAFETY: INVLPG has no effect on memory.
         unsafe { asm!("invlpg [{}]", in(reg) vaddr, options(nostack, preserves_flags)) }
     }
+    drop_elsewhere(root);
 }
 
 /// Forgets every translation of an address space.
@@ -170,4 +172,10 @@ pub fn flush_all(root: u64) {
         // SAFETY: loads what is loaded; user entries are not global.
         unsafe { super::cpu::write_cr3(root) }
     }
+    drop_elsewhere(root);
+}
+
+/// No other processor has the address space loaded afterwards, nor a translation of it.
+pub fn drop_elsewhere(root: u64) {
+    smp::ask_where(smp::DROP_ROOT, |area| area.loaded.root() == root);
 }

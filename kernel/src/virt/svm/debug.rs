@@ -26,12 +26,7 @@ impl Owner {
         if self.0 == vcpu.paddr() {
             return;
         }
-        if self.0 != 0 {
-            // SAFETY: the owner is live: `forget` comes before its memory goes.
-            let previous = SvmVcpu::of(unsafe { Vcpu::at(self.0) });
-            previous.debug = read();
-            previous.vmcb.control.intercept_dr = intercept::DR;
-        }
+        self.release();
         self.0 = vcpu.paddr();
         write(&state.debug);
         state.vmcb.control.intercept_dr = 0;
@@ -41,6 +36,17 @@ impl Owner {
     #[inline]
     pub fn is_wanted(state: &SvmVcpu) -> bool {
         state.vmcb.save.dr7 & DR7_ENABLES != 0 && state.vmcb.control.intercept_dr != 0
+    }
+
+    /// Saves the owner's registers; then nobody owns them.
+    pub fn release(&mut self) {
+        if self.0 != 0 {
+            // SAFETY: the owner is live: `forget` comes before its memory goes.
+            let previous = SvmVcpu::of(unsafe { Vcpu::at(self.0) });
+            previous.debug = read();
+            previous.vmcb.control.intercept_dr = intercept::DR;
+            self.0 = 0;
+        }
     }
 
     /// The VCPU at `paddr` goes.

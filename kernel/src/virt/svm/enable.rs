@@ -16,8 +16,8 @@ use crate::virt::FrameSource;
 const MSR_EFER: u32 = 0xc000_0080;
 const MSR_PAT: u32 = 0x277;
 
-/// Does it, or says why it can't be.
-pub fn enable(frames: FrameSource<'_>) -> Result<Machine, &'static str> {
+/// Does it, or says why it can't be. `first` is the first processor's.
+pub fn enable(frames: FrameSource<'_>, first: Option<&Machine>) -> Result<Machine, &'static str> {
     let leaves = leaves();
     let vm_cr = if features::has_svm(&leaves) { read(MSR_VM_CR) } else { 0 };
     let features = features::decode(&leaves, vm_cr).map_err(|absent| absent.text())?;
@@ -27,13 +27,16 @@ pub fn enable(frames: FrameSource<'_>) -> Result<Machine, &'static str> {
     write(MSR_VM_HSAVE_PA, frames(1));
 
     let host_state = frames(1);
-    let empty_root = frames(1);
-    let io_map = frames(IO_MAP_BYTES / 4096);
-    let msr_map = frames(MSR_MAP_BYTES / 4096);
-    // SAFETY: the frames are the kernel's for ever, of these sizes, and nobody else knows them yet.
-    unsafe {
-        (*arch::phys_to_virt(io_map).cast::<[u8; IO_MAP_BYTES]>()).fill(0xff);
-        permission::fill_msr_map(&mut *arch::phys_to_virt(msr_map).cast::<[u8; MSR_MAP_BYTES]>());
+    let (empty_root, io_map, msr_map) = match first {
+        Some(first) => (first.empty_root, first.io_map, first.msr_map),
+        None => (frames(1), frames(IO_MAP_BYTES / 4096), frames(MSR_MAP_BYTES / 4096)),
+    };
+    if first.is_none() {
+        // SAFETY: the frames are the kernel's for ever, of these sizes, and nobody else knows them yet.
+        unsafe {
+            (*arch::phys_to_virt(io_map).cast::<[u8; IO_MAP_BYTES]>()).fill(0xff);
+            permission::fill_msr_map(&mut *arch::phys_to_virt(msr_map).cast::<[u8; MSR_MAP_BYTES]>());
+        }
     }
     Ok(Machine {
         features,

@@ -12,6 +12,7 @@ use super::debug::Owner;
 use super::object::SvmVcpu;
 use super::switch::postern_svm_switch;
 use super::{Machine, Vcpu};
+use crate::arch::smp;
 use crate::asid::NestedRoot;
 use crate::virt::{EntryResult, mitigations};
 
@@ -50,6 +51,12 @@ pub fn enter(machine: &mut Machine, vcpu: Vcpu, root: NestedRoot) -> EntryResult
     loop {
         run_once(machine, vcpu, state);
         let code = state.vmcb.control.exit_code;
+        // The registers are all in their places. Who stops this guest may take away what it runs on, and this processor's own state.
+        let k = smp::acquire();
+        if smp::are_many() && k.sched.disturbed {
+            return EntryResult::HostInterrupt;
+        }
+        let machine = super::machine();
         match code {
             exit::INTR => return EntryResult::HostInterrupt,
             // Both were taken when the global interrupt flag came back.
@@ -68,17 +75,22 @@ pub fn enter(machine: &mut Machine, vcpu: Vcpu, root: NestedRoot) -> EntryResult
                 return EntryResult::Exit;
             }
         }
+        if smp::are_many() {
+            // Anything may have changed.
+            return EntryResult::HostInterrupt;
+        }
         state.vmcb.control.tlb_control = tlb_control::NOTHING;
     }
 }
 
-/// One VMRUN; afterwards EVENTINJ is what the next one has to deliver.
+/// One VMRUN; afterwards EVENTINJ is what the next one has to deliver, and the kernel has been given back.
 #[inline]
 fn run_once(machine: &mut Machine, vcpu: Vcpu, state: &mut SvmVcpu) {
     let (injected, rip) = (state.vmcb.control.event_inj, state.vmcb.save.rip);
     let shadow = state.vmcb.control.interrupt_shadow & 1;
     machine.extended.before_entry(state.xcr0);
     state.vmcb.save.rax = state.registers[0].get();
+    smp::release();
     // SAFETY: `reset` and `enter` set intercepts, maps, identifier and root, no allowed field changes them, and the extended
     // state is this guest's. The whole object is passed, so the compiler knows that all of it may change.
     unsafe { postern_svm_switch(state, vcpu.paddr(), machine.host_state) };

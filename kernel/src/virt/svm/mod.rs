@@ -15,11 +15,13 @@ use sel4_abi::message::REGISTERS as IN_REGISTERS;
 use sel4_abi::vcpu::REGISTERS;
 use svm::features::Features;
 use svm::npt;
-use svm::tlb::Tlb;
+use svm::tlb::{Tag, Tlb};
 
 use self::object::SvmVcpu;
 use super::{Backend, EntryResult, FrameSource, Kind, NestedEntry, NestedSize, Pause, Vcpu};
+use crate::arch::tables::this;
 use crate::asid::NestedRoot;
+use crate::sched::MAX_CPUS;
 use crate::sync::KernelCell;
 use crate::transfer::Buffer;
 
@@ -43,14 +45,15 @@ struct Machine {
     predictions_of: u64,
 }
 
-static MACHINE: KernelCell<Option<Machine>> = KernelCell::new(None);
+/// Each processor's.
+static MACHINES: [KernelCell<Option<Machine>>; MAX_CPUS] = [const { KernelCell::new(None) }; MAX_CPUS];
 
 /// The state after boot.
 #[inline]
 fn machine() -> &'static mut Machine {
     // SAFETY: each of the backend's entry points takes this once, they do not nest, and `init` came before them, since the
-    // backend is only reached through what it returned.
-    unsafe { MACHINE.get().as_mut().unwrap_unchecked() }
+    // backend is only reached through what it returned. A processor's number is below `MAX_CPUS`.
+    unsafe { MACHINES.get_unchecked(usize::from(this().index.get())).get().as_mut().unwrap_unchecked() }
 }
 
 struct Svm;
@@ -59,10 +62,20 @@ static SVM: Svm = Svm;
 
 /// Turns SVM on, or says why not.
 pub fn init(frames: FrameSource<'_>) -> Result<&'static dyn Backend, &'static str> {
-    let machine = enable::enable(frames)?;
-    // SAFETY: boot, on the one CPU; nobody holds a reference.
-    *unsafe { MACHINE.get() } = Some(machine);
+    let machine = enable::enable(frames, None)?;
+    // SAFETY: boot; nobody holds a reference.
+    *unsafe { MACHINES[0].get() } = Some(machine);
     Ok(&SVM)
+}
+
+/// Turns SVM on for a further processor, which shares the permission maps of the first.
+pub fn init_another(frames: FrameSource<'_>) -> Result<(), &'static str> {
+    // SAFETY: as for `init`: the others are inside the kernel, or don't run yet.
+    let first = unsafe { MACHINES[0].get() }.as_ref();
+    let machine = enable::enable(frames, first)?;
+    // SAFETY: as above.
+    *unsafe { MACHINES[usize::from(this().index.get())].get() } = Some(machine);
+    Ok(())
 }
 
 impl Backend for Svm {
@@ -147,7 +160,25 @@ impl Backend for Svm {
     }
 
     fn flush_nested(&self, root: u64) {
-        machine().tlb.changed(root);
+        for cell in &MACHINES {
+            // SAFETY: whoever has the kernel has what all processors know of nested tables: they use it while they have the kernel only.
+            if let Some(machine) = unsafe { cell.get() } {
+                machine.tlb.changed(root);
+            }
+        }
+    }
+
+    fn moved(&self, vcpu: Vcpu) {
+        // Identifiers are each processor's own.
+        SvmVcpu::of(vcpu).tag = Tag::default();
+    }
+
+    fn give_up(&self) {
+        let machine = machine();
+        machine.extended.release();
+        machine.debug.release();
+        // The guest may go, and another one come in its place.
+        machine.predictions_of = 0;
     }
 
     fn release_extended_state(&self) {

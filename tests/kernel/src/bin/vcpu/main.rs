@@ -7,6 +7,7 @@
 mod checks;
 mod code;
 mod entry;
+mod processors;
 mod steps;
 mod threads;
 mod translations;
@@ -26,13 +27,10 @@ fn main(bootinfo: &BootInfoPtr) -> ! {
         Err(why) => panic!("no environment: {why}"),
     };
     let (mut passed, mut failed) = (0, 0);
-    for (name, check) in checks::CHECKS
-        .iter()
-        .chain(entry::CHECKS)
-        .chain(threads::CHECKS)
-        .chain(steps::CHECKS)
-        .chain(translations::CHECKS)
-    {
+    let one = [checks::CHECKS, entry::CHECKS, threads::CHECKS, steps::CHECKS, translations::CHECKS];
+    // What the others measure and wait for is that of one processor.
+    let groups = if env.bootinfo.num_nodes() == 1 { &one[..] } else { &[processors::CHECKS] };
+    for (name, check) in groups.iter().copied().flatten() {
         sel4_root_task::print!("test {name} ... ");
         match env.run(*check) {
             Ok(()) => {
@@ -50,7 +48,9 @@ fn main(bootinfo: &BootInfoPtr) -> ! {
     if cpuid != 0 {
         println!("to the VMM and back: CPUID {cpuid} ticks, OUT {out} ticks");
     }
-    println!("a forced flush: {} ticks more", steps::GROWTH.load(Ordering::Relaxed));
+    if steps::GROWTH.load(Ordering::Relaxed) != 0 {
+        println!("a forced flush: {} ticks more", steps::GROWTH.load(Ordering::Relaxed));
+    }
     println!("{passed} passed, {failed} failed");
     machine::exit(env.last_slot(), failed == 0)
 }

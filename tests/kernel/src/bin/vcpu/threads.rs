@@ -34,7 +34,7 @@ unsafe impl Sync for Guests {}
 
 static GUESTS: Guests = Guests(UnsafeCell::new([const { None }; 2]));
 
-fn guests() -> &'static mut [Option<Vm>; 2] {
+pub fn guests() -> &'static mut [Option<Vm>; 2] {
     // SAFETY: see above; nobody keeps the reference beyond a statement that names one place.
     unsafe { &mut *GUESTS.0.get() }
 }
@@ -119,7 +119,7 @@ fn run_guest(me: &mut Me) {
 }
 
 /// Makes a thread that runs a spinning guest, and waits until the guest spins.
-fn spinning(env: &mut Env, n: usize) -> Outcome<kernel_tests::Thread> {
+pub fn spinning(env: &mut Env, n: usize) -> Outcome<kernel_tests::Thread> {
     let vm = Vm::new(env, n, entry::guest_spin())?;
     let thread = env.thread(run_guest, [n as u64, 0, 0, 0])?;
     vm.bind(thread.tcb)?;

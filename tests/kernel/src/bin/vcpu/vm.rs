@@ -46,6 +46,8 @@ pub mod reg {
 pub struct Vm {
     pub vcpu: cap::VCpu,
     pub root: cap::EptPml4,
+    /// Its memory, as it is mapped for the guest.
+    pub nested: cap::LargePage,
     ram: usize,
     /// RIP of the next entry.
     pub rip: u64,
@@ -93,12 +95,23 @@ impl Vm {
         let attributes = EptVmAttributes::DEFAULT;
         env.make::<cap_type::EptPdpt>()?.ept_pdpt_map(root, 0, attributes)?;
         env.make::<cap_type::EptPageDirectory>()?.ept_page_directory_map(root, 0, attributes)?;
-        env.copy(frame, CapRights::all())?.frame_map_ept(root, 0, RW, attributes)?;
+        let nested = env.copy(frame, CapRights::all())?;
+        nested.frame_map_ept(root, 0, RW, attributes)?;
         let vcpu: cap::VCpu = env.make()?;
         let zero = [0; vcpu::REGISTERS];
         let words = [0; vcpu::EXIT_WORDS];
-        let vm =
-            Self { vcpu, root, ram, rip: entry, control: 0, event: 0, registers: zero, words, paused: false };
+        let vm = Self {
+            vcpu,
+            root,
+            nested,
+            ram,
+            rip: entry,
+            control: 0,
+            event: 0,
+            registers: zero,
+            words,
+            paused: false,
+        };
         vm.fill_memory();
         vm.long_mode()?;
         Ok(vm)
