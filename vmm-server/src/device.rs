@@ -234,14 +234,18 @@ impl Device {
             };
             // The description has at most seven.
             let _ = self.bars.push(placed);
-            component::log!(
-                "vmm: device {}: BAR {} of {:#x} {} at {:#x}",
-                self.number,
-                bar.index,
-                bar.size,
-                if bar.port.is_some() { "ports" } else { "bytes" },
-                base
-            );
+            let (number, index, size) = (self.number, bar.index, bar.size);
+            match bar.port {
+                Some(_) => {
+                    component::log!("vmm: device {number}: BAR {index} of {size:#x} ports at {base:#x}")
+                }
+                None if index == ROM_INDEX => {
+                    component::log!(
+                        "vmm: device {number}: expansion ROM of {size:#x} bytes at {base:#x}, off"
+                    );
+                }
+                None => component::log!("vmm: device {number}: BAR {index} of {size:#x} bytes at {base:#x}"),
+            }
         }
         self.write_bars()
     }

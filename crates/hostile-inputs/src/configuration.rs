@@ -44,7 +44,10 @@ pub fn run(input: &[u8]) {
             assert!(found.is_none_or(|offset| (0x100..0x1000).contains(&offset)));
         }
     }
-    let bars = bar::probe(&machine, at, 6);
+    let mut bars = bar::probe(&machine, at, 6);
+    if let Some(rom) = bar::probe_rom(&machine, at) {
+        bars.add_rom(rom);
+    }
     for bar in bars.iter() {
         assert!(bar.size.is_power_of_two(), "a BAR of no size");
     }
@@ -77,6 +80,14 @@ fn guest(mut view: View, bytes: &mut Bytes, machine: &Machine) {
         if let Some(Effect::Bar { index, base }) = effect {
             let bar = view.bars().get(index).expect("a BAR that there is");
             assert_eq!(base & (bar.size - 1), 0, "a BAR lies at a multiple of its size");
+        }
+        if let Some(Effect::Rom { enabled, base }) = effect {
+            let rom = view.bars().get(bar::ROM).expect("an expansion ROM that there is");
+            assert_eq!(
+                (base & (rom.size - 1), enabled),
+                (0, view.rom()),
+                "a ROM lies at a multiple of its size"
+            );
         }
         let held = view.read(register::COMMAND, Width::Word).unwrap_or(0) as u16;
         let allowed = command::IO | command::MEMORY | command::BUS_MASTER | command::INTX_DISABLE;

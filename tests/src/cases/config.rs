@@ -70,6 +70,7 @@ fn rom() -> Outcome {
     passes_with("config-rom", &[("doors", 9)], &["-device".into(), device], |machine| {
         machine
             .expect_anywhere("[root-task] vm none: refused: device /00:05.0/00.0: it has no expansion ROM")?;
+        machine.expect_anywhere("[doors] vmm: device 0: expansion ROM of 0x10000 bytes at ")?;
         Ok(())
     })
     .map(drop)
