@@ -50,6 +50,9 @@ pub fn write(system: &System<'_>, programs: &[Line], bundle: usize, image: usize
         let devices = if devices.is_empty() { "no device".to_owned() } else { devices.join(", ") };
         let memory = format!("{}M", vm.memory >> 20);
         let _ = writeln!(out, "{:<16}{memory:>9}{:>10}  {:<20}{devices}", vm.name, vm.priority, vm.image);
+        if vm.cpu != 0 {
+            let _ = writeln!(out, "{:<16}on processor {}", "", vm.cpu);
+        }
         if let Some(time) = vm.time {
             let _ =
                 writeln!(out, "{:<16}at most {} us of CPU time in every {} us", "", time.budget, time.period);

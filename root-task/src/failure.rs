@@ -8,6 +8,13 @@ use core::fmt;
 pub enum Failure {
     /// What was being done, and the kernel's word if it has said one.
     During(&'static str, Option<sel4::Error>),
+    /// There is no such processor.
+    Processor {
+        /// The number that the description says.
+        wanted: u8,
+        /// How many there are.
+        there: usize,
+    },
     /// There is less memory than it takes.
     Memory {
         /// Bytes of RAM wanted, a multiple of 2 MiB.
@@ -33,6 +40,12 @@ impl fmt::Display for Failure {
         match *self {
             Self::During(what, Some(error)) => write!(f, "{what}: the kernel says {error:?}"),
             Self::During(what, None) => f.write_str(what),
+            Self::Processor { wanted, there } => write!(
+                f,
+                "`cpus` says processor {wanted}, and the machine has 0 to {} (one thread of each core): write one of these, \
+                 or leave it out",
+                there - 1
+            ),
             Self::Memory { ram: 0, beside, free, .. } => {
                 write!(f, "not enough memory: it takes {} KiB, and {} KiB are free", beside >> 10, free >> 10)
             }

@@ -113,6 +113,7 @@ fn common(bootinfo: &BootInfoPtr, resources: &mut Resources) -> Result<Common, F
     Ok(Common {
         supervisor: resources.make_own(ObjectBlueprint::Endpoint, 1)?,
         sched_control: bootinfo.sched_control(0).during("there is no scheduling control")?.index(),
+        processors: bootinfo.num_nodes(),
         tsc_khz: u64::from(bootinfo.tsc_mhz().during("the kernel doesn't tell the clock's frequency")?)
             * 1000,
         io_levels: bootinfo.io_pt_levels().unwrap_or(0) as u64,

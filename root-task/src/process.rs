@@ -35,8 +35,10 @@ const START_PAGES: usize = protocol::start::MAX_BYTES / PAGE;
 pub struct Common {
     /// Slot of the supervisor's endpoint.
     pub supervisor: usize,
-    /// Slot of the scheduling control.
+    /// Slot of the first processor's scheduling control; the others' follow.
     pub sched_control: usize,
+    /// Processors that the kernel runs on.
+    pub processors: usize,
     /// Frequency of the time-stamp counter, kHz.
     pub tsc_khz: u64,
     /// Levels of I/O page tables.
@@ -52,6 +54,8 @@ pub struct Plan {
     pub client: u64,
     /// Its thread's priority.
     pub priority: u8,
+    /// Number of the processor on which it runs; there is such a one.
+    pub cpu: u8,
     /// CPU time in each period, microseconds; both.
     pub time: (u64, u64),
     /// Slot of the endpoint that it serves.
@@ -248,7 +252,7 @@ impl Process {
         // while its VMM answers an exit.
         tcb.tcb_set_flags(0, sel4::abi::TCB_FLAG_FPU_DISABLED).during("configuring a thread")?;
         let (budget, period) = plan.time;
-        in_slot::<cap_type::SchedControl>(common.sched_control)
+        in_slot::<cap_type::SchedControl>(common.sched_control + usize::from(plan.cpu))
             .sched_control_configure_flags(in_slot(sched_context), budget, period, 0, plan.client, 0)
             .during("configuring a scheduling context")?;
         // Faults go where calls to the supervisor go, with the same badge.

@@ -46,6 +46,7 @@ impl System<'_> {
         let ring = self.ring(client);
         let plan = Plan {
             client,
+            cpu: 0,
             priority,
             time: UNLIMITED,
             serves,

@@ -55,6 +55,9 @@ impl System<'_> {
     fn start_vm(&mut self, number: usize) -> Result<(), Failure> {
         let described = &self.description.vms[number];
         let vm_client = client::of_vm(number as u16);
+        if usize::from(described.cpu) >= self.common.processors {
+            return Err(Failure::Processor { wanted: described.cpu, there: self.common.processors });
+        }
         let slots = self.slots_of(described);
         let file =
             self.bundle.find(Kind::Guest, described.image).during("its image is not in the bundle")?.data;
@@ -65,6 +68,7 @@ impl System<'_> {
         let plan = Plan {
             client: vm_client,
             priority: described.priority,
+            cpu: described.cpu,
             time,
             serves: None,
             own_radix: slots.own_radix,

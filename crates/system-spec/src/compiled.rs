@@ -33,6 +33,8 @@ pub const MAX_MEMORY: u64 = 3 << 30;
 pub const MAX_PRIORITY: u8 = 200;
 /// The priority of a VM that says none.
 pub const DEFAULT_PRIORITY: u8 = 100;
+/// Processors that the kernel uses at most.
+pub const MAX_CPUS: i64 = 16;
 /// The least budget, in microseconds: the kernel's.
 pub const MIN_BUDGET: u64 = 20;
 /// The longest period, in microseconds.
@@ -129,6 +131,8 @@ pub struct Vm<'a> {
     pub memory: u64,
     /// Priority of its VMM's thread.
     pub priority: u8,
+    /// Number of the processor on which it runs, as the kernel counts them; 0 is the one that boots.
+    pub cpu: u8,
     /// Limit on its CPU time; none if absent.
     pub time: Option<Time>,
     /// What to do when the guest ends by itself.

@@ -31,6 +31,7 @@ struct Vm {
     args: String,
     memory: u64,
     priority: u8,
+    cpu: u8,
     time: Option<compiled::Time>,
     on_exit: Action,
     on_fault: Action,
@@ -94,6 +95,7 @@ impl Description {
             args: &vm.args,
             memory: vm.memory,
             priority: vm.priority,
+            cpu: vm.cpu,
             time: vm.time,
             on_exit: vm.on_exit,
             on_fault: vm.on_fault,
@@ -293,6 +295,7 @@ fn describe_vm(reader: &mut Reader<'_>, table: &Table<'_>, index: usize, places:
         args: String::new(),
         memory: compiled::MEMORY_STEP,
         priority: DEFAULT_PRIORITY,
+        cpu: 0,
         time: None,
         on_exit: Action::Stop,
         on_fault: Action::Stop,
@@ -329,6 +332,7 @@ fn describe_vm(reader: &mut Reader<'_>, table: &Table<'_>, index: usize, places:
             Err(_) => reader.error(span, "this is no priority", "from 0 to 200"),
         }
     }
+    vm.cpu = processor(reader, table);
     vm.time = time(reader, table, &mut place);
     if let Some((vcpus, span)) = reader.integer(table, "vcpus").filter(|(vcpus, _)| *vcpus != 1) {
         if vcpus > 1 {
@@ -368,6 +372,31 @@ fn action(word: Option<&str>) -> Action {
         Some("restart") => Action::Restart,
         Some("halt") => Action::Halt,
         _ => Action::Stop,
+    }
+}
+
+/// `cpus`: the one processor that is listed, the first of the machine if the key is absent.
+fn processor(reader: &mut Reader<'_>, table: &Table<'_>) -> u8 {
+    let Some((numbers, span)) = reader.integers(table, "cpus") else { return 0 };
+    match numbers[..] {
+        [number] if (0..compiled::MAX_CPUS).contains(&number) => number as u8,
+        [_] => {
+            let help = format!("from 0 to {}; 0 is the processor that boots", compiled::MAX_CPUS - 1);
+            reader.error(span, "this is no processor", help);
+            0
+        }
+        [] => {
+            reader.error(
+                span,
+                "a VM needs a processor",
+                "write one number, for example [1], or leave it out",
+            );
+            0
+        }
+        _ => {
+            reader.not_yet(span, "more than one processor for a VM", "write one number, for example [1]");
+            0
+        }
     }
 }
 

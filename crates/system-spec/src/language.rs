@@ -47,7 +47,7 @@ pub(crate) const VM: Section = Section {
         ("boot", Built),
         ("memory", Built),
         ("vcpus", Built),
-        ("cpus", Later),
+        ("cpus", Built),
         ("priority", Built),
         ("budget", Built),
         ("period", Built),

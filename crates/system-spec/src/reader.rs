@@ -211,6 +211,24 @@ impl<'a> Reader<'a> {
         self.mistyped(value.span(), key, "a whole number", value.get_ref())
     }
 
+    /// A list of whole numbers.
+    pub fn integers(&mut self, table: &Table<'_>, key: &str) -> Option<(Vec<i64>, Span)> {
+        let value = table.get(key)?;
+        let DeValue::Array(items) = value.get_ref() else {
+            return self.mistyped(value.span(), key, "a list of whole numbers", value.get_ref());
+        };
+        let mut numbers = Vec::new();
+        for item in items.iter() {
+            match item.get_ref() {
+                DeValue::Integer(number) => {
+                    numbers.push(i64::from_str_radix(number.as_str(), number.radix()).unwrap_or(i64::MAX));
+                }
+                other => return self.mistyped(item.span(), key, "a list of whole numbers", other),
+            }
+        }
+        Some((numbers, value.span()))
+    }
+
     pub fn boolean(&mut self, table: &Table<'_>, key: &str) -> Option<bool> {
         let value = table.get(key)?;
         match value.get_ref() {
