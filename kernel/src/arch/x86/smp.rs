@@ -37,14 +37,14 @@ static NEXT: AtomicU32 = AtomicU32::new(0);
 static SERVED: AtomicU32 = AtomicU32::new(0);
 static AREAS: [AtomicPtr<PerCpu>; MAX_CPUS] = [const { AtomicPtr::new(core::ptr::null_mut()) }; MAX_CPUS];
 
-/// A processor's area is in place.
+/// A processor's area is in place. The processor itself waits for that (`is_known`), and then for the kernel.
 pub fn add(area: &'static PerCpu) {
-    AREAS[usize::from(area.index.get())].store(core::ptr::from_ref(area).cast_mut(), Ordering::Release);
     if area.index.get() != FIRST.index.get() && !are_many() {
-        // This processor has the kernel: it is its turn.
+        // This processor has the kernel: it is its turn. Before the other one knows that it may take a number.
         NEXT.store(1, Ordering::Relaxed);
         MANY.store(true, Ordering::Release);
     }
+    AREAS[usize::from(area.index.get())].store(core::ptr::from_ref(area).cast_mut(), Ordering::Release);
 }
 
 /// True once the processor with this area is known to the others.
