@@ -2,7 +2,7 @@
 //! Into the kernel and out of it.
 //!
 //! From user level, SYSCALL and every interrupt and exception push the registers straight into the current thread's `Context`: the
-//! processor's stack pointer is its end. Then the kernel's one stack is used, from its top; nothing on it survives. The
+//! processor's stack pointer is its end. Then the processor's one kernel stack is used, from its top; nothing on it survives. The
 //! way out is always [`leave`]: it chooses a thread and restores its registers.
 
 use core::arch::global_asm;
