@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The figures: systems run under `-icount shift=0`, where the time-stamp counter counts executed instructions, and say
-//! `bench <name> <value>` in their log. This collects the values into a table beside the targets and the peers' figures
-//! in the same machine.
+//! `bench <name> <value>` in their log.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -13,6 +11,7 @@ use postern_cli::fetch;
 use postern_cli::qemu;
 
 use crate::build;
+use crate::figures::Figures;
 use crate::machine::Machine;
 use crate::vtd;
 
@@ -23,144 +22,37 @@ const REQUESTS: u32 = 1000;
 /// How often they are asked.
 const HTTP_RUNS: usize = 3;
 
-/// One line of the table.
-struct Row {
-    name: &'static str,
-    what: &'static str,
-    target: Option<u64>,
-    /// Whom to compare with, and their figure; from measurements in the same emulated machine.
-    peer: &'static str,
-}
-
-const fn row(name: &'static str, what: &'static str, target: u64, peer: &'static str) -> Row {
-    Row { name, what, target: Some(target), peer }
-}
-
-const fn plain(name: &'static str, what: &'static str, peer: &'static str) -> Row {
-    Row { name, what, target: None, peer }
-}
-
-const ROWS: &[Row] = &[
-    row("boot-user", "kernel's first instruction to user level's first", 40_000_000, ""),
-    row("boot-guest", "kernel's first instruction to the guest's first", 40_000_000, ""),
-    row(
-        "ipc-call-reply",
-        "call and reply between two processes, no payload",
-        500,
-        "seL4 MCS, passive server: fast path 489 to 509, slow path 2,068",
-    ),
-    plain("ipc-call-reply-10", "the same with 10 words", "seL4 MCS: 2,178"),
-    row(
-        "ipc-passive-call",
-        "call of a passive server of the same priority, one way",
-        212,
-        "seL4 MCS: 212 to 222",
-    ),
-    row("ipc-passive-reply", "its reply, and waiting again, one way", 277, "seL4 MCS: 277 to 287"),
-    row("ipc-passive-call-reply", "both", 489, "seL4 MCS: 489 to 509"),
-    row(
-        "exit-cpuid",
-        "CPUID answered by the VMM",
-        1000,
-        "KVM, in its kernel: 3,120 (it has no next-RIP here)",
-    ),
-    row(
-        "exit-out",
-        "port write answered by the VMM",
-        1000,
-        "KVM to its user level: 3,571; in its kernel: 1,720",
-    ),
-    row("exit-in", "port read answered by the VMM", 1000, "KVM to its user level: 3,605"),
-    row("exit-mmio-write", "MMIO write answered by the VMM", 1800, "KVM to its user level: 5,690"),
-    row("exit-mmio-read", "MMIO read answered by the VMM", 1800, "KVM to its user level: 6,216"),
-    row("msi-spin", "BAR write to the guest's handler, guest spinning", 1500, "KVM and VFIO: 3,380"),
-    plain("msi-timed-spin", "the device's own message to the handler, spinning", "KVM and VFIO: 3,380"),
-    plain("msi-hlt-doorbell", "BAR write just before HLT to the handler", "KVM and VFIO: 8,676"),
-    row("msi-wake", "the device's own message to the handler, guest in HLT", 3000, "KVM and VFIO: 8,861"),
-    plain("dma-map-64m", "DMA map of 64 MiB, tables made on the way", "VFIO at its best: 1.66 million"),
-    row("dma-map-64m-leaves", "leaf entries written for 64 MiB", 64, "2 MiB leaves: 32"),
-    row("vm-kib", "memory of one VM beside its RAM, KiB", 2048, "KVM's floor: 436 to 708"),
-    row("exits-per-interrupt", "exits for each interrupt of the guest `http`, at most", 4, ""),
-    plain("http-exits", "exits per HTTP request, all reasons", ""),
-];
-
-/// What the table shows.
-#[derive(Default)]
-pub struct Figures {
-    values: BTreeMap<String, u64>,
-}
-
-impl Figures {
-    /// Takes the values out of a log's lines.
-    pub fn collect(&mut self, lines: &[String]) {
-        for line in lines {
-            let mut words = line.split_whitespace().skip_while(|word| *word != "bench").skip(1);
-            if let (Some(name), Some(Ok(value))) = (words.next(), words.next().map(str::parse)) {
-                self.values.insert(name.to_owned(), value);
-            }
-        }
-    }
-
-    fn set(&mut self, name: &str, value: u64) {
-        self.values.insert(name.to_owned(), value);
-    }
-
-    /// The table, as Markdown; and whether every target is reached.
-    #[must_use]
-    pub fn table(&self) -> (String, bool) {
-        let mut out =
-            String::from("| figure | value | target | | peers |\n| --- | ---: | ---: | --- | --- |\n");
-        let mut all = true;
-        for row in ROWS {
-            let value = self.values.get(row.name);
-            let reached = match (value, row.target) {
-                (Some(value), Some(target)) if *value <= target => "reached",
-                (Some(_), Some(_)) => "missed",
-                (Some(_), None) => "",
-                (None, _) => "not measured",
-            };
-            all &= !matches!(reached, "missed" | "not measured");
-            let shown = value.map(|value| grouped(*value)).unwrap_or_default();
-            let target = row.target.map(grouped).unwrap_or_default();
-            let _ = writeln!(out, "| {} | {shown} | {target} | {reached} | {} |", row.what, row.peer);
-        }
-        for (name, value) in &self.values {
-            if !ROWS.iter().any(|row| row.name == name) {
-                let _ = writeln!(out, "| {name} | {} | | | |", grouped(*value));
-            }
-        }
-        (out, all)
-    }
-}
-
-/// A number with its thousands apart.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
-
 type Step = fn(&mut Figures) -> Result<(), String>;
 
+const STEPS: &[(&str, Step)] = &[
+    ("boot", boot),
+    ("ipc", ipc),
+    ("kernel", kernel),
+    ("exits", exits),
+    ("edu", edu),
+    ("map", map),
+    ("http", http),
+];
+
 /// Runs the steps whose name contains `filter` and gives what could be measured; what couldn't is said on standard error.
-#[must_use]
-pub fn run(filter: &str) -> Figures {
-    let mut figures = Figures::default();
-    let steps: [(&str, Step); 6] =
-        [("boot", boot), ("ipc", ipc), ("exits", exits), ("edu", edu), ("map", map), ("http", http)];
-    for (name, step) in steps.into_iter().filter(|(name, _)| name.contains(filter)) {
+///
+/// # Errors
+/// A sentence, if there is no such step.
+pub fn run(filter: &str) -> Result<Figures, String> {
+    let steps: Vec<_> = STEPS.iter().filter(|(name, _)| name.contains(filter)).collect();
+    if steps.is_empty() {
+        let names: Vec<_> = STEPS.iter().map(|(name, _)| *name).collect();
+        return Err(format!("no step's name contains `{filter}`: there are {}", names.join(", ")));
+    }
+    let mut figures = Figures::of(steps.iter().map(|(name, _)| *name));
+    for (name, step) in steps {
         eprintln!("bench: {name}");
         if let Err(error) = step(&mut figures) {
             eprintln!("bench: {name}: {error}");
+            figures.fail();
         }
     }
-    figures
+    Ok(figures)
 }
 
 /// Boots, waits for a line that contains `end`, and collects the figures of the whole log.
@@ -226,7 +118,18 @@ fn ipc(figures: &mut Figures) -> Result<(), String> {
     let image = build::bare(("kernel-tests", "ipc-bench"), &[])?;
     let mut arguments = qemu::Machine::default().arguments();
     arguments.extend(qemu::boot_arguments(&image));
-    measure(figures, &arguments, "off", " passed, ")
+    measure(figures, &arguments, "off", " passed, 0 failed")
+}
+
+/// With a device that sends a message when its register is written.
+fn kernel(figures: &mut Figures) -> Result<(), String> {
+    let image = build::bare(("kernel-tests", "kernel-bench"), &[])?;
+    let mut arguments = qemu::Machine::default().arguments();
+    for device in ["pcie-root-port,id=rp1,bus=pcie.0,chassis=1,slot=1,addr=4.0", "edu,bus=rp1"] {
+        arguments.extend(["-device".into(), device.into()]);
+    }
+    arguments.extend(qemu::boot_arguments(&image));
+    measure(figures, &arguments, "off", " passed, 0 failed")
 }
 
 fn exits(figures: &mut Figures) -> Result<(), String> {
@@ -300,22 +203,14 @@ fn parse_exits(line: &str) -> BTreeMap<String, u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::figures;
 
     #[test]
-    fn figures_are_collected_and_judged() {
-        let mut figures = Figures::default();
-        figures.collect(&[
-            "[edu] bench msi-spin 1234".into(),
-            "bench exit-cpuid 2000".into(),
-            "[edu] bench broken x".into(),
-            "[x] bench own-thing 1234567".into(),
-        ]);
-        let (table, all) = figures.table();
-        assert!(!all);
-        assert!(table.contains("| 1,234 | 1,500 | reached |"), "{table}");
-        assert!(table.contains("| 2,000 | 1,000 | missed |"), "{table}");
-        assert!(table.contains("| own-thing | 1,234,567 |"), "{table}");
-        assert!(table.contains("not measured"));
+    fn every_row_has_a_step() {
+        for step in figures::steps() {
+            assert!(STEPS.iter().any(|(name, _)| *name == step), "no step `{step}`");
+        }
+        assert!(run("no such step").is_err());
     }
 
     #[test]

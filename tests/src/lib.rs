@@ -6,13 +6,14 @@
 //! * [`qtest`]: devices driven from outside, as a hostile one would be;
 //! * [`vtd`]: the remapping unit's registers and tables, read from outside;
 //! * [`runner`]: runs cases and prints `N passed, N failed`;
-//! * [`cases`]: the tests; [`bench`]: the figures.
+//! * [`cases`]: the tests; [`bench`]: the figures, [`figures`]: their table.
 #![forbid(unsafe_code)]
 
 pub mod authority;
 pub mod bench;
 pub mod build;
 pub mod cases;
+pub mod figures;
 pub mod gdb;
 pub mod machine;
 pub mod qmp;

@@ -2,9 +2,11 @@
 //! What the kernel's test images share: the machine, an environment that each check gets fresh, threads.
 #![no_std]
 
+pub mod edu;
 pub mod env;
 pub mod failure;
 pub mod machine;
+pub mod measure;
 pub mod space;
 pub mod thread;
 

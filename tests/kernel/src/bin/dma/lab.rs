@@ -8,7 +8,7 @@ use sel4::{CapRights, DmaFaultRecord, IOSpaceCapData, VmAttributes, cap, cap_typ
 
 use kernel_tests::env::at;
 
-use crate::device::{Config, DeviceMemory, Edu};
+use kernel_tests::edu::{Config, DeviceMemory, Edu};
 
 /// Where the check maps things of its own.
 const BASE: usize = 0x80_0000_0000;

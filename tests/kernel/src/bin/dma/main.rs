@@ -4,7 +4,6 @@
 #![no_std]
 #![no_main]
 
-mod device;
 mod faults;
 mod lab;
 mod mapping;

@@ -7,8 +7,8 @@ use sel4::abi::bootinfo;
 use sel4::init_thread::slot;
 use sel4::{CapRights, Error, cap, cap_type};
 
-use crate::device::Edu;
 use crate::lab::{Lab, delete};
+use kernel_tests::edu::Edu;
 
 crate::checks! {
     a_message_arrives_once,

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The device `edu` (QEMU's docs/specs/edu): a buffer of 4 KiB that it copies from and to memory, and an MSI.
 
-use kernel_tests::env::{at, own_cnode};
-use kernel_tests::{Env, Failure, Outcome, check, machine};
+use crate::env::{at, own_cnode};
+use crate::{Env, Failure, Outcome, check, machine};
 use sel4::init_thread::{Slot, slot};
 use sel4::{CapRights, CapTypeForObjectOfFixedSize, ObjectBlueprint, VmAttributes, cap, cap_type};
 
