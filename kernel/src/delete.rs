@@ -129,9 +129,14 @@ fn relink(k: &mut Kernel, slot: SlotRef, top: SlotRef) {
 
 /// What else has to happen when a capability goes; `last` says that it was its object's last.
 fn finalize(k: &mut Kernel, cap: Cap, last: bool) {
-    if let Cap::Pml4(_) = cap {
-        // It may have been a thread's.
-        k.asids.epoch += 1;
+    match cap {
+        // It may have been a thread's, which may run.
+        Cap::Pml4(root) => {
+            k.asids.epoch += 1;
+            arch::drop_elsewhere(root.paddr);
+        }
+        Cap::EptPml4(_) => k.stop_guests(),
+        _ => {}
     }
     match cap {
         Cap::Frame(f) => vspace::unmap_frame(k, f),
@@ -158,7 +163,9 @@ fn finalize(k: &mut Kernel, cap: Cap, last: bool) {
         Cap::IoPort { first, last: end, map } => {
             #[cfg(target_os = "none")]
             crate::virt::iomap::close(map, first, end);
-            let _ = map;
+            if map != 0 {
+                k.stop_guests();
+            }
             if last {
                 k.ports.free(first, end);
             }

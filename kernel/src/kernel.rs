@@ -135,12 +135,12 @@ impl Kernel {
     #[cold]
     fn stop_elsewhere(&mut self, t: Ptr<Tcb>) {
         arch::stop(t.core.get());
-        if t.state.get() != ThreadState::RunningVm {
+        let Some(s) = self.sched.of(t.core.get()) else { return };
+        // Only once: what has been done to the thread since may be the answer to its call.
+        let first = !core::mem::replace(&mut s.disturbed, true);
+        s.request();
+        if first && t.state.get() != ThreadState::RunningVm {
             t.context.rewind();
-        }
-        if let Some(s) = self.sched.of(t.core.get()) {
-            s.disturbed = true;
-            s.request();
         }
     }
 
@@ -194,6 +194,12 @@ impl Kernel {
     pub fn move_to(&mut self, t: Ptr<Tcb>, core: u8) {
         let old = t.core.replace(core);
         if old != core && self.sched.current != Some(t) {
+            if let Some(s) = self.sched.of(old)
+                && s.current == Some(t)
+            {
+                // It was stopped there, and that processor hasn't looked since.
+                s.drop_current();
+            }
             arch::take_state(&t, old);
         }
     }

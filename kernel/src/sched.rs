@@ -310,7 +310,8 @@ impl Scheduler {
     #[inline(always)]
     fn charge_until(&mut self, now: u64) {
         if let Some(sc) = self.current_sc {
-            let used = now.wrapping_sub(self.charged_until);
+            // Another processor's clock may have been a little ahead.
+            let used = now.saturating_sub(self.charged_until);
             sc.consumed.set(sc.consumed.get().wrapping_add(used));
             sc.remaining.set(sc.remaining.get().saturating_sub(used));
         }

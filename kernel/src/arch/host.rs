@@ -82,6 +82,8 @@ pub fn set_gs_base(t: Ptr<Tcb>, base: u64) {
 pub fn flush_page(_: u64, _: u64) {}
 /// No translations are cached.
 pub fn flush_all(_: u64) {}
+/// There is one processor.
+pub fn drop_elsewhere(_: u64) {}
 /// Nothing is loaded.
 pub fn leave_vspace(_: u64) {}
 /// The kernel has no mappings.

@@ -100,10 +100,12 @@ const PATIENCE_MS: u64 = 10_000;
 pub fn start_all(ids: &[u32], regions: &[Region], free: &mut Ranges) -> u64 {
     tables::FIRST.apic_id.set(apic::id());
     let (own, bits) = (apic::id(), cpu::thread_bits());
-    let used = |id: u32| cores::is_used(ids, own, bits, id);
+    let used = |id: u32| cores::is_used(ids, own, bits, id) && apic::can_name(id);
     let siblings = ids.iter().filter(|&&id| !used(id)).count();
     if siblings != 0 {
-        klog!("processors: {siblings} not used: each is a further thread of a core");
+        klog!(
+            "processors: {siblings} not used: each is a further thread of a core, or has an identifier that this mode can't name"
+        );
     }
     let others = ids.iter().copied().filter(|&id| id != own && used(id));
     let mut count = 1;
@@ -159,6 +161,8 @@ fn start_one(id: u32, index: u8, block: u64, page: u8) -> bool {
         spin_loop();
     }
     if STATE.compare_exchange(STARTING, ABANDONED, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+        // It must not come later.
+        apic::send_init(id);
         return false;
     }
     smp::add(area);

@@ -204,5 +204,6 @@ fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
         Some(at) => klog!("PANIC: {} at {}:{}", info.message(), at.file(), at.line()),
         None => klog!("PANIC: {}", info.message()),
     }
+    smp::end();
     arch::halt()
 }

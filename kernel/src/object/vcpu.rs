@@ -86,10 +86,15 @@ pub fn run(k: &mut Kernel, tcb: Ptr<Tcb>) {
     }
     let result = backend.enter(vcpu, root.unwrap_or(NestedRoot::NONE));
     smp::forget_what_was_read(k);
-    if smp::are_many() && k.sched.disturbed {
-        // The guest was stopped: what it exited for it will do again.
-        k.sched.disturbed = false;
-        return;
+    if smp::are_many() && core::mem::take(&mut k.sched.disturbed) {
+        // The thread was stopped while this processor waited for the kernel. If it has left its guest, or is gone, the guest does again what it
+        // exited for.
+        let same = k.sched.current == Some(tcb)
+            && tcb.state.get() == ThreadState::RunningVm
+            && tcb.vcpu.get() == vcpu.paddr();
+        if !same {
+            return;
+        }
     }
     match result {
         EntryResult::HostInterrupt => arch::entry::take_pending(),
@@ -113,7 +118,10 @@ fn exit_message(tcb: &Tcb, vcpu: Vcpu, backend: &dyn Backend) {
 /// The thread, in its guest, is about to get a notification: it returns from `VMEnter` with what a next entry needs.
 pub fn leave_for_notification(tcb: Ptr<Tcb>) {
     if let Some((vcpu, backend)) = of(&tcb) {
-        pause_message(&tcb, backend.pause(vcpu));
+        // Of a refused entry, which is told at the next one, the state is not the guest's.
+        let refused = vcpu.header().dead.get();
+        let nothing = Pause { words: [0; 3], rflags: 0, shadow: 0 };
+        pause_message(&tcb, if refused { nothing } else { backend.pause(vcpu) });
     }
 }
 

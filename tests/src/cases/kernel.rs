@@ -121,7 +121,7 @@ fn threads() -> Outcome {
     arguments.extend(["-smp".into(), "4,cores=2,threads=2".into()]);
     arguments.extend(qemu::boot_arguments(&image));
     with(Machine::start(&arguments)?, |machine| {
-        machine.expect("processors: 2 not used: each is a further thread of a core")?;
+        machine.expect("processors: 2 not used: each is a further thread of a core,")?;
         machine.expect("processors: 2 used").map(drop)
     })
 }

@@ -113,6 +113,12 @@ pub fn id() -> u32 {
     if x2 { read(ID) } else { read(ID) >> 24 }
 }
 
+/// True if interrupts can be sent to the processor with the local APIC `id`: not every one can be named outside of x2APIC mode.
+pub fn can_name(id: u32) -> bool {
+    // SAFETY: set once at boot.
+    id < 0xff || matches!(unsafe { ACCESS.get() }, Access::X2Apic)
+}
+
 /// Sends an interrupt to the processor with the local APIC `id` (Intel SDM volume 3, section 12.6.1).
 pub fn send(id: u32, vector: u8) {
     command(id, u32::from(vector));

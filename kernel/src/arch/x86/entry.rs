@@ -280,8 +280,13 @@ extern "C" fn handle_trap(context: *const Context) -> ! {
     let address = if vector == 14 { x86_64::registers::control::Cr2::read_raw() } else { 0 };
     let k = smp::acquire();
     if is_void(k) {
-        if vector >= 32 {
-            interrupt(k, vector as u8);
+        // Faults come again. An instruction that is over (debug, breakpoint, overflow) does not, if the thread is as it was.
+        let lost = matches!(vector, 1 | 3 | 4);
+        let same = k.sched.current.filter(|t| t.is_runnable() && t.context.kind.get() == vector);
+        match same {
+            Some(t) if lost => fault::raise(k, t, Fault::UserException { vector, code }),
+            _ if vector >= 32 => interrupt(k, vector as u8),
+            _ => {}
         }
         leave(k)
     }
@@ -400,5 +405,7 @@ pub fn take_pending() -> ! {
 }
 
 extern "C" fn leave_again() -> ! {
-    leave(smp::acquire())
+    let k = smp::acquire();
+    k.sched.disturbed = false;
+    leave(k)
 }

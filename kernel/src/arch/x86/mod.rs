@@ -25,7 +25,9 @@ pub use remap::{block_message, remap_message};
 pub use serial::put as console_put;
 pub use smp::{poke, stop, take_state};
 pub use time::{now, set_timer, ticks_per_us};
-pub use window::{clear_memory, flush_all, flush_page, install_kernel_mappings, phys_to_virt, virt_to_phys};
+pub use window::{
+    clear_memory, drop_elsewhere, flush_all, flush_page, install_kernel_mappings, phys_to_virt, virt_to_phys,
+};
 
 use crate::virt;
 

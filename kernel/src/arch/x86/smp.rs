@@ -33,6 +33,8 @@ pub const GIVE_UP: u32 = 4;
 
 /// There is more than one processor.
 static MANY: AtomicBool = AtomicBool::new(false);
+/// The kernel has failed.
+static ENDED: AtomicBool = AtomicBool::new(false);
 static NEXT: AtomicU32 = AtomicU32::new(0);
 static SERVED: AtomicU32 = AtomicU32::new(0);
 static AREAS: [AtomicPtr<PerCpu>; MAX_CPUS] = [const { AtomicPtr::new(core::ptr::null_mut()) }; MAX_CPUS];
@@ -79,6 +81,7 @@ fn wait_for_turn() {
     let turn = NEXT.fetch_add(1, Ordering::Relaxed);
     while SERVED.load(Ordering::Acquire) != turn {
         answer();
+        halt_at_the_end();
         spin_loop();
     }
     // SAFETY: it is this processor's turn.
@@ -136,7 +139,28 @@ pub fn ask(index: u8, wanted: u32) {
     area.mail.store(wanted, Ordering::Release);
     apic::send(area.apic_id.get(), VECTOR);
     while area.mail.load(Ordering::Acquire) != 0 {
+        halt_at_the_end();
         spin_loop();
+    }
+}
+
+/// The kernel has failed: no processor gets it any more, and whoever waits halts. The others are called, so that they do.
+pub fn end() {
+    if ENDED.swap(true, Ordering::SeqCst) || !are_many() {
+        return;
+    }
+    // A number that is never served keeps all that come later.
+    NEXT.fetch_add(1, Ordering::Relaxed);
+    for index in 0..MAX_CPUS as u8 {
+        if index != this().index.get() {
+            poke(index);
+        }
+    }
+}
+
+fn halt_at_the_end() {
+    if ENDED.load(Ordering::Relaxed) {
+        cpu::halt();
     }
 }
 

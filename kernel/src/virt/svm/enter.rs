@@ -50,27 +50,30 @@ pub fn enter(machine: &mut Machine, vcpu: Vcpu, root: NestedRoot) -> EntryResult
     }
     loop {
         run_once(machine, vcpu, state);
-        let code = state.vmcb.control.exit_code;
-        // The registers are all in their places. Who stops this guest may take away what it runs on, and this processor's own state.
-        let k = smp::acquire();
-        if smp::are_many() && k.sched.disturbed {
-            return EntryResult::HostInterrupt;
+        let (code, flush) = (state.vmcb.control.exit_code, state.vmcb.control.tlb_control);
+        // While this processor waits for the kernel, the virtual CPU may be taken away. What has to be done to it is done before.
+        match code {
+            DB | AC if state.exceptions & 1 << (code - exit::EXCEPTION) == 0 => reflect(state, code),
+            // SAFETY: the machine check was the host's; this is its own gate.
+            MC => unsafe { asm!("int 18") },
+            _ if exit::is_refusal(code) => state.header.dead.set(true),
+            _ => {}
         }
+        let reflected = matches!(code, DB | AC) && state.exceptions & 1 << (code - exit::EXCEPTION) == 0;
+        let k = smp::acquire();
         let machine = super::machine();
         match code {
             exit::INTR => return EntryResult::HostInterrupt,
             // Both were taken when the global interrupt flag came back.
-            exit::NMI | exit::SMI | exit::INIT => {}
+            exit::NMI | exit::SMI | exit::INIT | MC => {}
+            exit::READ_DR..=0x03f if smp::are_many() && k.sched.disturbed => {}
             exit::READ_DR..=0x03f if state.vmcb.control.intercept_dr != 0 => {
                 machine.debug.acquire(vcpu, state)
             }
-            DB | AC if state.exceptions & 1 << (code - exit::EXCEPTION) == 0 => reflect(state, code),
-            // SAFETY: the machine check was the host's; this is its own gate.
-            MC => unsafe { asm!("int 18") },
+            DB | AC if reflected => {}
             _ => {
                 if exit::is_refusal(code) {
-                    state.header.dead.set(true);
-                    machine.tlb.refused(state.vmcb.control.tlb_control);
+                    machine.tlb.refused(flush);
                 }
                 return EntryResult::Exit;
             }
