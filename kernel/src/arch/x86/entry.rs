@@ -210,16 +210,32 @@ pub fn stub(vector: usize) -> u64 {
 
 /// Any system call.
 extern "C" fn handle_syscall() -> ! {
-    let k = smp::acquire();
-    if is_void(k) {
-        leave(k)
-    }
+    let k = take_kernel();
     syscall(k)
 }
 
 fn syscall(k: &mut Kernel) -> ! {
     crate::syscall::handle(k);
     leave(k)
+}
+
+/// Takes the kernel for a system call. If that was made void while this processor waited, it looks afresh what there is to do.
+#[inline(always)]
+fn take_kernel() -> &'static mut Kernel {
+    if smp::are_many() {
+        return take_kernel_among_many();
+    }
+    smp::acquire_alone()
+}
+
+#[cold]
+#[inline(never)]
+fn take_kernel_among_many() -> &'static mut Kernel {
+    let k = smp::acquire();
+    if is_void(k) {
+        leave(k)
+    }
+    k
 }
 
 /// True if what this processor came for was made void while it waited: then it looks afresh what there is to do.
@@ -231,10 +247,7 @@ fn is_void(k: &mut Kernel) -> bool {
 /// `Call`; the arguments are its RDI and RSI. No call in here returns, so that the compiler need not keep any register over one; the same
 /// goes for [`handle_reply_recv`].
 extern "C" fn handle_call(address: u64, info: u64) -> ! {
-    let k = smp::acquire();
-    if is_void(k) {
-        leave(k)
-    }
+    let k = take_kernel();
     // SAFETY: it is the current thread that makes system calls.
     let tcb = unsafe { k.sched.current.unwrap_unchecked() };
     match fastpath::call(k, tcb, address, info) {
@@ -245,10 +258,7 @@ extern "C" fn handle_call(address: u64, info: u64) -> ! {
 
 /// `ReplyRecv`.
 extern "C" fn handle_reply_recv(address: u64, info: u64) -> ! {
-    let k = smp::acquire();
-    if is_void(k) {
-        leave(k)
-    }
+    let k = take_kernel();
     // SAFETY: it is the current thread that makes system calls.
     let tcb = unsafe { k.sched.current.unwrap_unchecked() };
     match fastpath::reply_recv(k, tcb, address, info) {
@@ -267,7 +277,7 @@ fn resume_fast(k: &mut Kernel, next: Ptr<Tcb>) -> ! {
     // writes it.
     unsafe {
         cpu::activate_ordinary(next);
-        smp::release();
+        // With one processor, to which `is_ordinary` holds, there is nothing to give back.
         return_to_user(&next.context)
     }
 }

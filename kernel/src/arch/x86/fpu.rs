@@ -39,6 +39,11 @@ impl State {
         core::ptr::eq(self.owner.get(), &raw const t.fpu)
     }
 
+    /// From now on [`is_ordinary`] says no.
+    pub fn leave_the_short_way(&self) {
+        self.special.set(self.special.get() | MANY);
+    }
+
     fn has(&self, bit: u8) -> bool {
         self.special.get() & bit != 0
     }
@@ -52,6 +57,8 @@ impl State {
 const NO_XSAVE: u8 = 1;
 /// There are no instructions for segment bases: of no interest here, but for [`is_ordinary`].
 const NO_FSGSBASE: u8 = 8;
+/// There is more than one processor: of no interest here either.
+const MANY: u8 = 16;
 /// CR0.TS is set.
 const TRAPPING: u8 = 2;
 /// A guest's registers are in the processor.

@@ -45,6 +45,10 @@ pub fn add(area: &'static PerCpu) {
         // This processor has the kernel: it is its turn. Before the other one knows that it may take a number.
         NEXT.store(1, Ordering::Relaxed);
         MANY.store(true, Ordering::Release);
+        FIRST.fpu.leave_the_short_way();
+    }
+    if are_many() {
+        area.fpu.leave_the_short_way();
     }
     AREAS[usize::from(area.index.get())].store(core::ptr::from_ref(area).cast_mut(), Ordering::Release);
 }
@@ -71,6 +75,12 @@ pub fn acquire() -> &'static mut Kernel {
     if are_many() {
         wait_for_turn();
     }
+    acquire_alone()
+}
+
+/// The kernel of a machine with one processor, or of the processor whose turn it is.
+#[inline(always)]
+pub fn acquire_alone() -> &'static mut Kernel {
     // SAFETY: each entry takes the kernel once; entries don't nest, and this processor has its turn.
     unsafe { KERNEL.get() }
 }
