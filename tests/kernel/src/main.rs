@@ -7,34 +7,11 @@
 
 mod checks;
 
-use kernel_tests::{Env, machine};
+use kernel_tests::run::run;
 use sel4::BootInfoPtr;
-use sel4_root_task::println;
 
 sel4_root_task::declare!(main);
 
 fn main(bootinfo: &BootInfoPtr) -> ! {
-    let mut env = match Env::new(bootinfo) {
-        Ok(env) => env,
-        Err(why) => panic!("no environment: {why}"),
-    };
-    let (mut passed, mut failed) = (0, 0);
-    for group in checks::ALL {
-        for (name, check) in *group {
-            // One piece at the end, since a debug kernel's own lines come in between.
-            match env.run(*check) {
-                Ok(()) => {
-                    passed += 1;
-                    println!("test {name} ... ok");
-                }
-                Err(why) if why.is_skip() => println!("test {name} ... skipped: {why}"),
-                Err(why) => {
-                    failed += 1;
-                    println!("test {name} ... FAILED: {why}");
-                }
-            }
-        }
-    }
-    println!("{passed} passed, {failed} failed");
-    machine::exit(env.last_slot(), failed == 0)
+    run(bootinfo, |_| checks::ALL, || ())
 }

@@ -8,7 +8,7 @@ use sel4::{CPtr, CapRights, Error, ObjectBlueprint, VmAttributes, cap, cap_type}
 
 use super::vspace::{BASE, body_peek, peek, poke};
 
-super::checks! {
+kernel_tests::checks! {
     vspace_without_identifier_is_refused,
     vspace_gets_one_identifier,
     asid_pools_are_made_of_4_kib,

@@ -7,7 +7,7 @@ use sel4::abi::bootinfo as abi;
 use sel4::init_thread::{Slot, slot};
 use sel4::{CapRights, cap_type};
 
-super::checks! {
+kernel_tests::checks! {
     bootinfo_frame_follows_ipc_buffer_and_image,
     bootinfo_untypeds_are_aligned_and_apart,
     bootinfo_lists_device_untypeds_first,

@@ -8,7 +8,7 @@ use sel4::abi::object::tag;
 use sel4::init_thread::slot;
 use sel4::{AbsoluteCPtr, CNodeCapData, CapFacts, CapRights, Error, cap, cap_type};
 
-super::checks! {
+kernel_tests::checks! {
     copy_needs_an_empty_destination,
     copy_of_an_empty_slot_fails,
     cnode_operations_need_their_words,

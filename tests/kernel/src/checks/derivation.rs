@@ -5,7 +5,7 @@ use kernel_tests::env::{HIGH, at};
 use kernel_tests::{Env, Outcome, check, check_eq, expect_error, machine, thread};
 use sel4::{AbsoluteCPtr, CapRights, Error, cap, cap_type};
 
-super::checks! {
+kernel_tests::checks! {
     revoke_takes_copies_and_badged_ones,
     revoke_of_a_copy_takes_nothing,
     revoke_of_a_badged_one_takes_its_copies,

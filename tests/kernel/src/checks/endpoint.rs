@@ -5,7 +5,7 @@ use kernel_tests::env::{HIGH, LOW, at};
 use kernel_tests::{Env, Failure, Me, Outcome, check, check_eq, thread};
 use sel4::{CPtr, CapFault, CapRights, Fault, LookupFailure, MessageInfo, cap};
 
-super::checks! {
+kernel_tests::checks! {
     message_words_arrive_for_every_length,
     message_longer_than_120_words_is_cut,
     label_and_badge_arrive,

@@ -5,7 +5,7 @@ use kernel_tests::env::{HIGH, MAIN};
 use kernel_tests::{Env, Failure, Me, Outcome, check, check_eq, thread};
 use sel4::{Fault, MessageInfo, UnknownSyscall, UserException};
 
-super::checks! {
+kernel_tests::checks! {
     divide_error_is_vector_0,
     invalid_opcode_is_vector_6,
     privileged_instructions_are_vector_13,

@@ -5,7 +5,7 @@ use kernel_tests::env::{HIGH, MAIN};
 use kernel_tests::{Env, Me, Outcome, check, check_eq, thread};
 use sel4::Fault;
 
-super::checks! {
+kernel_tests::checks! {
     sse_state_is_each_threads_own,
     x87_state_is_each_threads_own,
     control_words_are_each_threads_own,

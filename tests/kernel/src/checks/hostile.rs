@@ -6,7 +6,7 @@ use kernel_tests::{Env, Outcome, check, space, thread};
 use sel4::init_thread::slot;
 use sel4::{CNodeCapData, CPtr, CapRights, IOSpaceCapData, ObjectBlueprint, UserContext, cap, cap_type};
 
-super::checks! {
+kernel_tests::checks! {
     random_invocations_leave_the_kernel_alive,
     random_invocations_with_likely_arguments,
     random_system_calls_leave_the_kernel_alive,

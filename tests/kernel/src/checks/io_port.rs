@@ -6,7 +6,7 @@ use kernel_tests::{Env, Outcome, check, check_eq, expect_error};
 use sel4::init_thread::slot;
 use sel4::{CapRights, Error, cap_type};
 
-super::checks! {
+kernel_tests::checks! {
     port_range_is_issued_once,
     port_range_must_not_be_empty,
     port_access_stays_in_its_range,

@@ -7,7 +7,7 @@ use sel4::abi::bootinfo;
 use sel4::init_thread::slot;
 use sel4::{CapRights, Error, IOSpaceCapData, cap, cap_type};
 
-super::checks! {
+kernel_tests::checks! {
     io_space_is_minted_from_the_master_only,
     io_page_tables_go_in_from_the_root,
     io_space_frame_leaf_must_be_free,

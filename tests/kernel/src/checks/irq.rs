@@ -7,7 +7,7 @@ use sel4::abi::{bootinfo, label};
 use sel4::init_thread::slot;
 use sel4::{CapRights, Error, cap, cap_type};
 
-super::checks! {
+kernel_tests::checks! {
     irq_control_get_is_refused_with_an_ioapic,
     ioapic_handler_checks_its_arguments,
     ioapic_interrupt_is_issued_once,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The checks, by object.
 
-use kernel_tests::{Env, Outcome};
+use kernel_tests::run::Check;
 
 mod asid;
 mod bootinfo;
@@ -23,17 +23,6 @@ mod transfer;
 mod untyped;
 mod vcpu;
 mod vspace;
-
-/// A check and its name.
-pub type Check = (&'static str, fn(&mut Env) -> Outcome);
-
-/// A list of checks under their own names.
-macro_rules! checks {
-    ($($name:ident),* $(,)?) => {
-        pub const CHECKS: &[crate::checks::Check] = &[$((stringify!($name), $name)),*];
-    };
-}
-pub(crate) use checks;
 
 /// All of them.
 pub const ALL: &[&[Check]] = &[

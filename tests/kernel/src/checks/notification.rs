@@ -6,7 +6,7 @@ use kernel_tests::{Env, Me, Outcome, check, check_eq, expect_error, thread};
 use sel4::init_thread::slot;
 use sel4::{CapRights, Error, Fault, MessageInfo, cap};
 
-super::checks! {
+kernel_tests::checks! {
     signals_are_ored_and_taken_once,
     wait_blocks_until_a_signal,
     each_signal_wakes_one_waiter,

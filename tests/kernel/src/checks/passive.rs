@@ -6,7 +6,7 @@ use kernel_tests::{Env, Me, Outcome, Thread, check, check_eq, expect_error, thre
 use sel4::init_thread::slot;
 use sel4::{CapRights, Error, MessageInfo, cap};
 
-super::checks! {
+kernel_tests::checks! {
     passive_server_runs_on_its_clients_context,
     lent_context_comes_back_with_the_reply,
     lent_context_goes_through_a_chain_of_servers,

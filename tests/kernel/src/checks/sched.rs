@@ -8,7 +8,7 @@ use sel4::abi::sched::FLAG_SPORADIC;
 use sel4::init_thread::slot;
 use sel4::{Error, ObjectBlueprint, cap};
 
-super::checks! {
+kernel_tests::checks! {
     sched_control_checks_its_arguments,
     extra_refills_fit_the_context,
     sched_context_binds_once,

@@ -7,7 +7,7 @@ use sel4::abi::label;
 use sel4::init_thread::slot;
 use sel4::{CNodeCapData, CPtr, CopyRegisters, Error, UserContext, cap};
 
-super::checks! {
+kernel_tests::checks! {
     registers_are_read_as_written,
     register_counts_are_1_to_20,
     own_registers_are_out_of_reach,

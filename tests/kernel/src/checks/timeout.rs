@@ -5,7 +5,7 @@ use kernel_tests::env::{HIGH, LOW};
 use kernel_tests::{Env, Me, Outcome, check, check_eq, expect_error, thread};
 use sel4::{CapRights, Error, Fault, MessageInfo, cap};
 
-super::checks! {
+kernel_tests::checks! {
     timeout_endpoint_is_checked,
     end_of_a_budget_is_a_timeout_fault,
     round_robin_has_no_timeouts,

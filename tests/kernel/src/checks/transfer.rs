@@ -6,7 +6,7 @@ use kernel_tests::{Env, Me, Outcome, check, check_eq, thread};
 use sel4::init_thread::slot;
 use sel4::{CapRights, CapRightsBuilder, MessageInfo, cap, cap_type};
 
-super::checks! {
+kernel_tests::checks! {
     capability_arrives_in_the_receive_slot,
     capability_needs_the_grant_right,
     capability_of_the_same_endpoint_arrives_as_its_badge,

@@ -7,7 +7,7 @@ use sel4::abi::label;
 use sel4::init_thread::slot;
 use sel4::{CapRights, Error, ObjectBlueprint, ObjectBlueprintX86, Word, cap, cap_type};
 
-super::checks! {
+kernel_tests::checks! {
     retype_needs_six_words_and_a_cnode,
     retype_refuses_unknown_types,
     retype_limits_the_size,

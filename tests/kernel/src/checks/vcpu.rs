@@ -7,7 +7,7 @@ use sel4::abi::{bootinfo, vmcb};
 use sel4::init_thread::slot;
 use sel4::{CapRights, EptVmAttributes, Error, VmAttributes, VmEnterResult, cap, cap_type};
 
-super::checks! {
+kernel_tests::checks! {
     vmcb_fields_are_those_of_the_list,
     vmcs_is_not_for_svm,
     vmcb_fields_are_read_as_written,

@@ -6,7 +6,7 @@ use kernel_tests::{Env, Failure, Me, Outcome, check, check_eq, expect_error, spa
 use sel4::init_thread::slot;
 use sel4::{CapRights, Error, Fault, VmAttributes, VmFault, cap, cap_type};
 
-super::checks! {
+kernel_tests::checks! {
     frame_copies_map_the_same_memory,
     frame_map_tells_the_missing_level,
     frame_map_checks_address_and_alignment,

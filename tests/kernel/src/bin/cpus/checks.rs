@@ -10,16 +10,7 @@ use sel4::{CPtr, CapRights, Fault, MessageInfo, VmAttributes, cap};
 
 use crate::worker::*;
 
-/// The checks, by name.
-macro_rules! checks {
-    ($($name:ident),* $(,)?) => {
-        /// The checks, by name.
-        pub const CHECKS: &[(&str, fn(&mut Env) -> Outcome)] = &[$((stringify!($name), $name)),*];
-    };
-}
-pub(crate) use checks;
-
-checks! {
+kernel_tests::checks! {
     every_processor_has_its_control,
     each_control_gives_time_on_its_processor,
     a_low_priority_on_another_processor_runs_beside,

@@ -6,10 +6,9 @@ use kernel_tests::env::at;
 use kernel_tests::{Env, Outcome, check_eq, machine, thread};
 use sel4::cap;
 
-use crate::checks::checks;
 use crate::worker::*;
 
-checks! {
+kernel_tests::checks! {
     calls_go_on_beside_everything,
     threads_come_and_go_on_all_processors,
 }

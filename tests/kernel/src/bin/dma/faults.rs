@@ -7,7 +7,7 @@ use sel4::{CapRights, Error, cap};
 
 use crate::lab::{Lab, reason};
 
-crate::checks! {
+kernel_tests::checks! {
     a_device_without_a_space_reaches_nothing,
     reads_and_writes_are_told_apart,
     lost_faults_are_told_once,

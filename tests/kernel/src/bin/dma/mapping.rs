@@ -9,7 +9,7 @@ use sel4::{CapRights, CapTypeForObjectOfFixedSize, Error, cap, cap_type};
 
 use crate::lab::{DOMAIN, IOVA, Lab, RW, delete, reason, revoke};
 
-crate::checks! {
+kernel_tests::checks! {
     dma_goes_out_and_comes_back,
     frames_are_checked,
     addresses_are_checked,

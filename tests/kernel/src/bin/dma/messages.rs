@@ -10,7 +10,7 @@ use sel4::{CapRights, Error, cap, cap_type};
 use crate::lab::{Lab, delete};
 use kernel_tests::edu::Edu;
 
-crate::checks! {
+kernel_tests::checks! {
     a_message_arrives_once,
     a_handle_of_another_device_raises_nothing,
     a_blocked_handler_is_silent,

@@ -11,7 +11,7 @@ use sel4_root_task::print;
 
 use crate::lab::{IOVA, Lab, RW, delete, map_tables, revoke};
 
-crate::checks! {
+kernel_tests::checks! {
     dma_while_its_frame_is_unmapped_lands_before_or_never,
     dma_while_its_frame_is_deleted_lands_before_or_never,
     dma_while_its_space_is_cleared_lands_before_or_never,

@@ -9,7 +9,7 @@ use sel4_root_task::print;
 use crate::lab::{IOVA, Lab, delete};
 use crate::messages::handler;
 
-crate::checks! {
+kernel_tests::checks! {
     a_message_while_its_handler_is_deleted_comes_before_or_never,
     a_message_while_its_handler_is_blocked_comes_before_or_never,
 }

@@ -9,7 +9,7 @@ use sel4::{CapRights, Error, IOSpaceCapData, cap, cap_type};
 
 use crate::lab::{DOMAIN, IOVA, Lab, delete, map_tables};
 
-crate::checks! {
+kernel_tests::checks! {
     io_spaces_are_minted_from_the_master_only,
     io_space_of_an_uncovered_function_is_refused,
     tables_go_in_from_the_root,

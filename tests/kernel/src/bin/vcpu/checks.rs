@@ -13,18 +13,7 @@ use sel4_abi::{vcpu, vmcb};
 /// Ticks of an exit to the VMM and back, at best: CPUID, OUT. 0 until measured.
 pub static TICKS: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
 
-/// A check and its name.
-pub type Check = (&'static str, fn(&mut Env) -> Outcome);
-
-/// A list of checks under their own names.
-macro_rules! checks {
-    ($($name:ident),* $(,)?) => {
-        pub const CHECKS: &[crate::checks::Check] = &[$((stringify!($name), $name)),*];
-    };
-}
-pub(crate) use checks;
-
-checks! {
+kernel_tests::checks! {
     cpuid_is_answered_with_one_call,
     registers_are_read_as_the_guest_left_them,
     port_exits_tell_size_direction_and_length,

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Everything that a VMM can say of an entry: whatever it is, the guest runs or the entry is refused, by a table, and the kernel lives on.
 
-use crate::checks::checks;
 use crate::vm::{End, Vm, exit};
 use kernel_tests::{Env, Failure, Outcome, check, check_eq, expect_error};
 use sel4::Error;
 use sel4::init_thread::slot;
 use sel4_abi::vmcb;
 
-checks! {
+kernel_tests::checks! {
     no_field_exists_beside_the_list,
     every_combination_of_modes_runs_or_is_refused,
     every_event_is_taken_or_refused,

@@ -15,35 +15,21 @@ mod vm;
 
 use core::sync::atomic::Ordering;
 
-use kernel_tests::{Env, machine};
+use kernel_tests::run::{Check, run};
 use sel4::BootInfoPtr;
 use sel4_root_task::println;
 
 sel4_root_task::declare!(main);
 
+const ALL: &[&[Check]] =
+    &[checks::CHECKS, entry::CHECKS, threads::CHECKS, steps::CHECKS, translations::CHECKS];
+
 fn main(bootinfo: &BootInfoPtr) -> ! {
-    let mut env = match Env::new(bootinfo) {
-        Ok(env) => env,
-        Err(why) => panic!("no environment: {why}"),
-    };
-    let (mut passed, mut failed) = (0, 0);
-    let one = [checks::CHECKS, entry::CHECKS, threads::CHECKS, steps::CHECKS, translations::CHECKS];
     // What the others measure and wait for is that of one processor.
-    let groups = if env.bootinfo.num_nodes() == 1 { &one[..] } else { &[processors::CHECKS] };
-    for (name, check) in groups.iter().copied().flatten() {
-        sel4_root_task::print!("test {name} ... ");
-        match env.run(*check) {
-            Ok(()) => {
-                passed += 1;
-                println!("ok");
-            }
-            Err(why) if why.is_skip() => println!("skipped: {why}"),
-            Err(why) => {
-                failed += 1;
-                println!("FAILED: {why}");
-            }
-        }
-    }
+    run(bootinfo, |env| if env.bootinfo.num_nodes() == 1 { ALL } else { &[processors::CHECKS] }, report)
+}
+
+fn report() {
     let [cpuid, out] = checks::TICKS.each_ref().map(|ticks| ticks.load(Ordering::Relaxed));
     if cpuid != 0 {
         println!("to the VMM and back: CPUID {cpuid} ticks, OUT {out} ticks");
@@ -51,6 +37,4 @@ fn main(bootinfo: &BootInfoPtr) -> ! {
     if steps::GROWTH.load(Ordering::Relaxed) != 0 {
         println!("a forced flush: {} ticks more", steps::GROWTH.load(Ordering::Relaxed));
     }
-    println!("{passed} passed, {failed} failed");
-    machine::exit(env.last_slot(), failed == 0)
 }

@@ -7,12 +7,11 @@ use kernel_tests::env::at;
 use kernel_tests::{Env, Failure, Outcome, Thread, check, check_eq, machine, thread};
 use sel4::cap;
 
-use crate::checks::checks;
 use crate::code::DONE;
 use crate::threads::{guests, spinning};
 use crate::vm::{Vm, exit};
 
-checks! {
+kernel_tests::checks! {
     a_guest_spins_beside_its_makers_thread,
     a_guest_stops_at_once_with_its_thread_elsewhere,
     a_guest_moves_between_processors,

@@ -12,11 +12,11 @@ use sel4::init_thread::slot;
 use sel4_abi::entry_flush;
 use sel4_abi::vmcb::{BUFFER_CLEARS, L1D_FLUSHES, PREDICTOR_BARRIERS};
 
-use crate::checks::{checks, ticks};
+use crate::checks::ticks;
 use crate::code::entry;
 use crate::vm::{Vm, exit};
 
-checks! {
+kernel_tests::checks! {
     a_forced_flush_grows_the_entry_by_just_its_instructions,
     an_entry_that_needs_nothing_does_nothing,
     counters_step_with_every_entry,

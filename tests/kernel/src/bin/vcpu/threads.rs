@@ -8,11 +8,11 @@ use kernel_tests::{Env, Me, Outcome, check, check_eq, thread};
 use sel4::CapRights;
 use sel4_abi::vcpu;
 
-use crate::checks::{checks, enter_without_vcpu_faults};
+use crate::checks::enter_without_vcpu_faults;
 use crate::code::entry;
 use crate::vm::{End, Vm, exit};
 
-checks! {
+kernel_tests::checks! {
     enter_without_vcpu_faults,
     host_interrupts_do_not_reach_the_guest,
     notification_interrupts_the_guest,

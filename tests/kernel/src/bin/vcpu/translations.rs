@@ -8,12 +8,11 @@ use sel4::init_thread::slot;
 use sel4::{CapRights, EptVmAttributes, Error, cap};
 use sel4_abi::vmcb::{self, TLB_FLUSHES, TLB_RENEWALS};
 
-use crate::checks::checks;
 use crate::code::entry;
 use crate::steps::enter;
 use crate::vm::{Vm, exit};
 
-checks! {
+kernel_tests::checks! {
     translations_are_dropped_when_they_may_have_changed,
     a_flush_serves_all_identifiers,
     a_refused_entry_leaves_its_flush_to_the_next,
