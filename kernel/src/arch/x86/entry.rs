@@ -211,9 +211,13 @@ pub fn stub(vector: usize) -> u64 {
 /// Any system call.
 extern "C" fn handle_syscall() -> ! {
     let k = take_kernel();
-    syscall(k)
+    crate::syscall::handle(k);
+    leave(k)
 }
 
+/// The rest of a system call that couldn't go the short way.
+#[cold]
+#[inline(never)]
 fn syscall(k: &mut Kernel) -> ! {
     crate::syscall::handle(k);
     leave(k)

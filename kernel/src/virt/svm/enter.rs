@@ -50,40 +50,65 @@ pub fn enter(machine: &mut Machine, vcpu: Vcpu, root: NestedRoot) -> EntryResult
     }
     loop {
         run_once(machine, vcpu, state);
-        let (code, flush) = (state.vmcb.control.exit_code, state.vmcb.control.tlb_control);
-        // While this processor waits for the kernel, the virtual CPU may be taken away. What has to be done to it is done before.
-        match code {
-            DB | AC if state.exceptions & 1 << (code - exit::EXCEPTION) == 0 => reflect(state, code),
-            // SAFETY: the machine check was the host's; this is its own gate.
-            MC => unsafe { asm!("int 18") },
-            _ if exit::is_refusal(code) => state.header.dead.set(true),
-            _ => {}
+        if smp::are_many() {
+            return end_among_many(vcpu, state);
         }
-        let reflected = matches!(code, DB | AC) && state.exceptions & 1 << (code - exit::EXCEPTION) == 0;
-        let k = smp::acquire();
-        let machine = super::machine();
+        let code = state.vmcb.control.exit_code;
         match code {
             exit::INTR => return EntryResult::HostInterrupt,
             // Both were taken when the global interrupt flag came back.
-            exit::NMI | exit::SMI | exit::INIT | MC => {}
-            exit::READ_DR..=0x03f if smp::are_many() && k.sched.disturbed => {}
+            exit::NMI | exit::SMI | exit::INIT => {}
             exit::READ_DR..=0x03f if state.vmcb.control.intercept_dr != 0 => {
                 machine.debug.acquire(vcpu, state)
             }
-            DB | AC if reflected => {}
+            DB | AC if state.exceptions & 1 << (code - exit::EXCEPTION) == 0 => reflect(state, code),
+            // SAFETY: the machine check was the host's; this is its own gate.
+            MC => unsafe { asm!("int 18") },
             _ => {
                 if exit::is_refusal(code) {
-                    machine.tlb.refused(flush);
+                    state.header.dead.set(true);
+                    machine.tlb.refused(state.vmcb.control.tlb_control);
                 }
                 return EntryResult::Exit;
             }
         }
-        if smp::are_many() {
-            // Anything may have changed.
-            return EntryResult::HostInterrupt;
-        }
         state.vmcb.control.tlb_control = tlb_control::NOTHING;
     }
+}
+
+/// The end of a run where there are several processors: takes the kernel. While this one waits for that, the virtual CPU may be taken away: what
+/// has to be done to it is done before. What the guest's VMM doesn't see ends the run as an interrupt does, since anything may have changed.
+#[cold]
+#[inline(never)]
+fn end_among_many(vcpu: Vcpu, state: &mut SvmVcpu) -> EntryResult {
+    let (code, flush) = (state.vmcb.control.exit_code, state.vmcb.control.tlb_control);
+    let wants_debug = matches!(code, exit::READ_DR..=0x03f) && state.vmcb.control.intercept_dr != 0;
+    let unseen = match code {
+        exit::INTR | exit::NMI | exit::SMI | exit::INIT => true,
+        DB | AC if state.exceptions & 1 << (code - exit::EXCEPTION) == 0 => {
+            reflect(state, code);
+            true
+        }
+        MC => {
+            // SAFETY: the machine check was the host's; this is its own gate.
+            unsafe { asm!("int 18") };
+            true
+        }
+        _ => wants_debug,
+    };
+    let refused = exit::is_refusal(code);
+    if refused {
+        state.header.dead.set(true);
+    }
+    let k = smp::acquire();
+    let machine = super::machine();
+    if refused {
+        machine.tlb.refused(flush);
+    }
+    if wants_debug && !k.sched.disturbed {
+        machine.debug.acquire(vcpu, state);
+    }
+    if unseen { EntryResult::HostInterrupt } else { EntryResult::Exit }
 }
 
 /// One VMRUN; afterwards EVENTINJ is what the next one has to deliver, and the kernel has been given back.
