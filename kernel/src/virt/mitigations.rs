@@ -5,7 +5,6 @@
 //! guest, so neither it nor its VMM may turn it off, and a VMM has no pool of identifiers.
 
 use core::arch::asm;
-use core::arch::x86_64::{__cpuid, __cpuid_count};
 use core::cell::Cell;
 
 use ::mitigations::processor::{MSR_ARCH_CAPABILITIES, MSR_PRED_CMD};
@@ -16,7 +15,7 @@ use sel4_abi::entry_flush;
 use x86_64::registers::model_specific::Msr;
 
 use super::FrameSource;
-use crate::arch;
+use crate::arch::{self, cpu};
 use crate::klog;
 
 /// The decision, and what the backends' assembly reads.
@@ -115,19 +114,15 @@ fn real_processor() -> Processor {
 }
 
 fn leaves() -> Leaves {
-    let leaf = |number: u32, from: u32| {
-        // The highest leaf of each range is in EAX of its first.
-        if __cpuid(from).eax < number {
-            return Leaf::default();
-        }
-        let r = __cpuid_count(number, 0);
+    let leaf = |number| {
+        let r = cpu::leaf(number);
         Leaf { eax: r.eax, ebx: r.ebx, ecx: r.ecx, edx: r.edx }
     };
     Leaves {
-        vendor: leaf(0, 0),
-        basic: leaf(1, 0),
-        structured: leaf(7, 0),
-        sizes: leaf(0x8000_0008, 0x8000_0000),
-        extended: leaf(0x8000_0021, 0x8000_0000),
+        vendor: leaf(0),
+        basic: leaf(1),
+        structured: leaf(7),
+        sizes: leaf(0x8000_0008),
+        extended: leaf(0x8000_0021),
     }
 }

@@ -2,7 +2,7 @@
 //! Control registers, address-space and segment-base switching.
 
 use core::arch::asm;
-use core::arch::x86_64::{__cpuid, __cpuid_count};
+use core::arch::x86_64::{__cpuid, __cpuid_count, CpuidResult};
 use core::cell::Cell;
 use core::mem::offset_of;
 
@@ -107,22 +107,31 @@ pub fn has_huge_pages() -> bool {
     loaded().huge_pages.get()
 }
 
+/// What CPUID says under `number` (subleaf 0); zeros if there is no such leaf. The highest of each range is in EAX of its first.
+pub fn leaf(number: u32) -> CpuidResult {
+    if __cpuid(number & 0x8000_0000).eax < number {
+        return CpuidResult { eax: 0, ebx: 0, ecx: 0, edx: 0 };
+    }
+    __cpuid_count(number, 0)
+}
+
 /// Bits of physical addresses (AMD64 Architecture Programmer's Manual, volume 3, appendix E.4.7).
 pub fn address_bits() -> u8 {
-    if __cpuid(0x8000_0000).eax >= 0x8000_0008 { __cpuid(0x8000_0008).eax as u8 } else { 36 }
+    match leaf(0x8000_0008).eax as u8 {
+        0 => 36,
+        bits => bits,
+    }
 }
 
 /// How many of the low bits of a local APIC's identifier tell the threads of a core apart (Intel SDM volume 3, section 10.9.3; AMD64 Architecture
 /// Programmer's Manual, volume 3, appendix E.4.17).
 pub fn thread_bits() -> u32 {
-    if __cpuid(0).eax >= 0xb {
-        let threads = __cpuid_count(0xb, 0);
-        if threads.ebx & 0xffff != 0 {
-            return threads.eax & 31;
-        }
+    let threads = leaf(0xb);
+    if threads.ebx & 0xffff != 0 {
+        return threads.eax & 31;
     }
-    if __cpuid(0x8000_0000).eax >= 0x8000_001e && __cpuid(0x8000_0001).ecx & 1 << 22 != 0 {
-        let threads = (__cpuid(0x8000_001e).ebx >> 8 & 0xff) + 1;
+    if leaf(0x8000_0001).ecx & 1 << 22 != 0 {
+        let threads = (leaf(0x8000_001e).ebx >> 8 & 0xff) + 1;
         return threads.next_power_of_two().trailing_zeros();
     }
     0
@@ -133,17 +142,13 @@ pub fn thread_bits() -> u32 {
 /// # Errors
 /// What the processor lacks.
 pub fn init() -> Result<(), &'static str> {
-    let max = __cpuid(0x8000_0000).eax;
-    if max < 0x8000_0001 {
-        return Err("the processor is too old: no extended CPUID");
-    }
-    let extended = __cpuid(0x8000_0001);
+    let extended = leaf(0x8000_0001);
     if extended.edx & 1 << 20 == 0 || extended.edx & 1 << 11 == 0 {
         return Err("the processor has no execute-disable or no SYSCALL");
     }
     loaded().huge_pages.set(extended.edx & 1 << 26 != 0);
-    let basic = __cpuid(1);
-    let seven = if __cpuid(0).eax >= 7 { __cpuid_count(7, 0).ebx } else { 0 };
+    let basic = leaf(1);
+    let seven = leaf(7).ebx;
     let mut cr4: u64;
     // SAFETY: reads a control register.
     unsafe { asm!("mov {}, cr4", out(reg) cr4, options(nomem, nostack, preserves_flags)) };

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Turning SVM on (APM 15.4): CPUID, VM_CR, EFER.SVME, the host's save area, the permission maps.
 
-use core::arch::x86_64::__cpuid_count;
-
 use svm::features::{self, Leaf, Leaves, MSR_VM_CR, MSR_VM_HSAVE_PA};
 use svm::limits::EFER_SVME;
 use svm::permission::{self, IO_MAP_BYTES, MSR_MAP_BYTES};
@@ -10,7 +8,7 @@ use svm::tlb::Tlb;
 use x86_64::registers::model_specific::Msr;
 
 use super::{Machine, debug, extended};
-use crate::arch;
+use crate::arch::{self, cpu};
 use crate::virt::FrameSource;
 
 const MSR_EFER: u32 = 0xc000_0080;
@@ -63,20 +61,16 @@ fn write(msr: u32, value: u64) {
 }
 
 fn leaves() -> Leaves {
-    let leaf = |number: u32, from: u32| {
-        // The highest leaf of each range is in EAX of its first.
-        if __cpuid_count(from, 0).eax < number {
-            return Leaf::default();
-        }
-        let r = __cpuid_count(number, 0);
+    let leaf = |number| {
+        let r = cpu::leaf(number);
         Leaf { eax: r.eax, ebx: r.ebx, ecx: r.ecx, edx: r.edx }
     };
     Leaves {
-        basic: leaf(1, 0),
-        structured: leaf(7, 0),
-        xsave: leaf(0xd, 0),
-        extended: leaf(0x8000_0001, 0x8000_0000),
-        sizes: leaf(0x8000_0008, 0x8000_0000),
-        svm: leaf(0x8000_000a, 0x8000_0000),
+        basic: leaf(1),
+        structured: leaf(7),
+        xsave: leaf(0xd),
+        extended: leaf(0x8000_0001),
+        sizes: leaf(0x8000_0008),
+        svm: leaf(0x8000_000a),
     }
 }
