@@ -5,6 +5,8 @@
 //! its state in the processor has to be loaded for it.
 //!
 //! A thread's root CNode is flat: with one more level the ordinary way is taken. A server has a scheduling context of its own, or it is passive and the caller lends it its own.
+//!
+//! `MANY` says that there may be more than one processor; without it what only that makes necessary is left out.
 
 use sel4_abi::object::tag;
 
@@ -16,6 +18,7 @@ use crate::object::notification::{Notification, NotificationState};
 use crate::object::reply::Reply;
 use crate::object::tcb::{Tcb, ThreadState, slot};
 use crate::ptr::Ptr;
+use crate::sched::Scheduler;
 
 /// All of a MessageInfo word but the label: below five it says that there are at most four words, and no capability. Then the receiver sees the
 /// word as it is.
@@ -44,9 +47,14 @@ fn comes_first(n: &Notification) -> bool {
     n.state() == NotificationState::Active || n.sc.get().is_some()
 }
 
+#[inline(always)]
+fn scheduler<const MANY: bool>(k: &mut Kernel) -> &mut Scheduler {
+    if MANY { &mut k.sched } else { k.sched.only() }
+}
+
 /// `Call` of the current thread, with the MessageInfo `info`, on the capability at `address`.
 #[inline(always)]
-pub fn call(k: &mut Kernel, tcb: Ptr<Tcb>, address: u64, info: u64) -> Option<Ptr<Tcb>> {
+pub fn call<const MANY: bool>(k: &mut Kernel, tcb: Ptr<Tcb>, address: u64, info: u64) -> Option<Ptr<Tcb>> {
     if info & SHAPE > 4 {
         return None;
     }
@@ -57,15 +65,16 @@ pub fn call(k: &mut Kernel, tcb: Ptr<Tcb>, address: u64, info: u64) -> Option<Pt
     let ep = raw.endpoint();
     let dest = ep.receiver()?;
     let reply = dest.reply.get()?;
-    if !k.sched.may_follow(tcb, dest) {
+    let sched = scheduler::<MANY>(k);
+    if !sched.may_follow::<MANY>(tcb, dest) {
         return None;
     }
     match dest.sc.get() {
-        Some(sc) => k.sched.switch_to(dest, sc)?,
+        Some(sc) => sched.switch_to(dest, sc)?,
         None => {
-            let sc = k.sched.lendable(tcb)?;
+            let sc = sched.lendable(tcb)?;
             Reply::push(reply, sc);
-            k.sched.lend(sc, tcb, dest);
+            sched.lend(sc, tcb, dest);
         }
     }
     ep.first_leaves(dest);
@@ -81,7 +90,12 @@ pub fn call(k: &mut Kernel, tcb: Ptr<Tcb>, address: u64, info: u64) -> Option<Pt
 
 /// `ReplyRecv` of the current thread, with the MessageInfo `info`: a reply through the capability in R12, then waiting on the one at `address`.
 #[inline(always)]
-pub fn reply_recv(k: &mut Kernel, tcb: Ptr<Tcb>, address: u64, info: u64) -> Option<Ptr<Tcb>> {
+pub fn reply_recv<const MANY: bool>(
+    k: &mut Kernel,
+    tcb: Ptr<Tcb>,
+    address: u64,
+    info: u64,
+) -> Option<Ptr<Tcb>> {
     if info & SHAPE > 4 {
         return None;
     }
@@ -100,9 +114,10 @@ pub fn reply_recv(k: &mut Kernel, tcb: Ptr<Tcb>, address: u64, info: u64) -> Opt
         return None;
     }
     let ep = raw.endpoint();
+    let sched = scheduler::<MANY>(k);
     if !ep.would_be_last(tcb)
         || tcb.bound_notification.get().is_some_and(|n| comes_first(&n))
-        || !k.sched.may_follow(tcb, dest)
+        || !sched.may_follow::<MANY>(tcb, dest)
     {
         return None;
     }
@@ -112,16 +127,16 @@ pub fn reply_recv(k: &mut Kernel, tcb: Ptr<Tcb>, address: u64, info: u64) -> Opt
             if reply.sc.get().is_some() || reply.prev.get().is_some() || reply.next.get().is_some() {
                 return None;
             }
-            k.sched.switch_to(dest, sc)?;
+            sched.switch_to(dest, sc)?;
         }
         None => {
             // What the caller lent goes back to it; whether it is used up is of interest to a timeout handler only.
-            let sc = k.sched.lendable(tcb)?;
+            let sc = sched.lendable(tcb)?;
             if reply.sc.get() != Some(sc) || dest.slots[slot::TIMEOUT_HANDLER].raw().tag() == tag::ENDPOINT {
                 return None;
             }
             Reply::pop(reply, sc);
-            k.sched.lend(sc, tcb, dest);
+            sched.lend(sc, tcb, dest);
         }
     }
     move_message(&tcb, &dest, info, 0);

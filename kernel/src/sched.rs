@@ -57,6 +57,16 @@ impl Processors {
         }
     }
 
+    /// The scheduler where there is one processor.
+    #[inline(always)]
+    pub fn only(&mut self) -> &mut Scheduler {
+        #[cfg(not(test))]
+        // SAFETY: whoever has the kernel has them all; this one's address is a constant.
+        return unsafe { &mut ALL.get()[0] };
+        #[cfg(test)]
+        self
+    }
+
     /// The scheduler of a processor.
     pub fn of(&mut self, cpu: u8) -> Option<&mut Scheduler> {
         // SAFETY: whoever has the kernel has them all.
@@ -248,7 +258,7 @@ impl Scheduler {
         self.resched = true;
     }
 
-    #[inline]
+    #[inline(always)]
     fn highest(&self) -> Option<usize> {
         let word =
             |i: usize| (self.bitmap[i] != 0).then(|| i * 64 + 63 - self.bitmap[i].leading_zeros() as usize);
@@ -256,13 +266,17 @@ impl Scheduler {
     }
 
     /// True when `tcb`, which is blocked, would be chosen if it had time and the current thread stopped: nothing that waits has a
-    /// higher priority.
+    /// higher priority. Asked at entry from user level, with `MANY` processors or one.
     #[inline(always)]
-    pub fn may_follow(&self, current: Ptr<Tcb>, tcb: Ptr<Tcb>) -> bool {
+    pub fn may_follow<const MANY: bool>(&self, current: Ptr<Tcb>, tcb: Ptr<Tcb>) -> bool {
         debug_assert!(!tcb.postponed.get(), "who waits for time isn't blocked");
-        // Nothing that waits has a higher priority than the current thread, unless a choice was asked for.
-        !self.resched
-            && tcb.core.get() == current.core.get()
+        debug_assert!(
+            MANY || !self.resched,
+            "a choice that was asked for has been made before user level runs"
+        );
+        debug_assert!(MANY || tcb.core.get() == current.core.get());
+        // Nothing that waits has a higher priority than the current thread, unless another processor asked for a choice.
+        (!MANY || !self.resched && tcb.core.get() == current.core.get())
             && (tcb.priority.get() >= current.priority.get()
                 || self.highest().is_none_or(|p| p <= usize::from(tcb.priority.get())))
     }
@@ -283,11 +297,11 @@ impl Scheduler {
         Some(())
     }
 
-    /// The scheduling context of the current thread, if that is the one which is being charged.
+    /// The scheduling context of the current thread at entry from user level: the one which is being charged.
     #[inline(always)]
     pub fn lendable(&self, current: Ptr<Tcb>) -> Option<Ptr<SchedContext>> {
-        let sc = current.sc.get()?;
-        (self.current_sc == Some(sc)).then_some(sc)
+        debug_assert!(current.sc.get() == self.current_sc);
+        self.current_sc
     }
 
     /// Makes `to`, which [may follow](Scheduler::may_follow) and has no scheduling context, the current thread on the one of `from`. The time goes on.
@@ -505,6 +519,11 @@ impl Scheduler {
 
 #[cfg(test)]
 impl Scheduler {
+    /// The thread that runs goes on, whoever waits.
+    pub(crate) fn keep_current(&mut self) {
+        self.resched = false;
+    }
+
     /// The threads in the ready queues, with the queues' priorities, and those that wait for time, in order; links checked.
     pub(crate) fn queues(&self) -> Queues {
         let list = |head: Option<Ptr<Tcb>>| {

@@ -47,7 +47,7 @@ const ROWS: &[(&str, &[Row])] = &[
                 "seL4 MCS: 212 to 222",
             ),
             row("ipc-passive-reply", "its reply, and waiting again, one way", 277, "seL4 MCS: 277 to 287"),
-            row("ipc-passive-call-reply", "both", 489, "seL4 MCS: 489 to 509"),
+            row("ipc-passive-call-reply", "both", 400, "seL4 MCS: 489 to 509"),
         ],
     ),
     (

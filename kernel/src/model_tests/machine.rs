@@ -175,6 +175,7 @@ impl Machine {
         self.w.k.schedule();
         assert_eq!(self.w.k.sched.current, Some(thread), "the thread can run");
         self.w.k.set_priority(thread, priority);
+        self.w.k.sched.keep_current();
     }
 
     /// The current thread makes a system call; afterwards the kernel is left.
@@ -207,8 +208,8 @@ impl Machine {
         let c = &tcb.context;
         let (address, info) = (c.rdi.get(), c.rsi.get());
         let next = match c.rdx.get() as i64 {
-            number::CALL => fastpath::call(&mut self.w.k, tcb, address, info),
-            number::REPLY_RECV => fastpath::reply_recv(&mut self.w.k, tcb, address, info),
+            number::CALL => fastpath::call::<false>(&mut self.w.k, tcb, address, info),
+            number::REPLY_RECV => fastpath::reply_recv::<false>(&mut self.w.k, tcb, address, info),
             _ => None,
         };
         if next.is_none() {

@@ -57,9 +57,9 @@ impl Reply {
     /// Puts the reply on top of the stack of `sc`.
     #[inline(always)]
     pub fn push(this: Ptr<Self>, sc: Ptr<SchedContext>) {
+        debug_assert!(this.next.get().is_none(), "it is in no stack");
         let old = sc.reply.replace(Some(this));
         this.prev.set(old);
-        this.next.set(None);
         this.sc.set(Some(sc));
         if let Some(o) = old {
             o.next.set(Some(this));

@@ -194,24 +194,23 @@ pub fn activate(t: Ptr<Tcb>) {
     super::fpu::activate(t);
 }
 
-/// True if [`activate_ordinary`] can be used.
+/// True if [`activate_ordinary`] can be used, and there is one processor.
 #[inline(always)]
-pub fn is_ordinary(t: Ptr<Tcb>) -> bool {
-    super::fpu::is_ordinary(t)
+pub fn is_ordinary() -> bool {
+    super::fpu::is_ordinary()
 }
 
-/// As [`activate`], without the cases that are rare.
+/// As [`activate`], without the cases that are rare. If it gives an area, the bases are still to be exchanged: what is in the processor
+/// goes there.
 ///
 /// # Safety
-/// [`is_ordinary`] has said so.
+/// [`is_ordinary`] has said so in this kernel entry, and the thread has x87 and SSE state.
 #[inline(always)]
-pub unsafe fn activate_ordinary(t: Ptr<Tcb>) {
+pub unsafe fn activate_ordinary(t: Ptr<Tcb>) -> Option<*const Bases> {
     load_root(t.root.get());
-    if !are_loaded(&t.bases) {
-        switch_bases(&t.bases);
-    }
     // SAFETY: by the caller's promise.
-    unsafe { super::fpu::activate_ordinary(t) }
+    unsafe { super::fpu::activate_ordinary(t) };
+    (!are_loaded(&t.bases)).then(|| loaded().bases.replace(&raw const t.bases))
 }
 
 #[inline(always)]

@@ -9,12 +9,12 @@ use core::arch::global_asm;
 use core::mem::{offset_of, size_of};
 
 use sel4_abi::object::tag;
-use sel4_abi::syscall as number;
+use sel4_abi::{TCB_FLAG_FPU_DISABLED, syscall as number};
 
 use super::tables::{PerCpu, Tss, set_context};
 use super::window::kernel_root;
 use super::{apic, cpu, smp};
-use crate::arch::context::{Context, KIND_SYSCALL};
+use crate::arch::context::{Bases, Context, KIND_SYSCALL};
 use crate::fastpath;
 use crate::fault::{self, Fault};
 use crate::iommu;
@@ -110,12 +110,7 @@ trap_common:
     call {handle_kernel_trap}
     ud2
 
-// Returns to user level; rdi is the thread's Context.
-.global return_to_user
-.p2align 6
-return_to_user:
-    mov rsp, rdi
-    cmp qword ptr [rsp + 15 * 8], {syscall}
+.macro POP_REGISTERS
     pop r15
     pop r14
     pop r13
@@ -131,14 +126,37 @@ return_to_user:
     pop rdx
     pop rcx
     pop rax
-    jne 3f
+.endm
+
+// Returns to user level; rdi is the thread's Context.
+.global return_to_user
+.p2align 6
+return_to_user:
+    swapgs
+3:  mov rsp, rdi
+    cmp qword ptr [rsp + 15 * 8], {syscall}
+    POP_REGISTERS
+    jne 4f
     // RCX and R11 are what SYSCALL made them, the thread's RIP and RFLAGS (`Context::kind`).
     mov rsp, [rsp + 40]
-    swapgs
     sysretq
-3:  add rsp, 16
-    swapgs
+4:  add rsp, 16
     iretq
+
+// As return_to_user; on the way, the segment bases are stored to rsi, and the thread's are loaded.
+.global return_with_bases
+.p2align 6
+return_with_bases:
+    rdfsbase rax
+    mov [rsi + {fs}], rax
+    mov rax, [rdi + {bases} + {fs}]
+    wrfsbase rax
+    swapgs
+    rdgsbase rax
+    mov [rsi + {gs}], rax
+    mov rax, [rdi + {bases} + {gs}]
+    wrgsbase rax
+    jmp 3b
 
 // An NMI is counted and ignored; it has a stack of its own and touches no register.
 .global nmi_entry
@@ -180,6 +198,9 @@ nmi_count: .quad 0
     kernel_stack = const KERNEL_STACK,
     scratch = const offset_of!(PerCpu, scratch),
     syscall = const KIND_SYSCALL,
+    bases = const offset_of!(Tcb, bases),
+    fs = const offset_of!(Bases, fs),
+    gs = const offset_of!(Bases, gs),
     call = const number::CALL,
     reply_recv = const number::REPLY_RECV,
     handle_call = sym handle_call,
@@ -200,6 +221,7 @@ unsafe extern "C" {
     pub fn machine_check_entry();
     fn trap_stubs();
     fn return_to_user(context: *const Context) -> !;
+    fn return_with_bases(context: *const Context, old: *const Bases) -> !;
     fn idle_loop() -> !;
 }
 
@@ -251,38 +273,72 @@ fn is_void(k: &mut Kernel) -> bool {
 /// `Call`; the arguments are its RDI and RSI. No call in here returns, so that the compiler need not keep any register over one; the same
 /// goes for [`handle_reply_recv`].
 extern "C" fn handle_call(address: u64, info: u64) -> ! {
+    if !cpu::is_ordinary() {
+        call_specially(address, info)
+    }
+    let k = smp::acquire_alone();
+    // SAFETY: it is the current thread that makes system calls.
+    let tcb = unsafe { k.sched.only().current.unwrap_unchecked() };
+    match fastpath::call::<false>(k, tcb, address, info) {
+        Some(next) => resume_fast(k, next),
+        None => syscall(k),
+    }
+}
+
+/// The same where more than an exchange may be necessary.
+#[cold]
+#[inline(never)]
+fn call_specially(address: u64, info: u64) -> ! {
     let k = take_kernel();
     // SAFETY: it is the current thread that makes system calls.
     let tcb = unsafe { k.sched.current.unwrap_unchecked() };
-    match fastpath::call(k, tcb, address, info) {
-        Some(next) => resume_fast(k, next),
+    match fastpath::call::<true>(k, tcb, address, info) {
+        Some(next) => resume(k, next),
         None => syscall(k),
     }
 }
 
 /// `ReplyRecv`.
 extern "C" fn handle_reply_recv(address: u64, info: u64) -> ! {
-    let k = take_kernel();
+    if !cpu::is_ordinary() {
+        reply_recv_specially(address, info)
+    }
+    let k = smp::acquire_alone();
     // SAFETY: it is the current thread that makes system calls.
-    let tcb = unsafe { k.sched.current.unwrap_unchecked() };
-    match fastpath::reply_recv(k, tcb, address, info) {
+    let tcb = unsafe { k.sched.only().current.unwrap_unchecked() };
+    match fastpath::reply_recv::<false>(k, tcb, address, info) {
         Some(next) => resume_fast(k, next),
         None => syscall(k),
     }
 }
 
+/// The same where more than an exchange may be necessary.
+#[cold]
+#[inline(never)]
+fn reply_recv_specially(address: u64, info: u64) -> ! {
+    let k = take_kernel();
+    // SAFETY: it is the current thread that makes system calls.
+    let tcb = unsafe { k.sched.current.unwrap_unchecked() };
+    match fastpath::reply_recv::<true>(k, tcb, address, info) {
+        Some(next) => resume(k, next),
+        None => syscall(k),
+    }
+}
+
+/// [`resume`] on an ordinary processor.
 #[inline(always)]
 fn resume_fast(k: &mut Kernel, next: Ptr<Tcb>) -> ! {
-    if next.root_epoch.get() != k.asids.epoch || !cpu::is_ordinary(next) {
+    if next.root_epoch.get() != k.asids.epoch || next.flags.get() & TCB_FLAG_FPU_DISABLED != 0 {
         resume(k, next)
     }
     set_context(end_of_context(next));
-    // SAFETY: its root has just been found to be its own, and it is an ordinary thread. The context is sanitised wherever user level
-    // writes it.
+    // SAFETY: its root has just been found to be its own, and the processor is ordinary, so there is no lock to be given back and what
+    // is left to do is an exchange. The context is sanitised wherever user level writes it.
     unsafe {
-        cpu::activate_ordinary(next);
-        // With one processor, to which `is_ordinary` holds, there is nothing to give back.
-        return_to_user(&next.context)
+        match cpu::activate_ordinary(next) {
+            None => return_to_user(&next.context),
+            Some(old) => return_with_bases(&next.context, old),
+        }
     }
 }
 

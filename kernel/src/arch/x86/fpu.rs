@@ -4,10 +4,11 @@
 
 use core::arch::asm;
 use core::cell::Cell;
+use core::mem::offset_of;
 
 use sel4_abi::TCB_FLAG_FPU_DISABLED;
 
-use super::tables::this;
+use super::tables::{PerCpu, this};
 use crate::arch::context::FpuState;
 use crate::object::tcb::Tcb;
 use crate::ptr::Ptr;
@@ -52,6 +53,9 @@ impl State {
         self.special.set(self.special.get() ^ bit);
     }
 }
+
+/// Where `special` is in the processor's area.
+const SPECIAL: usize = offset_of!(PerCpu, fpu) + offset_of!(State, special);
 
 /// There is no XSAVE, but FXSAVE.
 const NO_XSAVE: u8 = 1;
@@ -139,10 +143,14 @@ pub fn activate(t: Ptr<Tcb>) {
     unsafe { activate_ordinary(t) }
 }
 
-/// True if the thread has state, and nothing else has to be done to load it than an exchange.
+/// True if nothing else has to be done to load a thread's state than an exchange, and there is one processor.
 #[inline(always)]
-pub fn is_ordinary(t: Ptr<Tcb>) -> bool {
-    state().special.get() == 0 && t.flags.get() & TCB_FLAG_FPU_DISABLED == 0
+pub fn is_ordinary() -> bool {
+    // SAFETY: looks at the processor's own area.
+    unsafe {
+        asm!("cmp byte ptr gs:[{}], 0", "jne {}", const SPECIAL, label { return false }, options(readonly, nostack));
+    }
+    true
 }
 
 /// As [`activate`].
