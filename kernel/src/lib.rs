@@ -34,6 +34,7 @@ pub mod log;
 pub mod object;
 pub mod ptr;
 pub mod sched;
+pub mod stretch;
 pub mod sync;
 pub mod syscall;
 pub mod transfer;

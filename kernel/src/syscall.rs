@@ -14,6 +14,7 @@ use crate::kernel::Kernel;
 use crate::object::reply::Reply;
 use crate::object::tcb::Tcb;
 use crate::ptr::Ptr;
+use crate::stretch;
 
 const CALL: SendMode = SendMode { blocking: true, call: true, donate: true };
 const SEND: SendMode = SendMode { blocking: true, call: false, donate: false };
@@ -66,6 +67,7 @@ pub fn handle(k: &mut Kernel) {
             unknown(k, tcb);
         }
         number::SET_TLS_BASE => crate::arch::set_fs_base(tcb, crate::arch::context::canonical(address)),
+        number::BENCHMARK_FINALIZE_LOG if stretch::ON => c.rdi.set(stretch::take()),
         #[cfg(feature = "debug-syscalls")]
         n if crate::log::debug_syscall(k, tcb, n) => {}
         _ => unknown(k, tcb),

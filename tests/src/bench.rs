@@ -28,6 +28,7 @@ const STEPS: &[(&str, Step)] = &[
     ("boot", boot),
     ("ipc", ipc),
     ("kernel", kernel),
+    ("bounded", bounded),
     ("exits", exits),
     ("edu", edu),
     ("map", map),
@@ -128,6 +129,14 @@ fn kernel(figures: &mut Figures) -> Result<(), String> {
     for device in ["pcie-root-port,id=rp1,bus=pcie.0,chassis=1,slot=1,addr=4.0", "edu,bus=rp1"] {
         arguments.extend(["-device".into(), device.into()]);
     }
+    arguments.extend(qemu::boot_arguments(&image));
+    measure(figures, &arguments, "off", " passed, 0 failed")
+}
+
+/// With a kernel that measures itself.
+fn bounded(figures: &mut Figures) -> Result<(), String> {
+    let image = build::bare(("kernel-tests", "bounded"), &["postern-kernel/pretend-interrupted"])?;
+    let mut arguments = qemu::Machine::default().arguments();
     arguments.extend(qemu::boot_arguments(&image));
     measure(figures, &arguments, "off", " passed, 0 failed")
 }

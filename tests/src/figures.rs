@@ -85,6 +85,14 @@ const ROWS: &[(&str, &[Row])] = &[
         ],
     ),
     (
+        "bounded",
+        &[plain(
+            "longest-stretch",
+            "longest stretch with interrupts off, kernel entry to exit, of what takes long",
+            "",
+        )],
+    ),
+    (
         "exits",
         &[
             row(

@@ -25,6 +25,12 @@ pub fn debug_name_thread(tcb: cap::Tcb, name: &str, buffer: &mut IpcBuffer) {
     }
 }
 
+/// Of a kernel that is built to measure it (feature `pretend-interrupted`) the longest stretch from kernel entry to exit since this was asked last, in ticks of
+/// the time-stamp counter.
+pub fn benchmark_finalize_log() -> crate::Word {
+    sys::simple(nr::BENCHMARK_FINALIZE_LOG, 0, core::ptr::null_mut())
+}
+
 /// Stops the machine.
 pub fn debug_halt() {
     sys::simple(nr::DEBUG_HALT, 0, core::ptr::null_mut());

@@ -15,6 +15,16 @@ pub fn run(
     choose: impl FnOnce(&Env) -> &'static [&'static [Check]],
     report: impl FnOnce(),
 ) -> ! {
+    run_and_see(bootinfo, choose, |_| (), report)
+}
+
+/// The same; `after` is told the name of each check that has come to its end.
+pub fn run_and_see(
+    bootinfo: &BootInfoPtr,
+    choose: impl FnOnce(&Env) -> &'static [&'static [Check]],
+    mut after: impl FnMut(&str),
+    report: impl FnOnce(),
+) -> ! {
     let mut env = match Env::new(bootinfo) {
         Ok(env) => env,
         Err(why) => panic!("no environment: {why}"),
@@ -33,6 +43,7 @@ pub fn run(
                 println!("test {name} ... FAILED: {why}");
             }
         }
+        after(name);
     }
     report();
     println!("{passed} passed, {failed} failed");

@@ -16,6 +16,7 @@ pub(super) const CASES: &[Case] = &[
     Case::new("kernel::two_processors_act_on_each_other_as_one_would", two_processors),
     Case::new("kernel::four_processors_act_on_each_other_as_one_would", four_processors),
     Case::new("kernel::one_thread_of_each_core_is_used", threads),
+    Case::new("kernel::what_takes_long_is_done_though_it_is_interrupted", bounded),
     Case::new("kernel::dma_and_messages_reach_only_what_capabilities_say", dma),
     Case::new("kernel::a_guest_gets_what_its_vmm_may_give_and_no_more", vcpu),
     Case::new("kernel::guests_run_on_two_processors", guests_elsewhere),
@@ -30,6 +31,8 @@ const ENOUGH_OF_DMA: usize = 40;
 const ENOUGH_OF_VCPUS: usize = 49;
 /// The same for those of more than one processor.
 const ENOUGH_OF_CPUS: usize = 21;
+/// The same for the operations that take long.
+const ENOUGH_OF_STRETCHES: usize = 14;
 /// The same for those of guests on another processor.
 const ENOUGH_OF_GUESTS_ELSEWHERE: usize = 7;
 const LIMIT: Duration = Duration::from_secs(240);
@@ -123,6 +126,17 @@ fn threads() -> Outcome {
     with(Machine::start(&arguments)?, |machine| {
         machine.expect("processors: 2 not used: each is a further thread of a core,")?;
         machine.expect("processors: 2 used").map(drop)
+    })
+}
+
+/// The longest operations that there are, each interrupted wherever it can be.
+fn bounded() -> Outcome {
+    let image = build::bare(("kernel-tests", "bounded"), &["postern-kernel/pretend-interrupted"])?;
+    let mut arguments = counted();
+    arguments.extend(qemu::boot_arguments(&image));
+    with(Machine::start(&arguments)?, |machine| {
+        machine.expect_within("bench longest-stretch ", LIMIT)?;
+        judge_at_least(machine, ENOUGH_OF_STRETCHES)
     })
 }
 

@@ -23,6 +23,7 @@ use crate::kernel::Kernel;
 use crate::object::tcb::{Tcb, ThreadState, slot};
 use crate::object::vcpu;
 use crate::ptr::Ptr;
+use crate::stretch;
 
 const _: () = {
     assert!(size_of::<Context>() == 22 * 8 && offset_of!(Context, kind) == 15 * 8);
@@ -332,6 +333,7 @@ fn resume_fast(k: &mut Kernel, next: Ptr<Tcb>) -> ! {
         resume(k, next)
     }
     set_context(end_of_context(next));
+    stretch::end();
     // SAFETY: its root has just been found to be its own, and the processor is ordinary, so there is no lock to be given back and what
     // is left to do is an exchange. The context is sanitised wherever user level writes it.
     unsafe {

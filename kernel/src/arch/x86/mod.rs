@@ -29,11 +29,11 @@ pub use window::{
     clear_memory, drop_elsewhere, flush_all, flush_page, install_kernel_mappings, phys_to_virt, virt_to_phys,
 };
 
-use crate::virt;
+use crate::{stretch, virt};
 
 /// True when there is a reason to leave the kernel soon: an interrupt, or another processor that waits for it.
 pub fn interrupt_pending() -> bool {
-    apic::interrupt_pending() || smp::is_awaited()
+    apic::interrupt_pending() || smp::is_awaited() || stretch::ON
 }
 
 /// True for object types that this machine has.

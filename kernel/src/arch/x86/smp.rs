@@ -19,6 +19,7 @@ use super::tables::{FIRST, PerCpu, this};
 use crate::kernel::{KERNEL, Kernel};
 use crate::object::tcb::Tcb;
 use crate::sched::MAX_CPUS;
+use crate::stretch;
 use crate::virt::{self, Vcpu};
 
 /// CPU vector of the interrupt that brings a processor into the kernel.
@@ -81,6 +82,7 @@ pub fn acquire() -> &'static mut Kernel {
 /// The kernel of a machine with one processor, or of the processor whose turn it is.
 #[inline(always)]
 pub fn acquire_alone() -> &'static mut Kernel {
+    stretch::begin();
     // SAFETY: each entry takes the kernel once; entries don't nest, and this processor has its turn.
     unsafe { KERNEL.get() }
 }
@@ -101,6 +103,7 @@ fn wait_for_turn() {
 /// Gives the kernel back: nothing of it is touched afterwards.
 #[inline(always)]
 pub fn release() {
+    stretch::end();
     if are_many() {
         SERVED.store(SERVED.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
     }

@@ -14,6 +14,7 @@ use super::switch::postern_svm_switch;
 use super::{Machine, Vcpu};
 use crate::arch::smp;
 use crate::asid::NestedRoot;
+use crate::stretch;
 use crate::virt::{EntryResult, mitigations};
 
 const DB: u64 = exit::EXCEPTION + 1;
@@ -122,6 +123,7 @@ fn run_once(machine: &mut Machine, vcpu: Vcpu, state: &mut SvmVcpu) {
     // SAFETY: `reset` and `enter` set intercepts, maps, identifier and root, no allowed field changes them, and the extended
     // state is this guest's. The whole object is passed, so the compiler knows that all of it may change.
     unsafe { postern_svm_switch(state, vcpu.paddr(), machine.host_state) };
+    stretch::begin();
     state.registers[0].set(state.vmcb.save.rax);
     state.xcr0 = machine.extended.after_exit(state.xcr0);
 

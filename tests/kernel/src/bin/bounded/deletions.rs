@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Taking apart what much hangs on.
+
+use kernel_tests::env::{HIGH, at};
+use kernel_tests::{Env, Outcome};
+use sel4::init_thread::slot;
+use sel4::{CapRights, CapTypeForObjectOfFixedSize, cap, cap_type};
+
+use crate::crowd::{Act, Crowd, make_many};
+
+kernel_tests::checks! {
+    endpoint_that_many_send_to,
+    notification_that_many_wait_for,
+    senders_of_one_badge,
+    pool_of_address_spaces,
+    all_ports,
+}
+
+/// Threads that wait.
+const MANY: usize = 1500;
+
+fn endpoint_that_many_send_to(env: &mut Env) -> Outcome {
+    let endpoint: cap::Endpoint = env.make()?;
+    Crowd::start(env, MANY, |_| Act::send(HIGH, endpoint))?;
+    Ok(at(endpoint).delete()?)
+}
+
+fn notification_that_many_wait_for(env: &mut Env) -> Outcome {
+    let notification: cap::Notification = env.make()?;
+    Crowd::start(env, MANY, |_| Act::wait(HIGH, notification))?;
+    Ok(at(notification).delete()?)
+}
+
+fn senders_of_one_badge(env: &mut Env) -> Outcome {
+    let endpoint: cap::Endpoint = env.make()?;
+    let one = env.mint(endpoint, CapRights::all(), 1)?;
+    let two = env.mint(endpoint, CapRights::all(), 2)?;
+    Crowd::start(env, MANY, |i| Act::send(HIGH, if i % 2 == 0 { one } else { two }))?;
+    at(one).delete()?;
+    at(two).cancel_badged_sends()?;
+    Ok(())
+}
+
+fn pool_of_address_spaces(env: &mut Env) -> Outcome {
+    let pool = env.empty::<cap_type::AsidPool>()?;
+    let memory = env.untyped(12)?;
+    slot::ASID_CONTROL.cap().asid_control_make_pool(memory, &at(pool))?;
+    let first = make_many(env, cap_type::Pml4::BLUEPRINT, 510)?;
+    for i in 0..510 {
+        pool.asid_pool_assign(cap::VSpace::from_bits((first + i) as u64))?;
+    }
+    Ok(at(pool).delete()?)
+}
+
+fn all_ports(env: &mut Env) -> Outcome {
+    let ports = env.empty::<cap_type::IOPort>()?;
+    slot::IO_PORT_CONTROL.cap().ioport_control_issue(0x1000, 0xffff, &at(ports))?;
+    Ok(at(ports).delete()?)
+}
