@@ -128,6 +128,8 @@ pub fn invoke(k: &mut Kernel, tcb: Ptr<Tcb>, slot: SlotRef, caps: ExtraCaps) -> 
         Cap::DmaFault => crate::object::iospace::invoke_fault(k, &i),
         #[cfg(target_os = "none")]
         Cap::Vcpu(paddr) => crate::object::vcpu::invoke(k, &i, paddr),
+        // Objects that have no method.
+        Cap::Pml4(_) | Cap::EptPml4(_) | Cap::IoPermissionMap(_) => Err(SysError::IllegalOperation),
         _ => Err(SysError::InvalidCapability(0)),
     }
 }
