@@ -48,11 +48,13 @@ fn transfer(i: &Invocation, dest: SlotRef) -> SysResult {
         label::CNODE_MOVE => 4,
         _ => 5,
     };
-    i.need(words, 1)?;
+    i.need(4, 1)?;
     if !dest.is_empty() {
         return Err(SysError::DeleteFirst);
     }
     let src = source(i.cap(0)?, i.arg(2), i.arg(3))?;
+    // Rights, badge or guard are looked for when both slots are found.
+    i.need(words, 0)?;
     match i.label {
         label::CNODE_COPY => {
             let cap = mask(derive(src)?, i.arg(4));
@@ -134,8 +136,8 @@ fn with_data(cap: Cap, data: u64, preserve: bool) -> SysResult<Cap> {
 /// Moves pivot to dest and source to pivot, each with new data.
 fn rotate(i: &Invocation, dest: SlotRef) -> SysResult {
     i.need(8, 2)?;
-    let pivot = target_slot(i.cap(0)?, i.arg(3), i.arg(4) & 0xff, true)?;
     let src = target_slot(i.cap(1)?, i.arg(6), i.arg(7) & 0xff, true)?;
+    let pivot = target_slot(i.cap(0)?, i.arg(3), i.arg(4) & 0xff, true)?;
     if pivot == src || pivot == dest {
         return Err(SysError::IllegalOperation);
     }

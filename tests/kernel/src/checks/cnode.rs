@@ -83,6 +83,8 @@ fn copy_of_an_empty_slot_fails(env: &mut Env) -> Outcome {
 fn cnode_operations_need_their_words(env: &mut Env) -> Outcome {
     let c = Small::new(env)?;
     let root = [c.0.bits()];
+    let endpoint: cap::Endpoint = env.make()?;
+    c.slot(2).copy(&at(endpoint), ALL)?;
     let words = [1, 4, 2, 4, 15, 0, 3, 4];
     for (label, length) in [
         (label::CNODE_REVOKE, 2),
