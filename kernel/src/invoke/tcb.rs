@@ -197,9 +197,9 @@ fn handler(cap: Cap, number: u64) -> SysResult {
 
 fn configure(k: &mut Kernel, i: &Invocation, t: Ptr<Tcb>) -> SysResult {
     i.need(3, 3)?;
+    let frame = buffer(i.arg(2), i.cap_slot(2)?)?;
     let cspace = cspace_root(i.cap_slot(0)?, i.arg(0))?;
     let vspace = vspace_root(i.cap_slot(1)?)?;
-    let frame = buffer(i.arg(2), i.cap_slot(2)?)?;
     set_slot(k, i, t, slot::CSPACE, i.cap_slot(0)?, cspace)?;
     set_slot(k, i, t, slot::VSPACE, i.cap_slot(1)?, vspace)?;
     set_buffer(k, i, t, i.arg(2), i.cap_slot(2)?, frame)
