@@ -12,6 +12,7 @@ pub mod error;
 pub mod fault;
 pub mod label;
 pub mod message;
+pub mod method;
 pub mod object;
 pub mod slot;
 pub mod syscall;

@@ -130,7 +130,7 @@ impl Env {
     }
 
     /// Runs a check, and takes back what it used.
-    pub fn run(&mut self, check: fn(&mut Self) -> Outcome) -> Outcome {
+    pub fn run(&mut self, check: impl FnOnce(&mut Self) -> Outcome) -> Outcome {
         self.events.poll();
         self.seen = 0;
         thread::clear_cells();

@@ -12,6 +12,7 @@ use crate::runner::{Case, Outcome, with};
 pub(super) const CASES: &[Case] = &[
     Case::new("kernel::every_check_of_the_root_task_holds", release),
     Case::new("kernel::every_check_holds_in_the_debug_build_too", debug),
+    Case::new("kernel::invocations_answer_every_misuse_as_the_table_says", calls),
     Case::new("kernel::the_checks_hold_when_grub_boots_it", multiboot),
     Case::new("kernel::two_processors_act_on_each_other_as_one_would", two_processors),
     Case::new("kernel::four_processors_act_on_each_other_as_one_would", four_processors),
@@ -27,6 +28,8 @@ pub(super) const CASES: &[Case] = &[
 const ENOUGH: usize = 247;
 /// The same for those of DMA and interrupt remapping.
 const ENOUGH_OF_DMA: usize = 40;
+/// The same for the methods of the table.
+const ENOUGH_OF_CALLS: usize = 26;
 /// The same for those of virtual CPUs.
 const ENOUGH_OF_VCPUS: usize = 49;
 /// The same for those of more than one processor.
@@ -72,6 +75,14 @@ fn checks(features: &[&str]) -> Outcome {
     let mut arguments = counted();
     arguments.extend(qemu::boot_arguments(&image));
     with(Machine::start(&arguments)?, judge)
+}
+
+/// The table of all invocations.
+fn calls() -> Outcome {
+    let image = build::bare(("kernel-tests", "calls"), &[])?;
+    let mut arguments = counted();
+    arguments.extend(qemu::boot_arguments(&image));
+    with(Machine::start(&arguments)?, |machine| judge_at_least(machine, ENOUGH_OF_CALLS))
 }
 
 fn multiboot() -> Outcome {

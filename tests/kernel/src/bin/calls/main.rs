@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Invocations of the interface, as it is meant and in every misuse, against a table of answers: codes and words, and that
+//! what was refused changed nothing. Prints the same lines as `kernel-tests`, one for each method, and how many rows there were.
+#![no_std]
+#![no_main]
+
+mod judge;
+mod rows;
+mod table;
+mod world;
+
+use judge::Score;
+use kernel_tests::run::Tally;
+use kernel_tests::{Env, Failure, Outcome};
+use sel4::BootInfoPtr;
+use sel4::abi::method::{EXTENSIONS, METHODS, Method};
+use sel4_root_task::println;
+use table::Group;
+
+sel4_root_task::declare!(main);
+
+fn main(bootinfo: &BootInfoPtr) -> ! {
+    let mut env = match Env::new(bootinfo) {
+        Ok(env) => env,
+        Err(why) => panic!("no environment: {why}"),
+    };
+    let mut tally = Tally::default();
+    let mut total = Score::default();
+    let mut judged = 0;
+    for method in METHODS.iter().chain(EXTENSIONS) {
+        let Some(group) = rows::ALL.iter().copied().flatten().find(|group| Some(group.label) == method.label)
+        else {
+            continue;
+        };
+        let mut score = Score::default();
+        let outcome = env.run(|env| one(env, method, group, &mut score));
+        tally.note(method.name, &outcome);
+        total.misuses += score.misuses;
+        total.successes += score.successes;
+        judged += 1;
+    }
+    let outcome = env.run(judge::no_methods);
+    tally.note("labels_that_are_no_methods", &outcome);
+    println!(
+        "{judged} methods, {} without rows: {} misuses, {} successes",
+        METHODS.len() + EXTENSIONS.len() - judged,
+        total.misuses,
+        total.successes
+    );
+    tally.end(&env)
+}
+
+/// Judges a method. It has rows of which one at least is refused and one is not.
+fn one(env: &mut Env, method: &Method, group: &Group, score: &mut Score) -> Outcome {
+    let (counted, outcome) = judge::group(env, method, group);
+    *score = counted;
+    outcome?;
+    if counted.misuses == 0 || counted.successes == 0 {
+        return Err(Failure::new(format_args!("{counted:?}")));
+    }
+    Ok(())
+}
