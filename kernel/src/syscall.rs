@@ -22,7 +22,8 @@ const NB_SEND: SendMode = SendMode { blocking: false, call: false, donate: false
 /// The first half of a combined call.
 const SEND_THEN_WAIT: SendMode = SendMode { blocking: false, call: false, donate: true };
 
-/// Executes the system call whose registers are in the current thread's context.
+/// Executes the system call whose registers are in the current thread's context. `VMEnter` has a way of its own
+/// (`object::vcpu::enter_from_syscall`): it comes here if the thread has no VCPU.
 pub fn handle(k: &mut Kernel) {
     let Some(tcb) = k.sched.current else { return };
     let c = &tcb.context;
@@ -59,13 +60,6 @@ pub fn handle(k: &mut Kernel) {
             }
         }
         number::YIELD => k.sched.yield_now(),
-        number::VM_ENTER => {
-            #[cfg(target_os = "none")]
-            if crate::object::vcpu::enter_from_syscall(k, tcb) {
-                return;
-            }
-            unknown(k, tcb);
-        }
         number::SET_TLS_BASE => crate::arch::set_fs_base(tcb, crate::arch::context::canonical(address)),
         number::BENCHMARK_FINALIZE_LOG if stretch::ON => c.rdi.set(stretch::take()),
         #[cfg(feature = "debug-syscalls")]

@@ -42,18 +42,18 @@ pub fn create(paddr: u64) {
 
 /// `VMEnter`: takes the message; the guest runs when the kernel is left (`run`). False if the thread has no VCPU.
 #[inline]
-pub fn enter_from_syscall(_k: &mut Kernel, tcb: Ptr<Tcb>) -> bool {
-    let Some((vcpu, backend)) = of(&tcb) else { return false };
+pub fn enter_from_syscall(tcb: &Tcb) -> bool {
+    let Some((vcpu, backend)) = of(tcb) else { return false };
     let c = &tcb.context;
     if c.rsi.get() & ENTER_WITH_REGISTERS != 0
-        && let Some(buffer) = Buffer::to_read(&tcb)
+        && let Some(buffer) = Buffer::to_read(tcb)
     {
         for (n, register) in backend.registers(&vcpu).iter().enumerate() {
             register.set(buffer.message(MR_REGISTERS + n));
         }
     }
     if vcpu.header().dead.get() {
-        exit_message(&tcb, vcpu, backend);
+        exit_message(tcb, vcpu, backend);
         return true;
     }
     backend.load_entry(vcpu, [c.at(MESSAGE[0]).get(), c.at(MESSAGE[1]).get(), c.at(MESSAGE[2]).get()]);
@@ -61,7 +61,7 @@ pub fn enter_from_syscall(_k: &mut Kernel, tcb: Ptr<Tcb>) -> bool {
         && n.state() == NotificationState::Active
     {
         // The words stay as they are; the VCPU has taken them all the same.
-        pause_message(&tcb, backend.pause(vcpu));
+        pause_message(tcb, backend.pause(vcpu));
         c.rdi.set(n.take());
         c.rsi.set(RETURN_NOTIFICATION);
         return true;

@@ -76,7 +76,10 @@ syscall_entry:
 1:  cmp rdx, {reply_recv}
     jne 2f
     call {handle_reply_recv}
-2:  call {handle_syscall}
+2:  cmp rdx, {vm_enter}
+    jne 3f
+    call {handle_vm_enter}
+3:  call {handle_syscall}
     ud2
 
 .global trap_stubs
@@ -204,8 +207,10 @@ nmi_count: .quad 0
     gs = const offset_of!(Bases, gs),
     call = const number::CALL,
     reply_recv = const number::REPLY_RECV,
+    vm_enter = const number::VM_ENTER,
     handle_call = sym handle_call,
     handle_reply_recv = sym handle_reply_recv,
+    handle_vm_enter = sym handle_vm_enter,
     handle_syscall = sym handle_syscall,
     handle_trap = sym handle_trap,
     handle_kernel_trap = sym handle_kernel_trap,
@@ -324,6 +329,28 @@ fn reply_recv_specially(address: u64, info: u64) -> ! {
         Some(next) => resume(k, next),
         None => syscall(k),
     }
+}
+
+/// `VMEnter`.
+extern "C" fn handle_vm_enter() -> ! {
+    let k = take_kernel();
+    match k.sched.current {
+        Some(tcb) if vcpu::enter_from_syscall(&tcb) => leave_to(k, tcb),
+        _ => syscall(k),
+    }
+}
+
+/// Leaves the kernel to `t`, the current thread: nothing has been done that could make another one run.
+#[inline(always)]
+fn leave_to(k: &mut Kernel, t: Ptr<Tcb>) -> ! {
+    if smp::are_many() {
+        leave(k)
+    }
+    if t.state.get() == ThreadState::RunningVm {
+        set_context(end_of_context(t));
+        vcpu::run(k, t);
+    }
+    resume(k, t)
 }
 
 /// [`resume`] on an ordinary processor.
