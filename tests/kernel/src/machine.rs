@@ -49,6 +49,12 @@ pub fn exit(index: usize, success: bool) -> ! {
     panic!("QEMU runs on")
 }
 
+/// Uses the SSE registers.
+pub fn use_sse() {
+    // SAFETY: changes a register that it says it does.
+    unsafe { core::arch::asm!("addps xmm0, xmm0", out("xmm0") _, options(nomem, nostack, preserves_flags)) }
+}
+
 /// The time-stamp counter.
 #[inline(always)]
 pub fn rdtsc() -> u64 {

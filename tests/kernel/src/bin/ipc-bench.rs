@@ -17,7 +17,7 @@ use sel4_root_task::println;
 sel4_root_task::declare!(main);
 
 fn main(bootinfo: &BootInfoPtr) -> ! {
-    measure::run(bootinfo, &[null, call_reply, call_reply_in_one_space, one_way, passive, invocations])
+    measure::run(bootinfo, &[null, call_reply, call_reply_in_one_space, one_way, passive, send, invocations])
 }
 
 /// [`bench`]; the number of message words is part of the name if it isn't 0.
@@ -46,14 +46,17 @@ fn server(me: &mut Me) {
     }
 }
 
-/// As [`server`], and leaves the counter in a cell as soon as it has received.
-fn stamping_server(me: &mut Me) {
+/// As [`server`], and leaves the counter in a cell as soon as it has received. With `FLOAT` it has used its SSE registers since.
+fn stamping_server<const FLOAT: bool>(me: &mut Me) {
     let (endpoint, reply) = (cap::Endpoint::from_bits(me.args[0]), cap::Reply::from_bits(me.args[1]));
     let info = MessageInfo::new(0, 0, 0, me.args[2] as usize);
     let mut msg = endpoint.recv_with_mrs(reply).msg;
     loop {
         let now = rdtsc();
         thread::put(STAMP, now);
+        if FLOAT {
+            machine::use_sse();
+        }
         thread::put(STAMP + 1, rdtsc());
         msg = endpoint.reply_recv_with_mrs(info, msg, reply).msg;
     }
@@ -134,7 +137,7 @@ fn call_reply_in_one_space(env: &mut Env) -> Outcome {
 fn one_way(env: &mut Env) -> Outcome {
     let overhead = overhead();
     for words in [0, 10] {
-        let endpoint = serve(env, stamping_server, words, true)?;
+        let endpoint = serve(env, stamping_server::<false>, words, true)?;
         let info = MessageInfo::new(0, 0, 0, words as usize);
         bench_words("ipc-call", words, overhead, || {
             let start = rdtsc();
@@ -151,23 +154,61 @@ fn one_way(env: &mut Env) -> Outcome {
 
 /// As the groups before, with servers that have no scheduling context.
 fn passive(env: &mut Env) -> Outcome {
-    let overhead = overhead();
-    for (name, other_space) in [("", true), ("-one-space", false)] {
-        let endpoint = serve_passively(env, server, 0, other_space)?;
-        bench_named("ipc-passive-call-reply", name, overhead, || measure_call(endpoint, 0));
-        let endpoint = serve_passively(env, stamping_server, 0, other_space)?;
-        let info = MessageInfo::new(0, 0, 0, 0);
-        bench_named("ipc-passive-call", name, overhead, || {
-            let start = rdtsc();
-            endpoint.call_with_mrs(info, [1, 2, 3, 4]);
-            thread::get(STAMP) - start
-        });
-        bench_named("ipc-passive-reply", name, overhead, || {
-            endpoint.call_with_mrs(info, [1, 2, 3, 4]);
-            rdtsc() - thread::get(STAMP + 1)
-        });
+    for (other_space, words) in [(true, 0), (true, 10), (false, 0)] {
+        passive_server::<false>(env, if other_space { "" } else { "-one-space" }, other_space, words)?;
     }
+    passive_server::<true>(env, "-sse", true, 0)
+}
+
+/// Both ways together and each by itself. With `FLOAT` both sides use their SSE registers in between.
+fn passive_server<const FLOAT: bool>(env: &mut Env, suffix: &str, other_space: bool, words: u64) -> Outcome {
+    let overhead = overhead();
+    let mut name = heapless::String::<16>::new();
+    let _ = if words == 0 { name.push_str(suffix) } else { name.push_str("-10") };
+    let endpoint = serve_passively(env, server, words, other_space)?;
+    if !FLOAT {
+        bench_named("ipc-passive-call-reply", &name, overhead, || measure_call(endpoint, words as usize));
+    }
+    let endpoint = serve_passively(env, stamping_server::<FLOAT>, words, other_space)?;
+    let info = MessageInfo::new(0, 0, 0, words as usize);
+    let mut call = || {
+        if FLOAT {
+            machine::use_sse();
+        }
+        let start = rdtsc();
+        endpoint.call_with_mrs(info, [1, 2, 3, 4]);
+        (start, rdtsc())
+    };
+    bench_named("ipc-passive-call", &name, overhead, || {
+        let (start, _) = call();
+        thread::get(STAMP) - start
+    });
+    bench_named("ipc-passive-reply", &name, overhead, || {
+        let (_, end) = call();
+        end - thread::get(STAMP + 1)
+    });
     Ok(())
+}
+
+/// A send to a thread of higher priority that waits.
+fn send(env: &mut Env) -> Outcome {
+    let overhead = overhead();
+    let endpoint = serve(env, receiver, 0, true)?;
+    bench("ipc-send", overhead, || {
+        let start = rdtsc();
+        endpoint.send(MessageInfo::new(0, 0, 0, 0));
+        thread::get(STAMP) - start
+    });
+    Ok(())
+}
+
+/// Receives on args[0], and leaves the counter in a cell each time.
+fn receiver(me: &mut Me) {
+    let (endpoint, reply) = (cap::Endpoint::from_bits(me.args[0]), cap::Reply::from_bits(me.args[1]));
+    loop {
+        endpoint.recv_with_mrs(reply);
+        thread::put(STAMP, rdtsc());
+    }
 }
 
 fn invocations(env: &mut Env) -> Outcome {
