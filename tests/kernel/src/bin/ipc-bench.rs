@@ -171,7 +171,7 @@ fn passive_server<const FLOAT: bool>(env: &mut Env, suffix: &str, other_space: b
     }
     let endpoint = serve_passively(env, stamping_server::<FLOAT>, words, other_space)?;
     let info = MessageInfo::new(0, 0, 0, words as usize);
-    let mut call = || {
+    let call = || {
         if FLOAT {
             machine::use_sse();
         }
