@@ -288,8 +288,11 @@ impl Scheduler {
     pub fn switch_to(&mut self, tcb: Ptr<Tcb>, sc: Ptr<SchedContext>) -> Option<()> {
         let (now, left) = (arch::now(), sc.remaining.get());
         // The timer is armed for the first of those who wait for time already.
-        if left == 0 || sc.is_sporadic() || now.saturating_add(left) < self.armed {
+        if left == 0 || now.saturating_add(left) < self.armed {
             return None;
+        }
+        if !sc.is_round_robin() {
+            sc.resume(now);
         }
         self.charge_until(now);
         self.current = Some(tcb);
@@ -327,7 +330,10 @@ impl Scheduler {
             // Another processor's clock may have been a little ahead.
             let used = now.saturating_sub(self.charged_until);
             sc.consumed.set(sc.consumed.get().wrapping_add(used));
-            sc.remaining.set(sc.remaining.get().saturating_sub(used));
+            match sc.remaining.get().checked_sub(used) {
+                Some(left) => sc.remaining.set(left),
+                None => sc.overrun(used),
+            }
         }
         self.charged_until = now;
     }
@@ -474,7 +480,15 @@ impl Scheduler {
             break Some(tcb);
         };
         self.current = next;
+        let before = self.current_sc;
         self.current_sc = next.and_then(|t| t.sc.get());
+        if let Some(sc) = self.current_sc
+            && !sc.is_round_robin()
+            && !sc.is_sporadic()
+            && before != Some(sc)
+        {
+            sc.resume(now);
+        }
         self.arm(now);
         if let Some(tcb) = next
             && tcb.yield_to.get().is_some()

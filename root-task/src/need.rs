@@ -58,6 +58,13 @@ pub struct Shared {
     pub dma: usize,
 }
 
+/// Log2 of the bytes of a scheduling context.
+const SCHED_CONTEXT_BITS: usize = 9;
+/// How many parts of a period a budget can come back in, beside the first. A VMM is interrupted by each of its calls to a server, and of what there is no
+/// part for a little is lost.
+pub const EXTRA_REFILLS: u64 = ((1 << SCHED_CONTEXT_BITS) - abi::object::SCHED_CONTEXT_CORE_BYTES as u64)
+    / abi::object::REFILL_BYTES as u64;
+
 /// Everything that an arena has to hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Need {
@@ -78,7 +85,7 @@ impl Need {
             (Role::VSpace, ObjectBlueprintX86::Pml4.into()),
             (Role::Root, node(ROOT_RADIX)),
             (Role::Tcb, B::Tcb),
-            (Role::SchedContext, B::SchedContext { size_bits: abi::object::MIN_SCHED_CONTEXT_BITS }),
+            (Role::SchedContext, B::SchedContext { size_bits: SCHED_CONTEXT_BITS }),
             (Role::Notification, B::Notification),
             (Role::Reply, B::Reply),
         ]);
@@ -169,7 +176,7 @@ mod tests {
         let shared = Shared { bars: 10, irqs: 6, dma: 7 };
         let need = Need::new(9, 17, Some(shared), 40);
         let bits: Vec<_> = need.objects.iter().map(|(_, object)| object.physical_size_bits()).collect();
-        assert_eq!(bits, [17, 15, 14, 12, 12, 11, 11, 11, 7, 6, 5]);
+        assert_eq!(bits, [17, 15, 14, 12, 12, 11, 11, 11, 9, 6, 5]);
         assert_eq!(need.largest(), 17);
         let exact = (128 + 32 + 16 + 4 + 4 + 8 + 160) << 10;
         assert_eq!(need.bytes(), u64::next_multiple_of(exact, STEP));

@@ -10,7 +10,7 @@ use root_task::elf::{self, Image};
 use root_task::layout::{
     INDEX_BITS, IPC_BUFFER, KEPT, PAGE, RING, RING_PAGES, ROOT_RADIX, STACK_TOP, START_PAGE, kept_pages,
 };
-use root_task::need::{Need, Role};
+use root_task::need::{EXTRA_REFILLS, Need, Role};
 use sel4::init_thread::slot;
 use sel4::{
     AbsoluteCPtr, CNodeCapData, Cap, CapRights, CapTypeForFrameObject, MessageInfo, ObjectBlueprintX86,
@@ -253,7 +253,14 @@ impl Process {
         tcb.tcb_set_flags(0, sel4::abi::TCB_FLAG_FPU_DISABLED).during("configuring a thread")?;
         let (budget, period) = plan.time;
         in_slot::<cap_type::SchedControl>(common.sched_control + usize::from(plan.cpu))
-            .sched_control_configure_flags(in_slot(sched_context), budget, period, 0, plan.client, 0)
+            .sched_control_configure_flags(
+                in_slot(sched_context),
+                budget,
+                period,
+                EXTRA_REFILLS,
+                plan.client,
+                0,
+            )
             .during("configuring a scheduling context")?;
         // Faults go where calls to the supervisor go, with the same badge.
         let faults = resources.slot()?;

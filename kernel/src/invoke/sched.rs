@@ -41,7 +41,7 @@ pub fn control(k: &mut Kernel, i: &Invocation, core: u8) -> SysResult<usize> {
     k.forget_sc(sc);
     sc.configure(budget * per_us, period * per_us, extra, arch::now());
     sc.badge.set(badge);
-    sc.flags.set((flags & FLAG_SPORADIC) as u32);
+    sc.flags.set((flags & FLAG_SPORADIC) as u8);
     sc.core.set(core);
     if let Some(t) = sc.tcb.get() {
         k.dequeue(t);

@@ -46,10 +46,7 @@ impl Threads {
 fn set_up(t: Ptr<Tcb>, sc: Ptr<SchedContext>, priority: u8, budget: u64, period: u64) {
     t.priority.set(priority);
     t.state.set(ThreadState::Running);
-    sc.budget.set(budget);
-    sc.period.set(period);
-    sc.remaining.set(budget);
-    sc.refilled_at.set(NOW.with(core::cell::Cell::get));
+    sc.configure(budget, period, 0, NOW.with(core::cell::Cell::get));
     sc.tcb.set(Some(t));
     t.sc.set(Some(sc));
 }

@@ -2,11 +2,15 @@
 //! Scheduling contexts: the right to a budget of CPU time in every period. Times are in ticks of the time-stamp counter.
 //!
 //! The time is dealt out in refills. The current one is being used up; of the others it is known when they become usable. What is used of a
-//! refill comes back as a new one, a period after the refill became usable, so at all times budget = remaining + used + to come.
-//! Where there is no room for one more refill it is joined with the last one, which comes as late as either would have.
+//! refill comes back as a new one, a period after its use began, so at all times budget = remaining + used + to come.
 //!
-//! A sporadic context gives no more than the budget in any period. Of another one the end of one refill and the whole of the next can be used in a
-//! row, since the period of what is left isn't counted anew when its thread wakes up.
+//! So in no stretch of a period is more used than the budget, wherever the stretch begins: the use of what is left begins anew each time that the processor
+//! comes to the context. Of a sporadic one it begins anew when its thread wakes up, and not when it was interrupted: what others took of its time stays usable.
+//!
+//! What was used beyond the last tick, since an interrupt comes late, is owed: the next refill comes later by that, and is smaller.
+//!
+//! The refills to come are as many as there is room for, each for a part of the period: what would come back in the same part is joined, and comes as late
+//! as the last of it.
 
 use core::cell::Cell;
 
@@ -28,7 +32,7 @@ pub struct SchedContext {
     pub period: Cell<u64>,
     /// Ticks left of the current refill; 0 while waiting for the next one.
     pub remaining: Cell<u64>,
-    /// When the current refill became usable; while waiting, when the next one does.
+    /// When the use of the current refill began; while waiting, when the next one becomes usable.
     pub refilled_at: Cell<u64>,
     /// Ticks used since last asked.
     pub consumed: Cell<u64>,
@@ -43,9 +47,13 @@ pub struct SchedContext {
     /// The thread whose `YieldTo` ends when it runs again.
     pub yield_from: Cell<Option<Ptr<Tcb>>>,
     /// `sel4_abi::sched::FLAG_SPORADIC`.
-    pub flags: Cell<u32>,
+    pub flags: Cell<u8>,
     /// Number of the processor on which it gives time.
     pub core: Cell<u8>,
+    /// There is an end to its time: it isn't round robin.
+    limited: Cell<bool>,
+    /// Ticks that were used beyond the last refill.
+    owed: Cell<u32>,
     /// Ticks of the refills to come.
     to_come: Cell<u64>,
     /// Refills to come: the place of the first one, and how many there are.
@@ -76,7 +84,7 @@ impl SchedContext {
     }
     /// True when exhausting the budget only costs the thread its turn.
     pub fn is_round_robin(&self) -> bool {
-        self.budget.get() == self.period.get()
+        !self.limited.get()
     }
 
     /// Microseconds used since last asked.
@@ -97,6 +105,8 @@ impl SchedContext {
         self.remaining.set(budget);
         self.refilled_at.set(now);
         self.extra_refills.set(extra);
+        self.limited.set(budget != period);
+        self.owed.set(0);
         self.to_come.set(0);
         self.ring.set((0, 0));
     }
@@ -117,49 +127,80 @@ impl SchedContext {
     fn refill_from_ring(&self, now: u64) -> bool {
         self.remaining.set(0);
         self.bring_back_used();
-        let mut ticks = 0;
+        // What is owed is at most the budget, all of which is to come.
         while let Some(next) = self.next()
-            && next.at.get() <= now
+            && next.ticks.get() <= u64::from(self.owed.get())
         {
-            // Its period counts from when it became usable, unless it has been waiting for so long, or is joined with others.
-            let in_time = ticks == 0 && next.at.get().saturating_add(self.period.get()) > now;
-            self.refilled_at.set(if in_time && !self.is_sporadic() { next.at.get() } else { now });
-            ticks += self.take_next();
+            let (at, ticks) = (next.at.get(), self.take_next());
+            self.owed.set(self.owed.get() - ticks as u32);
+            self.add(at.saturating_add(self.period.get()), ticks);
         }
-        self.remaining.set(ticks);
-        if ticks == 0 {
-            self.refilled_at.set(self.next().map_or(now, |next| next.at.get()));
-        }
-        ticks != 0
+        let ready = self.take_due(now);
+        self.refilled_at.set(if ready { now } else { self.next_at().unwrap_or(now) });
+        ready
     }
 
-    /// For a sporadic one, when its thread wakes up: the period of what is left of the refill counts from `now`.
+    /// The processor comes to it, or, if it is sporadic, its thread wakes up: the use of what is left begins anew.
+    #[inline(never)]
     pub fn resume(&self, now: u64) {
         if self.remaining.get() != 0 && !self.is_round_robin() {
             self.bring_back_used();
+            self.take_due(now);
             self.refilled_at.set(now.max(self.refilled_at.get()));
         }
+    }
+
+    /// Charges `used` ticks, more than are left.
+    #[cold]
+    #[inline(never)]
+    pub fn overrun(&self, used: u64) {
+        let beyond = used - self.remaining.replace(0);
+        if !self.is_round_robin() {
+            let owed = self.budget.get().min(u64::from(self.owed.get()).saturating_add(beyond));
+            self.owed.set(u32::try_from(owed).unwrap_or(u32::MAX));
+        }
+    }
+
+    /// Takes what is due by `now` into the current refill. Whether something was.
+    fn take_due(&self, now: u64) -> bool {
+        let before = self.remaining.get();
+        while self.next_at().is_some_and(|at| at <= now) {
+            self.remaining.set(self.remaining.get() + self.take_next() - u64::from(self.owed.replace(0)));
+        }
+        self.remaining.get() != before
     }
 
     /// What was used of the current refill becomes a refill to come.
     fn bring_back_used(&self) {
         let used = self.budget.get().saturating_sub(self.remaining.get() + self.to_come.get());
-        if used == 0 {
-            return;
+        if used != 0 {
+            self.add(self.refilled_at.get().saturating_add(self.period.get()), used);
         }
-        let at = self.refilled_at.get().saturating_add(self.period.get());
+    }
+
+    /// Adds a refill to those to come.
+    fn add(&self, at: u64, ticks: u64) {
         let (start, count) = self.ring.get();
-        self.to_come.set(self.to_come.get() + used);
-        if u64::from(count) <= self.extra_refills.get() {
-            self.ring.set((start, count + 1));
-            let last = self.place(count);
-            last.at.set(at);
-            last.ticks.set(used);
-        } else {
+        let places = self.extra_refills.get() + 1;
+        let part = self.period.get() / places + 1;
+        self.to_come.set(self.to_come.get() + ticks);
+        if count != 0 {
             let last = self.place(count - 1);
-            last.at.set(last.at.get().max(at));
-            last.ticks.set(last.ticks.get() + used);
+            if u64::from(count) == places || at / part == last.at.get() / part {
+                last.at.set(last.at.get().max(at));
+                last.ticks.set(last.ticks.get() + ticks);
+                return;
+            }
         }
+        self.ring.set((start, count + 1));
+        let last = self.place(count);
+        last.at.set(at);
+        last.ticks.set(ticks);
+    }
+
+    /// When the next refill becomes usable.
+    fn next_at(&self) -> Option<u64> {
+        self.next().map(|next| next.at.get().saturating_add(u64::from(self.owed.get())))
     }
 
     fn next(&self) -> Option<Ptr<Refill>> {
@@ -187,76 +228,5 @@ impl SchedContext {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A scheduling context with room for two more refills.
-    #[repr(C)]
-    struct Memory([u64; 20]);
-
-    fn context(memory: &mut Memory, extra: u64, flags: u64) -> Ptr<SchedContext> {
-        // SAFETY: all zeros is the initial state, and the memory outlives the test's use of it.
-        let sc: Ptr<SchedContext> =
-            unsafe { Ptr::from_addr(memory.0.as_mut_ptr() as u64).unwrap_unchecked() };
-        sc.configure(100, 1000, extra, 0);
-        sc.flags.set(flags as u32);
-        sc
-    }
-
-    fn run(sc: Ptr<SchedContext>, ticks: u64) {
-        sc.remaining.set(sc.remaining.get() - ticks);
-    }
-
-    #[test]
-    fn a_budget_comes_back_a_period_after_it_became_usable() {
-        let mut memory = Memory([0; 20]);
-        let sc = context(&mut memory, 0, 0);
-        run(sc, 100);
-        assert!(!sc.refill(100));
-        assert_eq!((sc.remaining.get(), sc.refilled_at.get()), (0, 1000));
-        assert!(!sc.refill(999), "asking again changes nothing");
-        assert!(sc.refill(1003));
-        assert_eq!((sc.remaining.get(), sc.refilled_at.get()), (100, 1000));
-        // What is given up is used; and a refill that waited for longer than a period counts from when it is taken.
-        assert!(!sc.refill(1010));
-        assert!(sc.refill(5000));
-        assert_eq!((sc.remaining.get(), sc.refilled_at.get()), (100, 5000));
-    }
-
-    #[test]
-    fn a_sporadic_one_gets_each_part_back_a_period_after_its_use() {
-        let mut memory = Memory([0; 20]);
-        let sc = context(&mut memory, 2, FLAG_SPORADIC);
-        run(sc, 30);
-        sc.resume(500);
-        run(sc, 50);
-        sc.resume(700);
-        run(sc, 20);
-        assert!(!sc.refill(720), "30 come at 1000, 50 at 1500, 20 at 1700");
-        assert!(sc.refill(1001));
-        assert_eq!(sc.remaining.get(), 30);
-        run(sc, 30);
-        assert!(!sc.refill(1031));
-        assert_eq!(sc.refilled_at.get(), 1500);
-        assert!(sc.refill(1800), "two are due");
-        assert_eq!((sc.remaining.get(), sc.refilled_at.get()), (70, 1800));
-        run(sc, 70);
-        assert!(!sc.refill(1870));
-        assert_eq!(sc.refilled_at.get(), 2001);
-    }
-
-    #[test]
-    fn without_room_a_refill_joins_the_last_one_and_none_is_early() {
-        let mut memory = Memory([0; 20]);
-        let sc = context(&mut memory, 0, FLAG_SPORADIC);
-        run(sc, 30);
-        sc.resume(500);
-        run(sc, 50);
-        sc.resume(700);
-        run(sc, 20);
-        assert!(!sc.refill(1600));
-        assert_eq!(sc.refilled_at.get(), 1700);
-        assert!(sc.refill(1700));
-        assert_eq!(sc.remaining.get(), 100);
-    }
-}
+#[path = "sched_context_tests.rs"]
+mod tests;

@@ -19,6 +19,7 @@ kernel_tests::checks! {
     higher_priority_runs_alone,
     yield_passes_to_an_equal,
     budget_limits_the_time,
+    period_counts_from_the_use_of_the_budget,
     consumed_time_grows,
     priority_is_limited_by_the_authority,
     raised_priority_preempts_at_once,
@@ -177,6 +178,46 @@ fn budget_limits_the_time(env: &mut Env) -> Outcome {
     check!((4..=30).contains(&percent), "the thread had {percent}% of the time");
     let before = thread::get(0);
     env.wait_until(100_000, || thread::get(0) > before)
+}
+
+fn period_counts_from_the_use_of_the_budget(env: &mut Env) -> Outcome {
+    const PERIOD_US: u64 = 40_000;
+    // The boot information says the clock to the megahertz.
+    let (ticks, least) = (machine::ticks_per_us(&env.bootinfo), PERIOD_US - PERIOD_US / 100);
+    for flags in [0, FLAG_SPORADIC] {
+        let go: cap::Notification = env.make()?;
+        // Whatever comes first, each yield gives up all that is left.
+        let thread = env.thread(
+            |me| {
+                for cell in [0, 1] {
+                    sel4::yield_();
+                    thread::put(cell, machine::rdtsc());
+                    cap::Notification::from_bits(me.args[0]).wait();
+                }
+            },
+            [go.bits(), 0, 0, 0],
+        )?;
+        env.sched_control.sched_control_configure_flags(thread.sc, 1000, PERIOD_US, 0, 0, flags)?;
+        let late = |since: u64| while machine::rdtsc() < since + PERIOD_US * ticks * 3 / 4 {};
+        // Neither the time since it was configured counts nor, later, the time since its budget came back.
+        late(machine::rdtsc());
+        let before = machine::rdtsc();
+        env.start(thread, HIGH)?;
+        env.wait_until(u64::MAX / ticks / 2, || thread::get(0) != 0)?;
+        let passed = (thread::get(0) - before) / ticks;
+        check!(passed >= least, "it got time {passed} us after it first ran");
+        late(thread::get(0));
+        let before = machine::rdtsc();
+        go.signal();
+        env.wait_until(u64::MAX / ticks / 2, || thread::get(1) != 0)?;
+        let passed = (thread::get(1) - before) / ticks;
+        check!(passed >= least, "it got time {passed} us after it was woken");
+        go.signal();
+        env.join(&[thread])?;
+        thread::put(0, 0);
+        thread::put(1, 0);
+    }
+    Ok(())
 }
 
 fn consumed_time_grows(env: &mut Env) -> Outcome {
