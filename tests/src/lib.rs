@@ -5,14 +5,17 @@
 //! * [`machine`]: a running QEMU, its log as events, its monitor ([`qmp`]), everything it said on failure;
 //! * [`qtest`]: devices driven from outside, as a hostile one would be;
 //! * [`vtd`]: the remapping unit's registers and tables, read from outside;
+//! * [`bochs`]: a running Bochs, for processors that QEMU hasn't; [`checks`]: what the kernel's own checks write;
 //! * [`runner`]: runs cases and prints `N passed, N failed`;
 //! * [`cases`]: the tests; [`bench`]: the figures, [`figures`]: their table.
 #![forbid(unsafe_code)]
 
 pub mod authority;
 pub mod bench;
+pub mod bochs;
 pub mod build;
 pub mod cases;
+pub mod checks;
 pub mod figures;
 pub mod gdb;
 pub mod machine;

@@ -31,8 +31,14 @@ const PM1A_CONTROL: u16 = 0x604;
 /// Sleep enable, type 0: power off.
 const POWER_OFF: u16 = 0x2000;
 
-/// Ends QEMU: with status 33 for success and 35 for failure if it has the debug exit device, otherwise by power-off.
-/// Takes the slots `index` and `index + 1`.
+/// Line status register of COM1, and its bit that says that everything is sent.
+const LINE_STATUS: u16 = 0x3fd;
+const SENT: u8 = 0x40;
+/// Bochs's port that ends it when it is told so by name.
+const SHUTDOWN: u16 = 0x8900;
+
+/// Ends QEMU: with status 33 for success and 35 for failure if it has the debug exit device, otherwise by power-off. Ends Bochs.
+/// Takes the slots `index` to `index + 2`.
 pub fn exit(index: usize, success: bool) -> ! {
     let issue = |port: u16, index: usize| {
         let ports = cap::IOPort::from_bits(index as u64);
@@ -46,7 +52,14 @@ pub fn exit(index: usize, success: bool) -> ! {
     if let Ok(ports) = issue(PM1A_CONTROL, index + 1) {
         let _ = ports.ioport_out16(PM1A_CONTROL, POWER_OFF);
     }
-    panic!("QEMU runs on")
+    if let Ok(ports) = issue(SHUTDOWN, index + 2) {
+        // It would end before the last line is sent.
+        while com1().ioport_in8(LINE_STATUS).is_ok_and(|status| status & SENT == 0) {}
+        for byte in *b"Shutdown" {
+            let _ = ports.ioport_out8(SHUTDOWN, byte);
+        }
+    }
+    panic!("the emulator runs on")
 }
 
 /// Uses the SSE registers.

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The kernel, judged from inside a root task (`tests/kernel`), whose checks arrive as a line protocol.
 
-use std::time::Duration;
-
 use postern_cli::qemu;
 
 use crate::build;
+use crate::checks::{self, LIMIT};
 use crate::machine::Machine;
 use crate::runner::{Case, Outcome, with};
 
@@ -38,7 +37,6 @@ const ENOUGH_OF_CPUS: usize = 21;
 const ENOUGH_OF_STRETCHES: usize = 14;
 /// The same for those of guests on another processor.
 const ENOUGH_OF_GUESTS_ELSEWHERE: usize = 7;
-const LIMIT: Duration = Duration::from_secs(240);
 /// What the root task writes to the debug exit device if all went well, as QEMU's exit status.
 const SUCCESS: i32 = 0x10 << 1 | 1;
 
@@ -63,14 +61,14 @@ fn counted() -> Vec<String> {
 }
 
 fn release() -> Outcome {
-    checks(&[])
+    all_checks(&[])
 }
 
 fn debug() -> Outcome {
-    checks(&["postern-kernel/debug-syscalls"])
+    all_checks(&["postern-kernel/debug-syscalls"])
 }
 
-fn checks(features: &[&str]) -> Outcome {
+fn all_checks(features: &[&str]) -> Outcome {
     let image = build::bare(("kernel-tests", "kernel-tests"), features)?;
     let mut arguments = counted();
     arguments.extend(qemu::boot_arguments(&image));
@@ -186,13 +184,7 @@ fn judge(machine: &mut Machine) -> Outcome {
 }
 
 fn judge_at_least(machine: &mut Machine, enough: usize) -> Outcome {
-    let summary = machine.expect_within(" failed", LIMIT)?;
-    let failed: Vec<_> =
-        machine.serial.lines().into_iter().filter(|line| line.contains("... FAILED")).collect();
-    let passed = summary.strip_suffix(" passed, 0 failed").and_then(|count| count.parse::<usize>().ok());
-    if !failed.is_empty() || passed.is_none_or(|passed| passed < enough) {
-        return Err(format!("the summary is `{summary}`, {enough} were expected; failed: {failed:#?}"));
-    }
+    checks::judge(&machine.serial, enough)?;
     match machine.wait_end(LIMIT)? {
         SUCCESS => Ok(()),
         status => Err(format!("QEMU ended with status {status}")),

@@ -4,6 +4,7 @@
 use crate::runner::Case;
 
 mod attack;
+mod bochs;
 mod config;
 mod death;
 mod device;
@@ -33,6 +34,7 @@ mod vmm;
 pub fn all() -> Vec<Case> {
     [
         kernel::CASES,
+        bochs::CASES,
         edu::CASES,
         nvme::CASES,
         sriov::CASES,

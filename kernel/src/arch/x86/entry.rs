@@ -101,7 +101,7 @@ trap_common:
     test byte ptr [rsp + 24], 3
     jz 4f
     swapgs
-    PUSH_REGISTERS
+6:  PUSH_REGISTERS
     mov rdi, rsp
     mov rsp, gs:[{kernel_stack}]
     cld
@@ -168,6 +168,35 @@ nmi_entry:
     lock inc qword ptr [rip + nmi_count]
     iretq
 
+// A debug exception has a stack of its own, since one that SYSCALL held up (a single step, a breakpoint behind MOV SS) can come before
+// the stack pointer is the kernel's. SYSCALL has cleared TF: so that one is dropped. One of user level goes the way of all exceptions.
+.global debug_entry
+debug_entry:
+    test byte ptr [rsp + 8], 3
+    jz 5f
+    swapgs
+    mov gs:[{scratch}], rax
+    mov rax, rsp
+    mov rsp, gs:[{context_end}]
+    push qword ptr [rax + 32]
+    push qword ptr [rax + 24]
+    push qword ptr [rax + 16]
+    push qword ptr [rax + 8]
+    push qword ptr [rax]
+    push 0
+    push 1
+    mov rax, gs:[{scratch}]
+    jmp 6b
+5:  push rax
+    lea rax, [rip + syscall_entry]
+    cmp rax, [rsp + 8]
+    pop rax
+    jne 7f
+    iretq
+7:  push 0
+    push 1
+    jmp 4f
+
 // Double fault and machine check end the kernel, wherever they come from; each has a stack of its own.
 .global double_fault_entry
 double_fault_entry:
@@ -221,6 +250,8 @@ unsafe extern "C" {
     pub fn syscall_entry();
     /// Target of NMIs.
     pub fn nmi_entry();
+    /// Target of debug exceptions.
+    pub fn debug_entry();
     /// Target of double faults.
     pub fn double_fault_entry();
     /// Target of machine checks.

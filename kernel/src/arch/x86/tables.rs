@@ -128,11 +128,12 @@ static IDT: KernelCell<Idt> = KernelCell::new(Idt([[0; 2]; 256]));
 /// The area of the processor that boots.
 pub static FIRST: PerCpu = PerCpu::empty();
 static STACK: KernelCell<Stack<STACK_BYTES>> = KernelCell::new(Stack([0; STACK_BYTES]));
-/// Stacks of NMI, double fault and machine check.
+/// Stacks of NMI, double fault, machine check and debug exceptions.
 static IST: KernelCell<Stack<IST_BYTES>> = KernelCell::new(Stack([0; IST_BYTES]));
 const IST_ONE: usize = 4096;
-/// Bytes of the stacks of NMI, double fault and machine check.
-pub const IST_BYTES: usize = 3 * IST_ONE;
+const ISTS: usize = 4;
+/// Bytes of the stacks of NMI, double fault, machine check and debug exceptions.
+pub const IST_BYTES: usize = ISTS * IST_ONE;
 
 const STAR: u32 = 0xc000_0081;
 const LSTAR: u32 = 0xc000_0082;
@@ -167,9 +168,11 @@ fn fill_idt() {
             2 => 1,
             8 => 2,
             18 => 3,
+            1 => 4,
             _ => 0,
         };
         let handler = match v {
+            1 => entry::debug_entry as *const () as u64,
             2 => entry::nmi_entry as *const () as u64,
             8 => entry::double_fault_entry as *const () as u64,
             18 => entry::machine_check_entry as *const () as u64,
@@ -194,7 +197,7 @@ pub fn load(stack: u64, ist: u64) {
         let gdt = &mut *area.gdt.get();
         gdt[7] = 0x0000_8900_0000_0067 | (tss & 0xff_ffff) << 16 | (tss >> 24 & 0xff) << 56;
         gdt[8] = tss >> 32;
-        for i in 0..3 {
+        for i in 0..ISTS {
             (*area.tss.get()).ist[i] = ist + (IST_ONE * (i + 1)) as u64;
         }
         let gdtr = Descriptor { limit: 9 * 8 - 1, base: area.gdt.get() as u64 };
