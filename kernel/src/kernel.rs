@@ -117,18 +117,21 @@ impl Kernel {
         }
     }
 
-    /// True if another processor runs the thread.
-    fn runs_elsewhere(&mut self, t: Ptr<Tcb>) -> bool {
-        let core = t.core.get();
-        core != self.sched.cpu && self.sched.of(core).is_some_and(|s| s.current == Some(t))
-    }
-
     /// If another processor runs the thread, that is inside the kernel afterwards, and will choose what to run: the thread's state is all in
     /// its memory and can be changed. A system call that it was about to make is made again.
     #[inline]
     pub fn stop(&mut self, t: Ptr<Tcb>) {
-        if t.core.get() != self.sched.cpu && self.runs_elsewhere(t) {
+        let core = t.core.get();
+        if core != self.sched.cpu && self.sched.of(core).is_some_and(|s| s.current == Some(t)) {
             self.stop_elsewhere(t);
+        }
+    }
+
+    /// As [`Kernel::stop`]; what else the other processor holds of the thread is in its memory too afterwards.
+    pub fn bring_home(&mut self, t: Ptr<Tcb>) {
+        self.stop(t);
+        if t.core.get() != self.sched.cpu {
+            arch::take_state(&t, t.core.get());
         }
     }
 

@@ -107,14 +107,15 @@ pub fn start_all(ids: &[u32], regions: &[Region], free: &mut Ranges) -> u64 {
             "processors: {siblings} not used: each is a further thread of a core, or has an identifier that this mode can't name"
         );
     }
-    let others = ids.iter().copied().filter(|&id| id != own && used(id));
-    let mut count = 1;
+    let mut others = ids.iter().copied().filter(|&id| id != own && used(id)).peekable();
+    if others.peek().is_none() {
+        return 1;
+    }
     let Some(page) = start_page(regions) else {
-        if others.count() != 0 {
-            klog!("processors: no memory below 1 MiB to start others in");
-        }
+        klog!("processors: no memory below 1 MiB to start others in");
         return 1;
     };
+    let mut count = 1;
     ROOT.store(window::kernel_root(), Ordering::Relaxed);
     let kept = Kept::put(page);
     for id in others {

@@ -45,9 +45,6 @@ pub fn control(k: &mut Kernel, i: &Invocation, core: u8) -> SysResult<usize> {
     sc.core.set(core);
     if let Some(t) = sc.tcb.get() {
         k.dequeue(t);
-        if t.core.get() != core && t != i.tcb {
-            k.drop_current(t);
-        }
         k.move_to(t, core);
         if t != i.tcb {
             k.wake(t);

@@ -22,8 +22,7 @@ const CONTEXT_WORDS: usize = 20;
 
 /// Methods of a thread.
 pub fn tcb(k: &mut Kernel, i: &Invocation, t: Ptr<Tcb>) -> SysResult<usize> {
-    k.stop(t);
-    bring_home(k, t);
+    k.bring_home(t);
     match i.label {
         label::TCB_READ_REGISTERS => return read_registers(k, i, t),
         label::TCB_WRITE_REGISTERS => write_registers(k, i, t)?,
@@ -91,13 +90,6 @@ pub fn tcb(k: &mut Kernel, i: &Invocation, t: Ptr<Tcb>) -> SysResult<usize> {
         _ => return Err(SysError::IllegalOperation),
     }
     Ok(0)
-}
-
-/// What another processor holds of the thread, which doesn't run, is in its memory afterwards.
-fn bring_home(k: &Kernel, t: Ptr<Tcb>) {
-    if t.core.get() != k.sched.cpu {
-        arch::take_state(&t, t.core.get());
-    }
 }
 
 /// A priority that the thread in `authority` (extra capability 1) may give.
@@ -316,8 +308,7 @@ fn copy_registers(k: &mut Kernel, i: &Invocation, t: Ptr<Tcb>) -> SysResult {
     i.need(1, 1)?;
     let Cap::Thread(source) = i.cap(0)? else { return Err(SysError::InvalidCapability(1)) };
     let flags = i.arg(0);
-    k.stop(source);
-    bring_home(k, source);
+    k.bring_home(source);
     if flags & 1 != 0 {
         delete::suspend(k, source);
     }

@@ -80,8 +80,7 @@ pub fn init(address: u64) {
 /// Turns on the local APIC of a further processor, in the mode of the first one's.
 pub fn init_another() {
     let base = read_msr(MSR_APIC_BASE);
-    // SAFETY: set once at boot.
-    let mode = if matches!(unsafe { ACCESS.get() }, Access::X2Apic) { X2APIC_ENABLED } else { 0 };
+    let mode = if is_x2() { X2APIC_ENABLED } else { 0 };
     // SAFETY: turns the APIC on, from either of the states in which a processor starts.
     unsafe {
         write_msr(MSR_APIC_BASE, base | ENABLED);
@@ -91,10 +90,14 @@ pub fn init_another() {
     start_timer(0, true);
 }
 
-fn enable() {
+/// True in x2APIC mode.
+fn is_x2() -> bool {
     // SAFETY: set once at boot.
-    let x2 = matches!(unsafe { ACCESS.get() }, Access::X2Apic);
-    if !x2 {
+    matches!(unsafe { ACCESS.get() }, Access::X2Apic)
+}
+
+fn enable() {
+    if !is_x2() {
         write(DESTINATION_FORMAT, 0xffff_ffff);
         write(LOGICAL_DESTINATION, 1 << 24);
     }
@@ -108,15 +111,12 @@ fn enable() {
 
 /// This processor's ID.
 pub fn id() -> u32 {
-    // SAFETY: set once at boot.
-    let x2 = matches!(unsafe { ACCESS.get() }, Access::X2Apic);
-    if x2 { read(ID) } else { read(ID) >> 24 }
+    if is_x2() { read(ID) } else { read(ID) >> 24 }
 }
 
 /// True if interrupts can be sent to the processor with the local APIC `id`: not every one can be named outside of x2APIC mode.
 pub fn can_name(id: u32) -> bool {
-    // SAFETY: set once at boot.
-    id < 0xff || matches!(unsafe { ACCESS.get() }, Access::X2Apic)
+    id < 0xff || is_x2()
 }
 
 /// Sends an interrupt to the processor with the local APIC `id` (Intel SDM volume 3, section 12.6.1).
@@ -142,8 +142,7 @@ fn command(id: u32, command: u32) {
     const LOW: u32 = 0x300;
     const HIGH: u32 = 0x310;
     const PENDING: u32 = 1 << 12;
-    // SAFETY: set once at boot.
-    if matches!(unsafe { ACCESS.get() }, Access::X2Apic) {
+    if is_x2() {
         // SAFETY: interrupts for the kernel's own entry, or the start of a processor that waits for it.
         unsafe { write_msr(0x800 + (LOW >> 4), u64::from(id) << 32 | u64::from(command)) };
         return;
