@@ -155,19 +155,28 @@ pub fn release(k: &mut Kernel, root: Root) {
     }
 }
 
-/// A pool is going away, and with it every identifier in it.
-pub fn delete_pool(k: &mut Kernel, index: u16) {
-    let pool = k.asids.pools[usize::from(index) % POOLS];
-    if pool == 0 {
-        return;
-    }
-    for i in 0..POOL_ENTRIES {
-        let asid = index * POOL_ENTRIES + i;
+/// Identifiers that one step of a pool's deletion takes back.
+const RELEASED_AT_ONCE: u16 = 4;
+
+/// The pool at physical address `paddr` is going away, and with it every identifier in it: some of the first `remaining` ones. Gives how
+/// many remain.
+pub fn release_some(k: &mut Kernel, paddr: u64, remaining: u64) -> u64 {
+    let Some(index) = k.asids.pools.iter().position(|&p| p == paddr) else { return 0 };
+    let (mut left, mut released) = (remaining as u16, 0);
+    while left > 0 && released < RELEASED_AT_ONCE {
+        left -= 1;
+        let asid = index as u16 * POOL_ENTRIES + left;
         if let Some(paddr) = k.asids.root(asid) {
             release(k, Root { paddr, asid });
+            released += 1;
+        } else if left.is_multiple_of(32) {
+            break;
         }
     }
-    k.asids.set_pool(index, 0);
+    if left == 0 {
+        k.asids.set_pool(index as u16, 0);
+    }
+    left.into()
 }
 
 /// Forgets every cached translation of an address space or of nested tables.

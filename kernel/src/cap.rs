@@ -6,7 +6,7 @@
 use core::cell::Cell;
 
 use sel4_abi::message::CapRights;
-use sel4_abi::object::tag;
+use sel4_abi::object::{ObjectType, tag};
 
 use crate::object::cnode::CNode;
 use crate::object::endpoint::Endpoint;
@@ -93,6 +93,10 @@ impl RawCap {
     #[inline(always)]
     pub(crate) fn is_endpoint_with(self, rights: u64) -> bool {
         self.head & (31 | rights << 5) == tag::ENDPOINT as u64 | rights << 5
+    }
+    /// The same for an object `bytes` further on in memory.
+    pub(crate) const fn further(self, bytes: u64) -> Self {
+        Self { head: self.head + ((bytes >> 4) << 21), word: self.word }
     }
     /// True for the null capability.
     #[inline]
@@ -186,6 +190,28 @@ impl Mapping {
     }
 }
 
+/// What a preempted retype has made of the memory that it cleared: what isn't zeros must not become anything else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Made {
+    /// Zeros.
+    Zeros = 0,
+    /// Threads.
+    Threads = 1,
+    /// Virtual CPUs.
+    VirtualCpus = 2,
+}
+
+impl Made {
+    /// What a retype to `ty` makes.
+    pub fn of(ty: ObjectType) -> Self {
+        match ty {
+            ObjectType::Tcb => Self::Threads,
+            ObjectType::Vcpu => Self::VirtualCpus,
+            _ => Self::Zeros,
+        }
+    }
+}
+
 /// Untyped memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Untyped {
@@ -199,6 +225,8 @@ pub struct Untyped {
     pub watermark: u64,
     /// 4 KiB chunks already cleared by a retype that was preempted, counted from its first object.
     pub cleared: u32,
+    /// What these hold.
+    pub made: Made,
 }
 
 /// A frame of memory.
@@ -247,15 +275,30 @@ pub struct IoTable {
     pub mapped: Option<(u16, u64)>,
 }
 
+/// What an object was that is being taken apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remains {
+    /// A CNode: slots.
+    CNode = 0,
+    /// A thread: slots.
+    Thread = 1,
+    /// An endpoint: who waits.
+    Endpoint = 2,
+    /// A notification: who waits.
+    Notification = 3,
+    /// A pool of address-space identifiers: these.
+    AsidPool = 4,
+}
+
 /// What is being taken apart by a preemptible deletion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Zombie {
-    /// Physical address of the first slot.
+    /// What it was.
+    pub kind: Remains,
+    /// Physical address: of the first slot, or of the object.
     pub paddr: u64,
-    /// Number of slots of the object that may still hold capabilities: the first `remaining` ones.
+    /// Number of slots, or identifiers, of the object that may still be in use: the first `remaining` ones.
     pub remaining: u64,
-    /// The object was a thread, not a CNode.
-    pub thread: bool,
     /// Physical address of the slot with the zombie beneath this one on the stack of deletions, 0 for none.
     pub below: u64,
 }
@@ -386,7 +429,10 @@ impl Cap {
             Self::Null => RawCap::NULL,
             Self::Untyped(u) => p(
                 tag::UNTYPED,
-                u16::from(u.size_bits) | u16::from(u.device) << 6 | ((u.cleared >> 21) as u16 & 31) << 7,
+                u16::from(u.size_bits)
+                    | u16::from(u.device) << 6
+                    | ((u.cleared >> 21) as u16 & 31) << 7
+                    | (u.made as u16) << 12,
                 u.paddr,
                 u.watermark >> 4 << 21 | u64::from(u.cleared) & 0x1f_ffff,
             ),
@@ -447,7 +493,7 @@ impl Cap {
             Self::IoPermissionMap(paddr) => p(tag::IO_PERMISSION_MAP, 0, paddr, 0),
             Self::DmaFault => p(tag::DMA_FAULT, 0, 0, 0),
             Self::Zombie(z) => {
-                p(tag::ZOMBIE, u16::from(z.thread), z.paddr, z.below >> 5 << 30 | z.remaining & 0x3fff_ffff)
+                p(tag::ZOMBIE, z.kind as u16, z.paddr, z.below >> 5 << 30 | z.remaining & 0x3fff_ffff)
             }
         }
     }
@@ -485,6 +531,11 @@ impl RawCap {
                 device: small & 64 != 0,
                 watermark: self.word >> 21 << 4,
                 cleared: (self.word & 0x1f_ffff) as u32 | u32::from(small >> 7 & 31) << 21,
+                made: match small >> 12 & 3 {
+                    0 => Made::Zeros,
+                    1 => Made::Threads,
+                    _ => Made::VirtualCpus,
+                },
             }),
             tag::ENDPOINT => Cap::Endpoint { object: self.object(), badge: self.word, rights },
             tag::NOTIFICATION => Cap::Notification { object: self.object(), badge: self.word, rights },
@@ -538,9 +589,15 @@ impl RawCap {
             tag::IO_PERMISSION_MAP => Cap::IoPermissionMap(self.paddr()),
             tag::DMA_FAULT => Cap::DmaFault,
             tag::ZOMBIE => Cap::Zombie(Zombie {
+                kind: match small & 7 {
+                    0 => Remains::CNode,
+                    1 => Remains::Thread,
+                    2 => Remains::Endpoint,
+                    3 => Remains::Notification,
+                    _ => Remains::AsidPool,
+                },
                 paddr: self.paddr(),
                 remaining: self.word & 0x3fff_ffff,
-                thread: small & 1 != 0,
                 below: self.word >> 30 << 5,
             }),
             _ => Cap::Null,
@@ -606,6 +663,7 @@ mod tests {
                 device: true,
                 watermark: (1 << 47) - 16,
                 cleared: (1 << 26) - 1,
+                made: Made::VirtualCpus,
             }),
             Cap::SchedControl { core: 3 },
             Cap::Frame(Frame {
@@ -637,7 +695,13 @@ mod tests {
             Cap::IoPageTable(IoTable { paddr: 0x6000, level: 3, mapped: Some((0xffff, 0x7fff_ffff_f000)) }),
             Cap::Vcpu(0x8000),
             Cap::DmaFault,
-            Cap::Zombie(Zombie { paddr: 0x9000, remaining: 77, thread: true, below: 0x7f_ffff_ffe0 }),
+            Cap::Zombie(Zombie {
+                kind: Remains::Thread,
+                paddr: 0x9000,
+                remaining: 77,
+                below: 0x7f_ffff_ffe0,
+            }),
+            Cap::Zombie(Zombie { kind: Remains::AsidPool, paddr: 0x9000, remaining: 512, below: 0 }),
         ];
         for c in caps {
             assert_eq!(c.encode().decode(), c);

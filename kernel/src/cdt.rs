@@ -125,6 +125,25 @@ pub fn insert(dest: SlotRef, cap: Cap, parent: SlotRef, original: bool) {
     dest.set(cap);
 }
 
+/// As [`insert`] of originals one after the other: `count` slots from `dest` on name objects that lie `bytes` apart, of which `first` is the
+/// first one's. Few instructions for each, since all of them are one step.
+pub fn insert_row(dest: SlotRef, count: u64, first: RawCap, bytes: u64, parent: SlotRef) {
+    let (mut cap, mut at, mut next) = (first, dest, parent.next());
+    if let Some(n) = next {
+        n.set_prev(Some(dest));
+    }
+    for left in (0..count).rev() {
+        debug_assert!(at.is_empty());
+        // SAFETY: the caller has as many slots in a row; behind the last one no slot is touched.
+        let after = if left == 0 { parent } else { unsafe { at.add(1) } };
+        at.set_raw(cap);
+        at.next.set(next.map_or(0, |n| n.addr()));
+        at.prev.set(after.addr() | ORIGINAL);
+        (cap, next, at) = (cap.further(bytes), Some(at), after);
+    }
+    parent.set_next(next);
+}
+
 /// Puts `cap` into the empty slot `dest` at the top of a tree of its own: for what exists from boot on.
 pub fn insert_root(dest: SlotRef, cap: Cap) {
     dest.prev.set(0);

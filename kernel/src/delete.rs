@@ -2,7 +2,8 @@
 //! Deleting capabilities, and taking apart the objects whose last capability goes.
 //!
 //! Taking apart a CNode or a thread deletes the capabilities in its slots, which may be the last ones of further such objects, and
-//! so on, in circles too. Each object in the middle of that is a *zombie*: its last capability stays where it is, as a zombie
+//! so on, in circles too. An endpoint or a notification may have any number of threads waiting, and a pool hundreds of address spaces, each of
+//! which has to be told. Each object in the middle of that is a *zombie*: its last capability stays where it is, as a zombie
 //! capability, so that the object's memory can't be reused; all zombies form a stack (`Kernel::dying`) whose top is worked on. A slot of
 //! the top that holds a zombie further down (a circle) is exchanged with the slot that holds the top's own zombie: an object that
 //! holds its own zombie is done when nothing else is left. Every step is a preemption point; the system call starts
@@ -10,7 +11,7 @@
 
 use crate::arch;
 use crate::asid;
-use crate::cap::{Cap, Slot, Zombie};
+use crate::cap::{Cap, Remains, Slot, Zombie};
 use crate::cdt::{self, SlotRef};
 use crate::error::SysResult;
 use crate::ipc;
@@ -57,22 +58,42 @@ fn take_out(k: &mut Kernel, slot: SlotRef) {
     let cap = slot.cap();
     let last = cdt::is_final(slot);
     let zombie = match cap {
-        Cap::CNode(c) if last => Some((c.slots.paddr(), c.len(), false)),
+        Cap::CNode(c) if last => Some((Remains::CNode, c.slots.paddr(), c.len())),
         Cap::Thread(t) if last => {
             end_thread(k, t);
-            Some((t.slot(0).paddr(), tcb::slot::COUNT as u64, true))
+            Some((Remains::Thread, t.slot(0).paddr(), tcb::slot::COUNT as u64))
+        }
+        Cap::Endpoint { object, .. } if last && object.queue.head().is_some() => {
+            Some((Remains::Endpoint, object.paddr(), 1))
+        }
+        Cap::Notification { object, .. } if last => {
+            end_notification(object);
+            object.queue.head().map(|_| (Remains::Notification, object.paddr(), 1))
+        }
+        Cap::AsidPool { paddr, .. } if last => {
+            Some((Remains::AsidPool, paddr, u64::from(asid::POOL_ENTRIES)))
         }
         _ => None,
     };
     match zombie {
-        Some((paddr, remaining, thread)) => {
+        Some((kind, paddr, remaining)) => {
             let below = k.dying.map_or(0, |s| s.paddr());
-            slot.set(Cap::Zombie(Zombie { paddr, remaining, thread, below }));
+            slot.set(Cap::Zombie(Zombie { kind, paddr, remaining, below }));
             k.dying = Some(slot);
         }
         None => {
             finalize(k, cap, last);
             cdt::remove(slot);
+            if let Cap::IrqHandler(irq) = cap
+                && last
+            {
+                // What it signalled may be the last capability of a notification: it goes from here, where whoever deletes sees to it.
+                let signalled = k.irqs.slot(irq);
+                if !signalled.is_empty() {
+                    cdt::move_to(slot, signalled, signalled.cap());
+                    take_out(k, slot);
+                }
+            }
         }
     }
 }
@@ -89,6 +110,10 @@ fn step(k: &mut Kernel) -> SysResult {
     if z.remaining == 0 {
         k.dying = at(z.below);
         cdt::remove(top);
+        return Ok(());
+    }
+    if let Some(remaining) = rest_of(k, z) {
+        top.set(Cap::Zombie(Zombie { remaining, ..z }));
         return Ok(());
     }
     // SAFETY: the zombie's object has at least `remaining` slots, and its memory is held by the zombie.
@@ -108,6 +133,23 @@ fn step(k: &mut Kernel) -> SysResult {
     }
     top.set(Cap::Zombie(Zombie { remaining: z.remaining - 1, ..z }));
     Ok(())
+}
+
+/// One step of taking apart an object that has no slots: how much of it remains. `None` if it has slots.
+fn rest_of(k: &mut Kernel, z: Zombie) -> Option<u64> {
+    let more = match z.kind {
+        Remains::CNode | Remains::Thread => return None,
+        Remains::Endpoint => {
+            // SAFETY: the zombie holds its object's memory.
+            ipc::cancel_some(k, unsafe { Ptr::from_paddr(z.paddr) })
+        }
+        Remains::Notification => {
+            // SAFETY: as above.
+            ipc::cancel_some_signals(k, unsafe { Ptr::from_paddr(z.paddr) })
+        }
+        Remains::AsidPool => return Some(asid::release_some(k, z.paddr, z.remaining)),
+    };
+    Some(u64::from(more))
 }
 
 /// Exchanges the zombie on top of the stack with the one in `slot`, further down, and mends the stack's links.
@@ -140,8 +182,6 @@ fn finalize(k: &mut Kernel, cap: Cap, last: bool) {
     }
     match cap {
         Cap::Frame(f) => vspace::unmap_frame(k, f),
-        Cap::Endpoint { object, .. } if last => ipc::cancel_all(k, object),
-        Cap::Notification { object, .. } if last => end_notification(k, object),
         Cap::Reply { object, .. } if last => {
             if let Some(t) = object.tcb.get() {
                 if t.state.get() == ThreadState::BlockedOnReceive {
@@ -158,7 +198,6 @@ fn finalize(k: &mut Kernel, cap: Cap, last: bool) {
         Cap::Table(t) if last => vspace::unmap_table(k, t, false),
         Cap::EptTable(t) if last => vspace::unmap_table(k, t, true),
         Cap::Pml4(r) | Cap::EptPml4(r) if last => asid::release(k, r),
-        Cap::AsidPool { index, .. } if last => asid::delete_pool(k, index),
         Cap::IrqHandler(irq) if last => crate::irq::end_handler(k, irq),
         Cap::IoPort { first, last: end, map } => {
             #[cfg(target_os = "none")]
@@ -216,14 +255,13 @@ fn end_thread(k: &mut Kernel, t: Ptr<Tcb>) {
     }
 }
 
-fn end_notification(k: &mut Kernel, n: Ptr<Notification>) {
+fn end_notification(n: Ptr<Notification>) {
     if let Some(t) = n.bound.take() {
         t.bound_notification.set(None);
     }
     if let Some(sc) = n.sc.take() {
         sc.notification.set(None);
     }
-    ipc::cancel_all_signals(k, n);
 }
 
 /// Unbinds a thread's notification.

@@ -102,7 +102,7 @@ impl Facts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cap::{Frame, FrameSize, IoTable, Root, Untyped};
+    use crate::cap::{Frame, FrameSize, IoTable, Made, Root, Untyped};
     use sel4_abi::object::tag;
 
     fn words(cap: Cap) -> [u64; 4] {
@@ -123,8 +123,14 @@ mod tests {
             Frame { paddr: 0x20_0000, size: FrameSize::Large, device: true, rights: CapRights(3), mapping };
         let first = u64::from(tag::FRAME) | 3 << 8 | 21 << 16 | 1 << 24 | 2 << 32 | 7 << 48;
         assert_eq!(words(Cap::Frame(frame)), [first, 0x20_0000, 0, 0x1234_5000]);
-        let untyped =
-            Untyped { paddr: 0x40_0000, size_bits: 22, device: false, watermark: 0x1000, cleared: 3 };
+        let untyped = Untyped {
+            paddr: 0x40_0000,
+            size_bits: 22,
+            device: false,
+            watermark: 0x1000,
+            cleared: 3,
+            made: Made::Zeros,
+        };
         assert_eq!(words(Cap::Untyped(untyped)), [u64::from(tag::UNTYPED) | 22 << 16, 0x40_0000, 0, 0]);
     }
 

@@ -11,25 +11,56 @@ impl PortTable {
     pub const fn new() -> Self {
         Self { issued: [0; 1024] }
     }
-    /// Issues `first..=last`; false, and nothing is issued, if any of them is.
-    pub fn issue(&mut self, first: u16, last: u16) -> bool {
-        if !self.is_free(first, last) {
-            return false;
-        }
-        for p in first..=last {
-            self.issued[usize::from(p / 64)] |= 1 << (p % 64);
-        }
-        true
+    /// Issues `first..=last`, which [are free](PortTable::is_free).
+    pub fn issue(&mut self, first: u16, last: u16) {
+        debug_assert!(self.is_free(first, last));
+        self.set(first, last, true);
     }
     /// True when none of the ports is issued.
     pub fn is_free(&self, first: u16, last: u16) -> bool {
-        (first..=last).all(|p| self.issued[usize::from(p / 64)] & 1 << (p % 64) == 0)
+        let r = Words::of(first, last);
+        self.issued[r.first] & r.of_first == 0
+            && self.issued[r.last] & r.of_last == 0
+            && self.issued[r.between()].iter().all(|word| *word == 0)
     }
     /// Takes ports back.
     pub fn free(&mut self, first: u16, last: u16) {
-        for p in first..=last {
-            self.issued[usize::from(p / 64)] &= !(1 << (p % 64));
+        self.set(first, last, false);
+    }
+
+    fn set(&mut self, first: u16, last: u16, issued: bool) {
+        let r = Words::of(first, last);
+        for (word, bits) in [(r.first, r.of_first), (r.last, r.of_last)] {
+            if issued {
+                self.issued[word] |= bits;
+            } else {
+                self.issued[word] &= !bits;
+            }
         }
+        self.issued[r.between()].fill(if issued { u64::MAX } else { 0 });
+    }
+}
+
+/// Words that hold the bits of a range: not one bit at a time, since a range may be all of them.
+struct Words {
+    first: usize,
+    of_first: u64,
+    last: usize,
+    of_last: u64,
+}
+
+impl Words {
+    /// The words of bits `first..=last`.
+    fn of(first: u16, last: u16) -> Self {
+        let (above, below) = (u64::MAX << (first % 64), u64::MAX >> (63 - last % 64));
+        let (first, last) = (usize::from(first / 64), usize::from(last / 64));
+        let both = above & below;
+        let (of_first, of_last) = if first == last { (both, both) } else { (above, below) };
+        Self { first, of_first, last, of_last }
+    }
+    /// Those of which all bits are meant.
+    fn between(&self) -> core::ops::Range<usize> {
+        self.first + 1..self.last.max(self.first + 1)
     }
 }
 
@@ -92,12 +123,38 @@ mod tests {
     #[test]
     fn a_range_is_issued_once_and_whole_or_not_at_all() {
         let mut t = PortTable::new();
-        assert!(t.issue(0x3f8, 0x3ff));
-        assert!(!t.issue(0x3f0, 0x3f8));
-        assert!(t.issue(0x3f0, 0x3f7), "the refused range issued nothing");
+        t.issue(0x3f8, 0x3ff);
+        assert!(!t.is_free(0x3f0, 0x3f8));
+        t.issue(0x3f0, 0x3f7);
         t.free(0x3f8, 0x3ff);
-        assert!(t.issue(0x3f8, 0x3f8));
-        assert!(t.issue(0xffff, 0xffff));
+        t.issue(0x3f8, 0x3f8);
+        t.issue(0xffff, 0xffff);
+        assert!(t.is_free(0x3f9, 0xfffe));
+    }
+
+    #[test]
+    fn ranges_of_any_length_hold_their_ports_and_no_others() {
+        let edges = [0, 1, 63, 64, 65, 127, 128, 700, 1023, 1024, 0xffbf, 0xffc0, 0xfffe, 0xffff];
+        for first in edges {
+            for last in edges.into_iter().filter(|last| *last >= first) {
+                let mut t = PortTable::new();
+                t.issue(first, last);
+                for port in edges {
+                    assert_eq!(
+                        !t.is_free(port, port),
+                        (first..=last).contains(&port),
+                        "{first}..={last}: {port}"
+                    );
+                }
+                let around =
+                    [(0, first.wrapping_sub(1), first > 0), (last.saturating_add(1), 0xffff, last < 0xffff)];
+                for (a, b, is) in around {
+                    assert!(!is || t.is_free(a, b), "{first}..={last}: not {a}..={b}");
+                }
+                t.free(first, last);
+                assert!(t.is_free(0, 0xffff));
+            }
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use sel4_abi::message::CapRights;
 
+use crate::error::SysResult;
 use crate::fault;
 use crate::kernel::Kernel;
 use crate::object::endpoint::{Endpoint, EndpointState};
@@ -32,6 +33,7 @@ pub fn send(k: &mut Kernel, tcb: Ptr<Tcb>, ep: Ptr<Endpoint>, badge: u64, mode: 
             tcb.state.set(ThreadState::BlockedOnSend);
             tcb.endpoint.set(Some(ep));
             tcb.send_badge.set(badge);
+            tcb.sent_after.set(k.cancellations);
             tcb.can_grant.set(rights.grant());
             tcb.can_grant_reply.set(rights.grant_reply());
             tcb.is_call.set(mode.call);
@@ -129,7 +131,9 @@ pub fn receive(k: &mut Kernel, tcb: Ptr<Tcb>, ep: Ptr<Endpoint>, blocking: bool,
         }
         return;
     }
-    let Some(sender) = ep.pop() else { return };
+    let Some(sender) = ep.queue.head() else { return };
+    leaves_queue(k, sender);
+    ep.leave(sender);
     sender.endpoint.set(None);
     transfer::message(k, sender, Some(ep), sender.send_badge.get(), sender.can_grant.get(), tcb);
     if sender.is_call.get() || sender.fault.get().is_some() {
@@ -195,6 +199,7 @@ pub fn cancel(k: &mut Kernel, tcb: Ptr<Tcb>) {
     match tcb.state.get() {
         ThreadState::BlockedOnSend | ThreadState::BlockedOnReceive => {
             if let Some(ep) = tcb.endpoint.take() {
+                leaves_queue(k, tcb);
                 ep.leave(tcb);
             }
             if let Some(r) = tcb.reply.take() {
@@ -225,43 +230,82 @@ pub fn restart(k: &mut Kernel, tcb: Ptr<Tcb>) {
     k.wake(tcb);
 }
 
-/// Everybody who waits on the endpoint stops waiting.
-pub fn cancel_all(k: &mut Kernel, ep: Ptr<Endpoint>) {
-    while let Some(tcb) = ep.queue.head() {
-        let faulted = tcb.fault.get().is_some();
-        cancel(k, tcb);
-        if !faulted {
-            tcb.state.set(ThreadState::Running);
-            k.wake(tcb);
-        }
+/// Threads that one step of a deletion wakes.
+const WOKEN_AT_ONCE: usize = 4;
+
+/// Some of those who wait on the endpoint stop waiting; true if others do still wait. Nobody can come: it is being taken apart.
+pub fn cancel_some(k: &mut Kernel, ep: Ptr<Endpoint>) -> bool {
+    for _ in 0..WOKEN_AT_ONCE {
+        let Some(tcb) = ep.queue.head() else { break };
+        give_back(k, tcb);
     }
+    ep.queue.head().is_some()
 }
 
-/// Senders with this badge stop waiting.
-pub fn cancel_badged(k: &mut Kernel, ep: Ptr<Endpoint>, badge: u64) {
-    if ep.state() != EndpointState::Send {
-        return;
-    }
-    let mut next = ep.queue.head();
-    while let Some(tcb) = next {
-        next = tcb.ipc_next.get();
-        if tcb.send_badge.get() == badge {
-            let faulted = tcb.fault.get().is_some();
-            cancel(k, tcb);
-            if !faulted {
-                tcb.state.set(ThreadState::Running);
-                k.wake(tcb);
-            }
-        }
-    }
-}
-
-/// Everybody who waits for the notification stops waiting.
-pub fn cancel_all_signals(k: &mut Kernel, n: Ptr<Notification>) {
-    while n.state() == NotificationState::Waiting
-        && let Some(tcb) = n.queue.head()
-    {
+/// As [`cancel_some`], for a notification.
+pub fn cancel_some_signals(k: &mut Kernel, n: Ptr<Notification>) -> bool {
+    for _ in 0..WOKEN_AT_ONCE {
+        let Some(tcb) = n.queue.head() else { break };
         restart(k, tcb);
+    }
+    n.queue.head().is_some()
+}
+
+/// The thread stops waiting on an endpoint: it tries again. After a fault it stays where it is.
+fn give_back(k: &mut Kernel, tcb: Ptr<Tcb>) {
+    let faulted = tcb.fault.get().is_some();
+    cancel(k, tcb);
+    if !faulted {
+        tcb.state.set(ThreadState::Running);
+        k.wake(tcb);
+    }
+}
+
+/// How far senders of a badge have been cancelled.
+#[derive(Clone, Copy)]
+pub struct Cancelling {
+    endpoint: Ptr<Endpoint>,
+    badge: u64,
+    /// The next one to look at.
+    next: Option<Ptr<Tcb>>,
+}
+
+/// Senders with this badge stop waiting. Who sends anew meanwhile is not among them.
+///
+/// # Errors
+/// Preempted: the call is to be made again. If another one comes in between, that one does the rest of this one first.
+pub fn cancel_badged(k: &mut Kernel, ep: Ptr<Endpoint>, badge: u64) -> SysResult {
+    if k.cancelling.is_some_and(|c| c.next.is_none() || c.endpoint != ep || c.badge != badge) {
+        cancel_on(k)?;
+    }
+    if k.cancelling.is_none() && ep.state() == EndpointState::Send {
+        k.cancellations += 1;
+        k.cancelling = Some(Cancelling { endpoint: ep, badge, next: ep.queue.head() });
+    }
+    cancel_on(k)
+}
+
+fn cancel_on(k: &mut Kernel) -> SysResult {
+    while let Some(c) = k.cancelling
+        && let Some(tcb) = c.next
+    {
+        leaves_queue(k, tcb);
+        if tcb.send_badge.get() == c.badge && tcb.sent_after.get() != k.cancellations {
+            give_back(k, tcb);
+        }
+        k.preempt()?;
+    }
+    k.cancelling = None;
+    Ok(())
+}
+
+/// The thread is about to leave its place in a queue: it is no place to go on from.
+#[inline]
+pub fn leaves_queue(k: &mut Kernel, tcb: Ptr<Tcb>) {
+    if let Some(c) = &mut k.cancelling
+        && c.next == Some(tcb)
+    {
+        c.next = tcb.ipc_next.get();
     }
 }
 

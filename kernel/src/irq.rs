@@ -6,7 +6,6 @@ use sel4_abi::irq::{MAX_USER_IRQ, VECTOR_BASE};
 use crate::arch;
 use crate::cap::{Cap, Slot};
 use crate::cdt::SlotRef;
-use crate::delete;
 use crate::ipc;
 use crate::kernel::Kernel;
 use crate::ptr::Ptr;
@@ -94,7 +93,7 @@ pub fn acknowledge(k: &mut Kernel, irq: u8) {
     }
 }
 
-/// The last handler capability went: the source is silenced and its number free.
+/// The last handler capability goes: the source is silenced and its number free. The capability that it signalled goes next (`delete`).
 pub fn end_handler(k: &mut Kernel, irq: u8) {
     match k.irqs.source(irq) {
         Source::Free => return,
@@ -104,6 +103,4 @@ pub fn end_handler(k: &mut Kernel, irq: u8) {
         Source::Message { .. } => {}
     }
     k.irqs.set(irq, Source::Free);
-    // It may be the notification's last capability. Such a deletion is one step, so there is nothing to preempt.
-    let _ = delete::delete(k, k.irqs.slot(irq));
 }

@@ -7,6 +7,7 @@ use crate::cdt::SlotRef;
 use crate::error::{SysError, SysResult};
 use crate::fault;
 use crate::ioport::PortTable;
+use crate::ipc::Cancelling;
 use crate::irq::IrqTable;
 use crate::object::notification::Notification;
 use crate::object::sched_context::SchedContext;
@@ -30,6 +31,10 @@ pub struct Kernel {
     pub asids: AsidTable,
     /// Top of the stack of objects that are being taken apart (`delete`).
     pub dying: Option<SlotRef>,
+    /// Senders of a badge that are being cancelled (`ipc`).
+    pub cancelling: Option<Cancelling>,
+    /// How often that was begun.
+    pub cancellations: u64,
     /// Told of DMA faults.
     pub dma_fault_notification: crate::cap::Slot,
     steps: u32,
@@ -44,6 +49,8 @@ impl Kernel {
             ports: PortTable::new(),
             asids: AsidTable::new(),
             dying: None,
+            cancelling: None,
+            cancellations: 0,
             dma_fault_notification: crate::cap::Slot::empty(),
             steps: 0,
         }
@@ -54,7 +61,15 @@ impl Kernel {
     /// # Errors
     /// `Preempted` when an interrupt is pending: undo nothing, keep what is done, let the system call be restarted.
     pub fn preempt(&mut self) -> SysResult {
-        self.steps += 1;
+        self.preempt_after(1)
+    }
+
+    /// The same after what takes as long as `steps` steps.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn preempt_after(&mut self, steps: u32) -> SysResult {
+        self.steps += steps;
         if self.steps >= STEPS_PER_PREEMPTION {
             self.steps = 0;
             if crate::arch::interrupt_pending() {

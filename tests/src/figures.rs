@@ -144,9 +144,10 @@ const ROWS: &[(&str, &[Row])] = &[
     ),
     (
         "bounded",
-        &[plain(
+        &[row(
             "longest-stretch",
             "longest stretch with interrupts off, kernel entry to exit, of what takes long",
+            10_000,
             "",
         )],
     ),

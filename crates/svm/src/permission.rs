@@ -8,13 +8,18 @@ pub const MSR_MAP_BYTES: usize = 2 * 4096;
 
 /// Sets whether ports `first..=last` go to the device itself or exit. `map` is an I/O permission map.
 pub fn set_ports(map: &mut [u8; IO_MAP_BYTES], first: u16, last: u16, intercept: bool) {
-    for port in first..=last {
-        let (byte, bit) = (usize::from(port / 8), 1 << (port % 8));
-        if intercept {
-            map[byte] |= bit;
-        } else {
-            map[byte] &= !bit;
-        }
+    let (above, below) = (0xff << (first % 8), 0xff >> (7 - last % 8));
+    let (first, last) = (usize::from(first / 8), usize::from(last / 8));
+    let mut edge = |byte: usize, bits: u8| {
+        map[byte] = if intercept { map[byte] | bits } else { map[byte] & !bits };
+    };
+    if first == last {
+        edge(first, above & below);
+    } else {
+        edge(first, above);
+        edge(last, below);
+        // Not a bit at a time, since a range may be all of them.
+        map[first + 1..last].fill(if intercept { 0xff } else { 0 });
     }
 }
 
@@ -100,5 +105,20 @@ mod tests {
         assert!(!port_exits(&map, 0xfffc, 4));
         // Beyond the last port the third page still intercepts.
         assert!(port_exits(&map, 0xffff, 2));
+    }
+
+    #[test]
+    fn ranges_of_ports_begin_and_end_anywhere() {
+        let edges = [0, 1, 7, 8, 9, 15, 16, 700, 0xfff6, 0xfff7, 0xfff8, 0xffff];
+        for first in edges {
+            for last in edges.into_iter().filter(|last| *last >= first) {
+                for intercept in [false, true] {
+                    let mut map = [if intercept { 0 } else { 0xff }; IO_MAP_BYTES];
+                    set_ports(&mut map, first, last, intercept);
+                    let changed = (0..=u16::MAX).filter(|port| port_exits(&map, *port, 1) == intercept);
+                    assert!(changed.eq(first..=last), "{first}..={last}, {intercept}");
+                }
+            }
+        }
     }
 }

@@ -62,8 +62,6 @@ pub fn object_supported(_: ObjectType) -> bool {
 }
 /// No virtual CPUs.
 pub fn init_vcpu(_: u64) {}
-/// No permission maps.
-pub fn init_io_permission_map(_: u64) {}
 /// No processor state.
 pub fn fpu_forget(_: Ptr<Tcb>) {}
 /// No processor state.

@@ -9,7 +9,7 @@ use sel4_abi::slot;
 use super::Machine;
 use super::memory::Ranges;
 use crate::arch::{self, time};
-use crate::cap::{Cap, Frame, FrameSize, Mapping, Root, Slot, Table, Untyped};
+use crate::cap::{Cap, Frame, FrameSize, Made, Mapping, Root, Slot, Table, Untyped};
 use crate::cdt;
 use crate::kernel::Kernel;
 use crate::klog;
@@ -321,7 +321,7 @@ fn untyped(
                 lost += 1;
                 continue;
             }
-            let u = Untyped { paddr, size_bits, device, watermark: 0, cleared: 0 };
+            let u = Untyped { paddr, size_bits, device, watermark: 0, cleared: 0, made: Made::Zeros };
             cdt::insert_root(node.slot(start + n as u64), Cap::Untyped(u));
             info.untyped_list[n] =
                 bi::UntypedDesc { paddr, size_bits, is_device: u8::from(device), padding: [0; 6] };

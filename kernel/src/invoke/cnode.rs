@@ -30,7 +30,7 @@ pub fn cnode(k: &mut Kernel, i: &Invocation) -> SysResult<usize> {
         label::CNODE_CANCEL_BADGED_SENDS => match dest.cap() {
             Cap::Endpoint { object, badge, rights } if rights == CapRights::ALL => {
                 if badge != 0 {
-                    ipc::cancel_badged(k, object, badge);
+                    ipc::cancel_badged(k, object, badge)?;
                 }
             }
             _ => return Err(SysError::IllegalOperation),

@@ -103,6 +103,7 @@ fn set_priority(k: &mut Kernel, t: Ptr<Tcb>, p: u8) {
     k.set_priority(t, p);
     // The queue of an endpoint or notification is in order of priority.
     if let Some(ep) = t.endpoint.get() {
+        crate::ipc::leaves_queue(k, t);
         ep.queue.remove(t);
         ep.queue.insert(t);
     } else if let Some(n) = t.waiting_for.get() {

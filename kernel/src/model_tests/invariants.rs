@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::vec::Vec;
 
 use super::machine::{IRQ_CONTROL, Machine, ROOT, SCHED_CONTROL, VSPACE};
-use crate::cap::{Cap, Slot};
+use crate::cap::{Cap, Remains, Slot, Zombie};
 use crate::cdt::SlotRef;
 use crate::kernel::Kernel;
 use crate::object::endpoint::{Endpoint, EndpointState, WaitQueue};
@@ -63,6 +63,19 @@ impl Live {
             Cap::SchedContext { object, .. } if self.addresses.insert(object.addr()) => {
                 self.contexts.push(object);
             }
+            // Whoever still waits there is linked to it.
+            Cap::Zombie(Zombie { kind: Remains::Endpoint, paddr, .. }) => {
+                // SAFETY: the object of a zombie is there until the zombie goes.
+                let object: Ptr<Endpoint> = unsafe { Ptr::from_paddr(paddr) };
+                self.addresses.insert(object.addr());
+                self.endpoints.push(object);
+            }
+            Cap::Zombie(Zombie { kind: Remains::Notification, paddr, .. }) => {
+                // SAFETY: as above.
+                let object: Ptr<Notification> = unsafe { Ptr::from_paddr(paddr) };
+                self.addresses.insert(object.addr());
+                self.notifications.push(object);
+            }
             _ => {}
         }
     }
@@ -77,8 +90,10 @@ fn home(cap: Cap) -> Option<(u64, u64)> {
     let (first, count) = match cap {
         Cap::CNode(c) => (c.slots, c.len()),
         Cap::Thread(t) => (t.slot(0), COUNT as u64),
-        // SAFETY: the object of a zombie is there until the zombie goes.
-        Cap::Zombie(z) => (unsafe { Ptr::from_paddr(z.paddr) }, z.remaining),
+        Cap::Zombie(z) if matches!(z.kind, Remains::CNode | Remains::Thread) => {
+            // SAFETY: the object of a zombie is there until the zombie goes.
+            (unsafe { Ptr::from_paddr(z.paddr) }, z.remaining)
+        }
         _ => return None,
     };
     Some((first.addr(), first.addr() + count * size_of::<Slot>() as u64))
@@ -166,6 +181,15 @@ fn members(queue: &WaitQueue) -> Vec<Ptr<Tcb>> {
         assert!(all.len() < 1000, "a queue is a circle");
     }
     assert_eq!(queue.tail(), all.last().copied(), "the end of a queue");
+    for group in all.chunk_by(|a, b| a.priority.get() == b.priority.get()) {
+        let (first, last) = (group[0], group[group.len() - 1]);
+        for t in group {
+            let (several, its) = (group.len() > 1, (t.ipc_last.get(), t.ipc_first.get()));
+            let expected =
+                ((several && *t == first).then_some(last), (several && *t == last).then_some(first));
+            assert_eq!(its, expected, "the ends of those of one priority");
+        }
+    }
     all
 }
 

@@ -7,7 +7,7 @@ use std::vec::Vec;
 use sel4_abi::object::ObjectType;
 
 use crate::arch::{ARENA_START, PENDING, clear_memory};
-use crate::cap::{Cap, Slot, Untyped};
+use crate::cap::{Cap, Made, Slot, Untyped};
 use crate::cdt::{self, SlotRef};
 use crate::error::SysError;
 use crate::kernel::Kernel;
@@ -45,6 +45,7 @@ impl World {
             device: false,
             watermark: 0,
             cleared: 0,
+            made: Made::Zeros,
         };
         cdt::insert_root(root.slot(0), Cap::Untyped(u));
         let mut k = Box::new(Kernel::new());

@@ -19,6 +19,9 @@ pub enum EndpointState {
 
 /// A queue of blocked threads, the highest priority first, equal ones in order of arrival. The two low bits of `head` are
 /// the owner's state.
+///
+/// Those who came at the same priority are a group, whose first and last one know each other, so that a place is found by passing groups: at
+/// most as many as there are priorities, however many threads wait.
 #[repr(C)]
 pub struct WaitQueue {
     head: Cell<u64>,
@@ -51,14 +54,22 @@ impl WaitQueue {
 
     /// Puts `tcb` behind the last thread of at least its priority.
     pub fn insert(&self, tcb: Ptr<Tcb>) {
+        let priority = tcb.priority.get();
         let mut after = self.tail.get();
         while let Some(t) = after
-            && t.priority.get() < tcb.priority.get()
+            && t.priority.get() < priority
         {
-            after = t.ipc_prev.get();
+            after = t.ipc_first.get().unwrap_or(t).ipc_prev.get();
         }
         let before = match after {
-            Some(t) => t.ipc_next.replace(Some(tcb)),
+            Some(t) => {
+                if t.priority.get() == priority {
+                    let first = t.ipc_first.take().unwrap_or(t);
+                    first.ipc_last.set(Some(tcb));
+                    tcb.ipc_first.set(Some(first));
+                }
+                t.ipc_next.replace(Some(tcb))
+            }
             None => {
                 let old = self.head();
                 self.set_head(Some(tcb));
@@ -76,6 +87,7 @@ impl WaitQueue {
     /// Takes `tcb`, which is in this queue, out of it.
     #[inline]
     pub fn remove(&self, tcb: Ptr<Tcb>) {
+        leave_group(tcb);
         let (prev, next) = (tcb.ipc_prev.take(), tcb.ipc_next.take());
         match prev {
             Some(p) => p.ipc_next.set(next),
@@ -86,6 +98,21 @@ impl WaitQueue {
             None => self.tail.set(prev),
         }
     }
+}
+
+/// The thread, still linked to its neighbours, is not the first or the last one of its group any more: the next one is, or the one before.
+#[inline]
+fn leave_group(tcb: Ptr<Tcb>) {
+    let (heir, other, heir_is_first) = match (tcb.ipc_last.take(), tcb.ipc_first.take()) {
+        (Some(last), _) => (tcb.ipc_next.get(), last, true),
+        (_, Some(first)) => (tcb.ipc_prev.get(), first, false),
+        _ => return,
+    };
+    let Some(heir) = heir else { return };
+    let (first, last) = if heir_is_first { (heir, other) } else { (other, heir) };
+    let several = heir != other;
+    first.ipc_last.set(several.then_some(last));
+    last.ipc_first.set(several.then_some(first));
 }
 
 /// An endpoint, 16 bytes.
@@ -125,11 +152,7 @@ impl Endpoint {
                 self.queue.head.set(0);
                 self.queue.tail.set(None);
             }
-            Some(next) => {
-                tcb.ipc_next.set(None);
-                next.ipc_prev.set(None);
-                self.queue.head.set(next.addr() | EndpointState::Recv as u64);
-            }
+            Some(_) => self.queue.remove(tcb),
         }
     }
 
@@ -145,12 +168,12 @@ impl Endpoint {
     /// As [`Endpoint::wait`], for a receiver that [is the last](Endpoint::would_be_last).
     #[inline(always)]
     pub fn last_waits(&self, tcb: Ptr<Tcb>) {
-        match self.queue.tail.replace(Some(tcb)) {
-            None => self.queue.head.set(tcb.addr() | EndpointState::Recv as u64),
-            Some(before) => {
-                before.ipc_next.set(Some(tcb));
-                tcb.ipc_prev.set(Some(before));
+        match self.queue.tail.get() {
+            None => {
+                self.queue.tail.set(Some(tcb));
+                self.queue.head.set(tcb.addr() | EndpointState::Recv as u64);
             }
+            Some(_) => self.queue.insert(tcb),
         }
     }
 

@@ -95,12 +95,18 @@ pub struct Tcb {
     pub ipc_next: Cell<Option<Ptr<Tcb>>>,
     /// See `ipc_next`.
     pub ipc_prev: Cell<Option<Ptr<Tcb>>>,
+    /// Of the first of several who wait there and came at one priority: the last.
+    pub ipc_last: Cell<Option<Ptr<Tcb>>>,
+    /// Of the last of several: the first.
+    pub ipc_first: Cell<Option<Ptr<Tcb>>>,
     /// Endpoint on which it waits.
     pub endpoint: Cell<Option<Ptr<Endpoint>>>,
     /// Notification for which it waits.
     pub waiting_for: Cell<Option<Ptr<Notification>>>,
     /// Badge of the message that waits to be sent.
     pub send_badge: Cell<u64>,
+    /// `Kernel::cancellations` when it began to wait with that.
+    pub sent_after: Cell<u64>,
     /// Rights of the capability through which it sends or receives.
     pub can_grant: Cell<bool>,
     /// See `can_grant`.

@@ -7,7 +7,7 @@ use sel4_abi::object::{self as abi, ObjectType};
 use super::cnode::CNode;
 use super::tcb::Tcb;
 use crate::arch;
-use crate::cap::{Cap, Frame, FrameSize, IoTable, Mapping, Root, Table, Untyped};
+use crate::cap::{Cap, Frame, FrameSize, IoTable, Made, Mapping, Root, Table, Untyped};
 use crate::cdt::{self, SlotRef};
 use crate::cspace;
 use crate::error::{SysError, SysResult};
@@ -32,6 +32,8 @@ pub struct Retype {
 
 /// Bytes cleared between two preemption points.
 const CHUNK: u64 = 4096;
+/// What that is worth, with a virtual CPU that is made there.
+const STEPS_OF_CHUNK: u32 = 3;
 
 /// `Untyped_Retype`. Memory is cleared here, in chunks, so that a huge object does not hold the processor.
 ///
@@ -81,15 +83,14 @@ pub fn retype(k: &mut Kernel, slot: SlotRef, u: Untyped, root: Cap, a: &Retype) 
     }
     let bytes = a.count << bits;
     if !u.device && ty != ObjectType::Untyped {
-        // A preempted retype left `cleared` chunks of zeros behind its watermark.
-        let done = (used + u64::from(cleared) * CHUNK).saturating_sub(start);
-        clear(k, slot, Untyped { watermark: start, ..u }, bytes, done)?;
+        // A preempted retype left `cleared` chunks behind its watermark: zeros, or objects of the kind `made`.
+        let kind = Made::of(ty);
+        let done = if u.made == kind { (used + u64::from(cleared) * CHUNK).saturating_sub(start) } else { 0 };
+        clear(k, slot, Untyped { watermark: start, made: kind, ..u }, Row { bits, bytes }, done)?;
     }
-    slot.set(Cap::Untyped(Untyped { watermark: start + bytes, cleared: 0, ..u }));
-    for i in 0..a.count {
-        let paddr = u.paddr + start + (i << bits);
-        cdt::insert(node.slot(a.node_offset + i), create(ty, size, paddr, u.device), slot, true);
-    }
+    slot.set(Cap::Untyped(Untyped { watermark: start + bytes, cleared: 0, made: Made::Zeros, ..u }));
+    let first = capability(ty, size, u.paddr + start, u.device);
+    cdt::insert_row(node.slot(a.node_offset), a.count, first.encode(), 1 << bits, slot);
     Ok(())
 }
 
@@ -101,14 +102,30 @@ fn plan(total: u64, used: u64, bits: usize, count: u64) -> Option<u64> {
     (end <= total).then_some(start)
 }
 
-/// Clears the memory of new objects, `bytes` from the watermark of `u` on, of which the first `done` are clear.
-fn clear(k: &mut Kernel, slot: SlotRef, u: Untyped, bytes: u64, mut done: u64) -> SysResult {
-    while done < bytes {
-        let n = CHUNK.min(bytes - done);
-        arch::clear_memory(u.paddr + u.watermark + done, n);
+/// Objects in a row.
+#[derive(Clone, Copy)]
+struct Row {
+    /// Log2 of the bytes of each.
+    bits: usize,
+    /// Bytes of all.
+    bytes: u64,
+}
+
+/// Clears the memory of new objects, from the watermark of `u` on, and makes them what `u.made` says. The first `done` bytes are so already.
+fn clear(k: &mut Kernel, slot: SlotRef, u: Untyped, row: Row, mut done: u64) -> SysResult {
+    let start = u.paddr + u.watermark;
+    while done < row.bytes {
+        let n = CHUNK.min(row.bytes - done);
+        arch::clear_memory(start + done, n);
+        let complete = (done >> row.bits)..((done + n) >> row.bits);
         done += n;
-        if done < bytes
-            && let Err(e) = k.preempt()
+        match u.made {
+            Made::Zeros => {}
+            Made::Threads => complete.for_each(|i| fresh::<Tcb>(start + (i << row.bits)).init()),
+            Made::VirtualCpus => complete.for_each(|i| arch::init_vcpu(start + (i << row.bits))),
+        }
+        if done < row.bytes
+            && let Err(e) = k.preempt_after(STEPS_OF_CHUNK)
         {
             let chunks = (done / CHUNK).min((1 << 26) - 1);
             slot.set(Cap::Untyped(Untyped { cleared: chunks as u32, ..u }));
@@ -118,27 +135,25 @@ fn clear(k: &mut Kernel, slot: SlotRef, u: Untyped, bytes: u64, mut done: u64) -
     Ok(())
 }
 
-/// A new object. Only `create` calls this.
+/// A new object. Only `clear` and `capability` call this.
 fn fresh<T>(paddr: u64) -> Ptr<T> {
-    // SAFETY: the memory was cleared by this retype and nobody else has it; zero is the initial state of every object.
+    // SAFETY: the memory was cleared by this retype and nobody else has it; zero is the initial state of every object, or it becomes that
+    // before there is a capability.
     unsafe { Ptr::from_paddr(paddr) }
 }
 
-/// The capability of a new object in cleared memory.
-fn create(ty: ObjectType, size: usize, paddr: u64, device: bool) -> Cap {
+/// The capability of a new object.
+fn capability(ty: ObjectType, size: usize, paddr: u64, device: bool) -> Cap {
     let table = |level| Table { paddr, level, mapping: Mapping::None };
     let frame = |size| {
         Cap::Frame(Frame { paddr, size, device, rights: CapRights::READ_WRITE, mapping: Mapping::None })
     };
     match ty {
         ObjectType::Untyped => {
-            Cap::Untyped(Untyped { paddr, size_bits: size as u8, device, watermark: 0, cleared: 0 })
+            let made = Made::Zeros;
+            Cap::Untyped(Untyped { paddr, size_bits: size as u8, device, watermark: 0, cleared: 0, made })
         }
-        ObjectType::Tcb => {
-            let tcb: Ptr<Tcb> = fresh(paddr);
-            tcb.init();
-            Cap::Thread(tcb)
-        }
+        ObjectType::Tcb => Cap::Thread(fresh(paddr)),
         ObjectType::Endpoint => Cap::Endpoint { object: fresh(paddr), badge: 0, rights: CapRights::ALL },
         ObjectType::Notification => {
             Cap::Notification { object: fresh(paddr), badge: 0, rights: CapRights::READ_WRITE }
@@ -160,14 +175,8 @@ fn create(ty: ObjectType, size: usize, paddr: u64, device: bool) -> Cap {
         ObjectType::EptPdpt => Cap::EptTable(table(3)),
         ObjectType::EptPml4 => Cap::EptPml4(Root { paddr, asid: 0 }),
         ObjectType::IoPageTable => Cap::IoPageTable(IoTable { paddr, level: 0, mapped: None }),
-        ObjectType::Vcpu => {
-            arch::init_vcpu(paddr);
-            Cap::Vcpu(paddr)
-        }
-        ObjectType::IoPermissionMap => {
-            arch::init_io_permission_map(paddr);
-            Cap::IoPermissionMap(paddr)
-        }
+        ObjectType::Vcpu => Cap::Vcpu(paddr),
+        ObjectType::IoPermissionMap => Cap::IoPermissionMap(paddr),
     }
 }
 
@@ -189,7 +198,7 @@ pub fn make_pool(k: &mut Kernel, untyped: SlotRef, root: Cap, index: u64, depth:
         return Err(SysError::DeleteFirst);
     }
     arch::clear_memory(u.paddr, 4096);
-    untyped.set(Cap::Untyped(Untyped { watermark: 4096, cleared: 0, ..u }));
+    untyped.set(Cap::Untyped(Untyped { watermark: 4096, cleared: 0, made: Made::Zeros, ..u }));
     cdt::insert(dest, Cap::AsidPool { paddr: u.paddr, index: number }, untyped, true);
     k.asids.set_pool(number, u.paddr);
     Ok(())

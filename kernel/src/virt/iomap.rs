@@ -48,11 +48,6 @@ impl IoMap {
         unsafe { &mut *arch::phys_to_virt(self.0).cast() }
     }
 
-    /// Every port exits.
-    pub fn init(self) {
-        self.object().map.fill(0xff);
-    }
-
     /// The VCPU that it is attached to, 0 for none.
     pub fn vcpu(self) -> u64 {
         self.object().vcpu.get()
@@ -62,7 +57,7 @@ impl IoMap {
     #[must_use]
     pub fn attach(self, vcpu: u64) -> bool {
         let Some(id) = maps().enter(self.0) else { return false };
-        self.init();
+        self.object().map.fill(0xff);
         self.object().vcpu.set(vcpu);
         self.object().id.set(id);
         true
@@ -103,10 +98,4 @@ pub fn close(id: u32, first: u16, last: u16) {
         // SAFETY: maps that are attached are live.
         unsafe { IoMap::at(paddr) }.set(first, last, true);
     }
-}
-
-/// Sets up the object at `paddr`, 16 KiB of zeros.
-pub fn init_io_permission_map(paddr: u64) {
-    // SAFETY: the caller makes this object.
-    unsafe { IoMap::at(paddr) }.init();
 }

@@ -49,8 +49,3 @@ pub fn object_supported(ty: ObjectType) -> bool {
 pub fn init_vcpu(paddr: u64) {
     crate::object::vcpu::create(paddr);
 }
-
-/// Makes 16 KiB an I/O permission map through which no port passes.
-pub fn init_io_permission_map(paddr: u64) {
-    virt::iomap::init_io_permission_map(paddr);
-}
