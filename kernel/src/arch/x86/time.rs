@@ -11,14 +11,13 @@ const PIT_HZ: u64 = 1_193_182;
 const CALIBRATION_TICKS: u64 = 4773;
 
 struct Clock {
-    /// TSC ticks per second / 1000.
-    tsc_khz: u64,
     /// APIC timer ticks per TSC tick, 32.32 fixed point.
     ratio: u64,
+    /// TSC ticks per microsecond, which is what the boot information says too: to the nearest.
     per_us: u64,
 }
 
-static CLOCK: KernelCell<Clock> = KernelCell::new(Clock { tsc_khz: 1_000_000, ratio: 1 << 32, per_us: 1000 });
+static CLOCK: KernelCell<Clock> = KernelCell::new(Clock { ratio: 1 << 32, per_us: 1000 });
 
 fn clock() -> &'static Clock {
     // SAFETY: written once, at boot.
@@ -39,7 +38,7 @@ pub fn ticks_per_us() -> u64 {
 
 /// Frequency of [`now`], MHz.
 pub fn mhz() -> u32 {
-    ((clock().tsc_khz + 500) / 1000) as u32
+    clock().per_us as u32
 }
 
 /// Measures both clocks against channel 2 of the PIT, once, for 4 ms.
@@ -64,9 +63,8 @@ pub fn calibrate() {
     port_write(0x61, 1, gate & !1);
     let khz = tsc * PIT_HZ / ticks / 1000;
     let clock = Clock {
-        tsc_khz: khz.max(1000),
         ratio: (((u128::from(count)) << 32) / u128::from(tsc.max(1))).max(1) as u64,
-        per_us: (khz / 1000).max(1),
+        per_us: ((khz + 500) / 1000).max(1),
     };
     // SAFETY: boot, once.
     unsafe { *CLOCK.get() = clock };
