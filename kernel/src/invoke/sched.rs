@@ -12,6 +12,7 @@ use crate::delete::{forget_callers, unbind_sc};
 use crate::error::{SysError, SysResult};
 use crate::kernel::Kernel;
 use crate::object::sched_context::SchedContext;
+use crate::object::tcb::Tcb;
 use crate::ptr::Ptr;
 
 /// `SchedControl_ConfigureFlags`.
@@ -119,7 +120,7 @@ fn yield_to(k: &mut Kernel, i: &Invocation, sc: Ptr<SchedContext>) -> SysResult<
 fn bind(k: &mut Kernel, sc: Ptr<SchedContext>, cap: Cap) -> SysResult {
     match cap {
         Cap::Thread(t) => {
-            if sc.tcb.get().is_some() || t.sc.get().is_some() {
+            if sc.tcb.get().is_some() || t.sc.get().is_some() || !fits(sc, t) {
                 return Err(SysError::IllegalOperation);
             }
             bind_thread(k, sc, t);
@@ -137,8 +138,13 @@ fn bind(k: &mut Kernel, sc: Ptr<SchedContext>, cap: Cap) -> SysResult {
     Ok(())
 }
 
+/// A thread that waits gets only a context that has time.
+pub fn fits(sc: Ptr<SchedContext>, t: Ptr<Tcb>) -> bool {
+    !t.is_blocked() || sc.is_released(arch::now())
+}
+
 /// Gives a thread without one a scheduling context.
-pub fn bind_thread(k: &mut Kernel, sc: Ptr<SchedContext>, t: Ptr<crate::object::tcb::Tcb>) {
+pub fn bind_thread(k: &mut Kernel, sc: Ptr<SchedContext>, t: Ptr<Tcb>) {
     k.give_sc(sc, t);
     k.wake(t);
 }

@@ -4,7 +4,7 @@
 use sel4_abi::{TCB_FLAG_FPU_DISABLED, label};
 
 use super::Invocation;
-use super::sched::bind_thread;
+use super::sched::{bind_thread, fits};
 use crate::arch;
 use crate::arch::context::{TIMEOUT_REPLY, canonical};
 use crate::cap::Cap;
@@ -205,7 +205,8 @@ fn set_sched_params(k: &mut Kernel, i: &Invocation, t: Ptr<Tcb>) -> SysResult {
     let sc = match i.cap(1)? {
         Cap::SchedContext { object, .. } => {
             let bound_elsewhere = object.tcb.get().is_some_and(|x| x != t);
-            if t.sc.get().is_some_and(|sc| sc != object) || bound_elsewhere {
+            let unfit = t.sc.get().is_none() && !fits(object, t);
+            if t.sc.get().is_some_and(|sc| sc != object) || bound_elsewhere || unfit {
                 return Err(SysError::IllegalOperation);
             }
             Some(object)

@@ -82,6 +82,10 @@ impl SchedContext {
     pub fn is_active(&self) -> bool {
         self.budget.get() != 0
     }
+    /// True when a thread could run on it at `now`.
+    pub fn is_released(&self, now: u64) -> bool {
+        self.is_active() && (self.remaining.get() != 0 || self.refilled_at.get() <= now)
+    }
     /// True when exhausting the budget only costs the thread its turn.
     pub fn is_round_robin(&self) -> bool {
         !self.limited.get()

@@ -154,6 +154,11 @@ impl Tcb {
         matches!(self.state.get(), ThreadState::Running | ThreadState::RunningVm)
     }
 
+    /// True when it waits for somebody.
+    pub fn is_blocked(&self) -> bool {
+        !self.is_runnable() && self.state.get() != ThreadState::Inactive
+    }
+
     /// True when it could run and has time.
     #[inline]
     pub fn is_schedulable(&self) -> bool {
