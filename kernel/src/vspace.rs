@@ -144,18 +144,20 @@ pub struct MapFrame {
 /// `Page_Map` and `Page_MapEPT`.
 ///
 /// # Errors
-/// In this order: InvalidCapability 1, FailedLookup, InvalidArgument 0, AlignmentError, FailedLookup (missing level), DeleteFirst.
+/// In this order: InvalidCapability 1 (no root), FailedLookup; mapped elsewhere: InvalidCapability 0 (nested), IllegalOperation (in an I/O space),
+/// InvalidCapability 1 (another space), InvalidArgument 0; InvalidArgument 0 (beyond the user's), AlignmentError, FailedLookup (missing level), DeleteFirst.
 pub fn map_frame(k: &mut Kernel, slot: SlotRef, f: Frame, root: Cap, m: &MapFrame) -> SysResult {
     let MapFrame { kind, address, rights, attributes } = *m;
     let root = root_of(k, root, kind)?;
     let wanted = mapping(kind, root.asid, address);
     match f.mapping {
         Mapping::None => {}
+        m if m == wanted => {}
+        _ if kind == Kind::Nested => return Err(SysError::InvalidCapability(0)),
+        Mapping::Io { .. } => return Err(SysError::IllegalOperation),
         Mapping::VSpace { asid, .. } | Mapping::Ept { asid, .. } if asid != root.asid => {
             return Err(SysError::InvalidCapability(1));
         }
-        m if m == wanted => {}
-        Mapping::Io { .. } => return Err(SysError::InvalidCapability(0)),
         _ => return Err(SysError::InvalidArgument(0)),
     }
     if address > kind.limit() || address + f.size.bytes() > kind.limit() {
