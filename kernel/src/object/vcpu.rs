@@ -261,7 +261,7 @@ fn write(i: &Invocation, f: impl FnOnce(u64, u64) -> Option<u64>) -> SysResult<u
 
 /// `VCPU_SetTCB(thread)`: binds, and brings a dead VCPU back to the state of a fresh one.
 fn set_tcb(k: &mut Kernel, i: &Invocation, vcpu: Vcpu, backend: &dyn Backend) -> SysResult<usize> {
-    let Cap::Thread(tcb) = i.cap(0)? else { return Err(SysError::InvalidCapability(1)) };
+    let Cap::Thread(tcb) = i.cap(0)? else { return Err(SysError::IllegalOperation) };
     if vcpu.header().dead.get() {
         smp::take_vcpu(vcpu);
         backend.reset(vcpu);
@@ -302,24 +302,24 @@ fn map_of(vcpu: Vcpu) -> SysResult<IoMap> {
     }
 }
 
-/// The ports of arguments 0 and 1, if they are a range within `first..=last`.
-fn ports(i: &Invocation, first: u16, last: u16) -> SysResult<(u16, u16)> {
-    let (low, high) = (i.arg(0), i.arg(1));
-    if low > high || low < u64::from(first) || high > u64::from(last) {
-        return Err(SysError::Range(u64::from(first), u64::from(last)));
-    }
-    Ok((low as u16, high as u16))
-}
-
-/// `VCPU_EnableIOPort(ports; low, high)`. Errors: TruncatedMessage, InvalidCapability 1, IllegalOperation (no map), RangeError, DeleteFirst (this
+/// `VCPU_EnableIOPort(ports; low, high)`. Errors: TruncatedMessage, IllegalOperation (no ports, or no map), InvalidArgument 0 or 1 (beyond
+/// the capability), DeleteFirst (this
 /// capability is used for another VCPU; a copy may be).
 fn enable_ports(i: &Invocation, vcpu: Vcpu) -> SysResult<usize> {
     i.need(2, 1)?;
     let Cap::IoPort { first, last, map: used } = i.cap(0)? else {
-        return Err(SysError::InvalidCapability(1));
+        return Err(SysError::IllegalOperation);
     };
     let map = map_of(vcpu)?;
-    let (low, high) = ports(i, first, last)?;
+    let (low, high) = (i.arg(0), i.arg(1));
+    let within = |port| (u64::from(first)..=u64::from(last)).contains(&port);
+    if !within(low) {
+        return Err(SysError::InvalidArgument(0));
+    }
+    if !within(high) || high < low {
+        return Err(SysError::InvalidArgument(1));
+    }
+    let (low, high) = (low as u16, high as u16);
     if used != map.id() && iomap::is_attached(used) {
         return Err(SysError::DeleteFirst);
     }
@@ -333,7 +333,11 @@ fn enable_ports(i: &Invocation, vcpu: Vcpu) -> SysResult<usize> {
 fn disable_ports(i: &Invocation, vcpu: Vcpu) -> SysResult<usize> {
     i.need(2, 0)?;
     let map = map_of(vcpu)?;
-    let (low, high) = ports(i, 0, u16::MAX)?;
+    let (low, high) = (i.arg(0), i.arg(1));
+    if low > high || high > u64::from(u16::MAX) {
+        return Err(SysError::Range(0, u64::from(u16::MAX)));
+    }
+    let (low, high) = (low as u16, high as u16);
     map.set(low, high, true);
     Ok(0)
 }

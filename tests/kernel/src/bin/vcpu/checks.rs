@@ -287,7 +287,7 @@ fn own_port_does_not_exit(env: &mut Env) -> Outcome {
     expect_error(vm.vcpu.vcpu_enable_ioport(ports, 0x80, 0x80), Error::IllegalOperation, &[])?;
     let map: cap::IOPermissionMap = env.make()?;
     vm.vcpu.vcpu_set_io_permission_map(map)?;
-    expect_error(vm.vcpu.vcpu_enable_ioport(ports, 0x80, 0x82), Error::RangeError, &[0x80, 0x81])?;
+    expect_error(vm.vcpu.vcpu_enable_ioport(ports, 0x80, 0x82), Error::InvalidArgument, &[1])?;
     vm.vcpu.vcpu_enable_ioport(ports, 0x80, 0x80)?;
     vm.expect(exit::IOIO)?;
     check_eq!(vm.word(vcpu::MR_EXIT_INFO1) >> 16, 0x81, "the port that exits");
