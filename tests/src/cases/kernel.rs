@@ -11,7 +11,7 @@ use crate::runner::{Case, Outcome, with};
 pub(super) const CASES: &[Case] = &[
     Case::new("kernel::every_check_of_the_root_task_holds", release),
     Case::new("kernel::every_check_holds_in_the_debug_build_too", debug),
-    Case::new("kernel::invocations_answer_every_misuse_as_the_table_says", calls),
+    Case::new("kernel::every_invocation_answers_every_misuse_as_the_table_says", calls),
     Case::new("kernel::the_checks_hold_when_grub_boots_it", multiboot),
     Case::new("kernel::two_processors_act_on_each_other_as_one_would", two_processors),
     Case::new("kernel::four_processors_act_on_each_other_as_one_would", four_processors),
@@ -28,7 +28,7 @@ const ENOUGH: usize = 248;
 /// The same for those of DMA and interrupt remapping.
 const ENOUGH_OF_DMA: usize = 40;
 /// The same for the methods of the table.
-const ENOUGH_OF_CALLS: usize = 26;
+const ENOUGH_OF_CALLS: usize = 89;
 /// The same for those of virtual CPUs.
 const ENOUGH_OF_VCPUS: usize = 49;
 /// The same for those of more than one processor.

@@ -29,6 +29,9 @@ struct Judge<'a> {
     score: Score,
 }
 
+/// Most words of a row.
+const MAX_WORDS: usize = 24;
+
 /// Labels that are no method's.
 const NO_METHODS: [u64; 7] = [
     label::INVALID_INVOCATION,
@@ -133,6 +136,12 @@ impl Judge<'_> {
         caps: &[Thing],
         gives: Gives,
     ) {
+        let gives = match gives {
+            Gives::Error(error, words, length) => {
+                Gives::Error(error, words.map(|word| self.world.resolve(word)), length)
+            }
+            words => words,
+        };
         let refused = matches!(gives, Gives::Error(..));
         let before = if refused { self.world.snapshot() } else { 0 };
         let got = self.send(label, on, words, caps);
@@ -160,7 +169,9 @@ impl Judge<'_> {
             *address = self.world.address(*thing);
         }
         let service = self.world.cap::<cap_type::Unspecified>(on);
-        let (info, _) = service.invoke_raw(label, words, &extra[..caps.len()]);
+        let mut given = [0; MAX_WORDS];
+        given.iter_mut().zip(words).for_each(|(given, word)| *given = self.world.resolve(*word));
+        let (info, _) = service.invoke_raw(label, &given[..words.len()], &extra[..caps.len()]);
         if info.label() == 0 {
             return Some(Gives::Words(info.length()));
         }
@@ -235,7 +246,7 @@ impl Judge<'_> {
             if gives == DONE {
                 continue;
             }
-            let (mut words, mut caps) = ([0; 24], [Thing::Nothing; 3]);
+            let (mut words, mut caps) = ([0; MAX_WORDS], [Thing::Nothing; 3]);
             words[..good.words.len()].copy_from_slice(good.words);
             caps[..good.caps.len()].copy_from_slice(good.caps);
             words[argument.index] = index;

@@ -69,6 +69,11 @@ pub const fn missing(source: bool, bits_left: u64) -> Gives {
     lookup(source, LookupFailure::MissingCapability { bits_left })
 }
 
+/// `FailedLookup` because a paging structure is missing: the address bits below its entry.
+pub const fn level(bits: u64) -> Gives {
+    missing(false, bits)
+}
+
 /// A message and its answer.
 #[derive(Debug, Clone, Copy)]
 pub struct Row {
@@ -102,6 +107,13 @@ pub const fn good(on: Thing, words: &'static [u64], caps: &'static [Thing], give
     row("as it is meant", on, words, caps, gives)
 }
 
+impl Row {
+    /// The same with another method.
+    pub const fn of(self, label: u64) -> Self {
+        Self { label, ..self }
+    }
+}
+
 /// A slot that a message names by index and depth.
 #[derive(Debug, Clone, Copy)]
 pub struct SlotArgument {
@@ -113,6 +125,11 @@ pub struct SlotArgument {
     pub source: bool,
     /// Depth 0 is the root itself.
     pub zero_is_root: bool,
+}
+
+/// A destination slot below an extra capability.
+pub const fn slot(root: usize, index: usize) -> SlotArgument {
+    SlotArgument { root: Some(root), index, source: false, zero_is_root: false }
 }
 
 /// An extra capability of which every other kind is wrong.

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The world of a group of rows: one capability of each kind and in each state that a row asks for, under a name.
 
-use kernel_tests::env::{at, own_cnode};
-use kernel_tests::{Env, Failure, Outcome};
+use kernel_tests::env::{HIGH, at, own_cnode};
+use kernel_tests::{Env, Failure, Outcome, machine};
 use sel4::init_thread::slot;
 use sel4::{
     AbsoluteCPtr, CNodeCapData, CapRights, CapType, IOSpaceCapData, ObjectBlueprint, ObjectBlueprintX86, cap,
@@ -41,6 +41,9 @@ things! {
     /// A thread with a notification, which is the next.
     BoundTcb,
     BoundNotification,
+    /// A thread without a scheduling context that waits for the notification that is the next.
+    WaitingTcb,
+    AwaitedNotification,
     Endpoint,
     /// With badge 5.
     BadgedEndpoint,
@@ -85,6 +88,10 @@ things! {
     IrqControl,
     /// User interrupt 15, of pin 20.
     IrqHandler,
+    /// User interrupt 50, of a message.
+    MessageHandler,
+    /// Another capability for it.
+    MessageHandlerCopy,
     PortControl,
     /// 0x1000 to 0x100f.
     Ports,
@@ -95,6 +102,7 @@ things! {
     IoSpace,
     IoTable,
     OtherIoTable,
+    ThirdIoTable,
     DmaFault,
     Vcpu,
     OtherVcpu,
@@ -134,17 +142,35 @@ pub const DEPTH: u64 = 4;
 pub const REQUESTER: u16 = 0x1f << 3 | 3;
 const DOMAIN: u16 = 200;
 
-/// The capabilities' addresses.
-pub struct World([u64; THINGS.len()]);
+/// Words that stand for what only the running machine knows: the longest time that a context can have, and one microsecond more; the last
+/// entry of the interrupt remapping table, and the one behind it.
+pub const LONGEST: u64 = 0x7f00 << 48;
+pub const TOO_LONG: u64 = LONGEST + 1;
+pub const LAST_HANDLE: u64 = LONGEST + 2;
+pub const NO_HANDLE: u64 = LONGEST + 3;
+const ADDRESS: u64 = LONGEST + 0x100;
+
+/// A word that stands for the address of a capability.
+pub const fn address(thing: Thing) -> u64 {
+    ADDRESS + thing as u64
+}
+
+/// The capabilities' addresses, and what else a row can't know.
+pub struct World {
+    addresses: [u64; THINGS.len()],
+    longest: u64,
+    handles: u64,
+}
 
 impl World {
     /// Makes them all.
     pub fn new(env: &mut Env) -> Outcome<Self> {
-        let mut world = Self([0; THINGS.len()]);
+        let longest = u64::MAX / machine::ticks_per_us(&env.bootinfo) / 8;
+        let mut world = Self { addresses: [0; THINGS.len()], longest, handles: 0 };
         world.found(env)?;
         for thing in THINGS {
             if world.address(*thing) == 0 {
-                let address = make(env, *thing, &world)?;
+                let address = make(env, *thing, &mut world)?;
                 world.set(*thing, address);
             }
         }
@@ -154,7 +180,21 @@ impl World {
 
     /// The address of a capability.
     pub fn address(&self, thing: Thing) -> u64 {
-        self.0[thing as usize]
+        self.addresses[thing as usize]
+    }
+
+    /// What a word stands for: itself, mostly.
+    pub fn resolve(&self, word: u64) -> u64 {
+        match word {
+            LONGEST => self.longest,
+            TOO_LONG => self.longest + 1,
+            LAST_HANDLE => self.handles - 1,
+            NO_HANDLE => self.handles,
+            _ => match word.checked_sub(ADDRESS).and_then(|index| self.addresses.get(index as usize)) {
+                Some(address) => *address,
+                None => word,
+            },
+        }
     }
 
     /// The capability, as one on which anything can be tried.
@@ -168,15 +208,16 @@ impl World {
     }
 
     fn set(&mut self, thing: Thing, address: u64) {
-        self.0[thing as usize] = address;
+        self.addresses[thing as usize] = address;
     }
 
     /// What was there before.
     fn found(&mut self, env: &Env) -> Outcome {
         let extensions = env.bootinfo.extensions().unwrap_or_default();
         let faults = extensions.dma_fault_slot;
-        if extensions.vcpu_backend == 0 || faults == 0 {
-            return Err(Failure::skip("the table wants SVM and DMA remapping"));
+        self.handles = extensions.irte_count.into();
+        if extensions.vcpu_backend == 0 || faults == 0 || self.handles == 0 {
+            return Err(Failure::new(format_args!("the table wants SVM, DMA and interrupt remapping")));
         }
         for (thing, slot) in [
             (Thing::OwnTcb, slot::TCB.cptr()),
@@ -236,7 +277,7 @@ fn copy<T: CapType>(env: &mut Env, of: sel4::Cap<T>, rights: CapRights, badge: u
     Ok(env.mint(of, rights, badge)?.bits())
 }
 
-fn make(env: &mut Env, thing: Thing, world: &World) -> Outcome<u64> {
+fn make(env: &mut Env, thing: Thing, world: &mut World) -> Outcome<u64> {
     const READ: CapRights = CapRights::read_only();
     const WRITE: CapRights = CapRights::write_only();
     let endpoint = world.cap::<cap_type::Endpoint>(Thing::Endpoint);
@@ -249,6 +290,17 @@ fn make(env: &mut Env, thing: Thing, world: &World) -> Outcome<u64> {
         Thing::DeviceUntyped => of_device(env, ObjectBlueprint::Untyped { size_bits: 13 })?,
         Thing::DeviceFrame => of_device(env, ObjectBlueprint::Arch(ObjectBlueprintX86::_4k))?,
         Thing::Tcb | Thing::OtherTcb | Thing::BoundTcb => env.make::<cap_type::Tcb>()?.bits(),
+        Thing::WaitingTcb => {
+            // It runs at once, until it waits, and gives its context back.
+            let notification: cap::Notification = env.make()?;
+            let wait = |me: &mut kernel_tests::Me| {
+                cap::Notification::from_bits(me.args[0]).wait();
+            };
+            let thread = env.spawn(HIGH, wait, [notification.bits(), 0, 0, 0])?;
+            thread.sc.sched_context_unbind()?;
+            world.set(Thing::AwaitedNotification, notification.bits());
+            thread.tcb.bits()
+        }
         Thing::Endpoint => env.make::<cap_type::Endpoint>()?.bits(),
         Thing::BadgedEndpoint => copy(env, endpoint, CapRights::all(), 5)?,
         Thing::ReadEndpoint => copy(env, endpoint, READ, 0)?,
@@ -277,6 +329,15 @@ fn make(env: &mut Env, thing: Thing, world: &World) -> Outcome<u64> {
             slot::IRQ_CONTROL.cap().irq_control_get_ioapic(0, 20, 0, 0, 15, &at(handler))?;
             handler.bits()
         }
+        Thing::MessageHandler => {
+            let handler = env.empty::<cap_type::IrqHandler>()?;
+            slot::IRQ_CONTROL.cap().irq_control_get_msi(0, 0x1f, 3, 100, 50, &at(handler))?;
+            handler.bits()
+        }
+        Thing::MessageHandlerCopy => {
+            let handler = world.cap::<cap_type::IrqHandler>(Thing::MessageHandler);
+            env.copy(handler, CapRights::all())?.bits()
+        }
         Thing::Ports => {
             let ports = env.empty::<cap_type::IOPort>()?;
             slot::IO_PORT_CONTROL.cap().ioport_control_issue(0x1000, 0x100f, &at(ports))?;
@@ -286,7 +347,9 @@ fn make(env: &mut Env, thing: Thing, world: &World) -> Outcome<u64> {
             let data = IOSpaceCapData::new(DOMAIN, REQUESTER).into_word();
             copy(env, slot::IO_SPACE.cap(), CapRights::all(), data)?
         }
-        Thing::IoTable | Thing::OtherIoTable => env.make::<cap_type::IOPageTable>()?.bits(),
+        Thing::IoTable | Thing::OtherIoTable | Thing::ThirdIoTable => {
+            env.make::<cap_type::IOPageTable>()?.bits()
+        }
         Thing::Vcpu | Thing::OtherVcpu => env.make::<cap_type::VCpu>()?.bits(),
         Thing::PermissionMap | Thing::OtherPermissionMap => env.make::<cap_type::IOPermissionMap>()?.bits(),
         Thing::EptPml4 | Thing::OtherEptPml4 => {
@@ -308,6 +371,7 @@ fn make(env: &mut Env, thing: Thing, world: &World) -> Outcome<u64> {
         | Thing::DomainSet
         | Thing::SchedControl
         | Thing::IoMaster
+        | Thing::AwaitedNotification
         | Thing::DmaFault => return Err(Failure::new(format_args!("{thing:?} isn't there"))),
     })
 }

@@ -119,6 +119,7 @@ pub const ROWS: &[Group] = &[
             row("priority beyond it", Tcb, &[0, 1], &[OtherTcb, Context, Endpoint], range(0, 0)),
             row("context of another", Tcb, &[0, 0], &[OwnTcb, OwnContext, Endpoint], ILLEGAL),
             row("second context", OwnTcb, &[255, 100], PARAMETERS, ILLEGAL),
+            row("without time, for one that waits", Thing::WaitingTcb, &[0, 0], PARAMETERS, ILLEGAL),
             row("none for the one that runs", OwnTcb, &[255, 100], &[OwnTcb, Nothing, Endpoint], ILLEGAL),
             row("handler to receive from", Tcb, &[0, 0], &[OwnTcb, Context, ReadEndpoint], capability(3)),
             row("handler that can't answer", Tcb, &[0, 0], &[OwnTcb, Context, WriteEndpoint], capability(3)),
@@ -177,6 +178,7 @@ pub const ROWS: &[Group] = &[
         misuses: &[
             row("without the read right", Tcb, &[], &[WriteNotification], ILLEGAL),
             row("notification of another", Tcb, &[], &[BoundNotification], ILLEGAL),
+            row("that somebody waits for", Tcb, &[], &[Thing::AwaitedNotification], ILLEGAL),
             row("second notification", BoundTcb, &[], &[Notification], ILLEGAL),
         ],
         after: &[row("again", Tcb, &[], &[ReadNotification], ILLEGAL)],
