@@ -247,11 +247,12 @@ fn end_thread(k: &mut Kernel, t: Ptr<Tcb>) {
     #[cfg(target_os = "none")]
     crate::object::vcpu::unbind_thread(k, t);
     // What its processor holds of it is of no interest any more.
-    if t.core.get() == k.sched.cpu {
+    let cpu = t.place.get().cpu();
+    if cpu == k.sched.place.cpu() {
         arch::fpu_forget(t);
         arch::forget_thread(t);
     } else {
-        arch::take_state(&t, t.core.get());
+        arch::take_state(&t, cpu);
     }
 }
 

@@ -6,7 +6,7 @@
 //!
 //! A thread's root CNode is flat: with one more level the ordinary way is taken. A server has a scheduling context of its own, or it is passive and the caller lends it its own.
 //!
-//! `MANY` says that there may be more than one processor; without it what only that makes necessary is left out.
+//! `MANY` says that there may be more than one processor, or more than one domain; without it what only that makes necessary is left out.
 
 use sel4_abi::object::tag;
 

@@ -4,6 +4,7 @@
 use crate::arch;
 use crate::asid::AsidTable;
 use crate::cdt::SlotRef;
+use crate::domains::Domains;
 use crate::error::{SysError, SysResult};
 use crate::fault;
 use crate::ioport::PortTable;
@@ -12,8 +13,9 @@ use crate::irq::IrqTable;
 use crate::object::notification::Notification;
 use crate::object::sched_context::SchedContext;
 use crate::object::tcb::{Tcb, ThreadState};
+use crate::processors::{MAX_CPUS, Place, Processors};
 use crate::ptr::Ptr;
-use crate::sched::{Processors, Scheduler};
+use crate::sched::Scheduler;
 use crate::sync::KernelCell;
 
 /// Steps of a long operation between two looks at pending interrupts.
@@ -23,6 +25,8 @@ const STEPS_PER_PREEMPTION: u32 = 8;
 pub struct Kernel {
     /// Threads that can run: the scheduler of this processor, and of the others.
     pub sched: Processors,
+    /// The schedule of the domains.
+    pub domains: Domains,
     /// User interrupts.
     pub irqs: IrqTable,
     /// I/O ports issued.
@@ -45,6 +49,7 @@ impl Kernel {
     pub const fn new() -> Self {
         Self {
             sched: Processors::new(),
+            domains: Domains::new(),
             irqs: IrqTable::new(),
             ports: PortTable::new(),
             asids: AsidTable::new(),
@@ -83,42 +88,82 @@ impl Kernel {
     #[inline]
     pub fn schedule(&mut self) {
         if let Some(t) = self.sched.current
-            && t.core.get() != self.sched.cpu
+            && t.place.get() != self.sched.place
         {
             self.send_away(t);
         }
         while self.sched.schedule() {
-            if let Some(tcb) = self.sched.take_timed_out() {
-                fault::raise_timeout(self, tcb);
+            match self.sched.take_timed_out() {
+                Some(tcb) => fault::raise_timeout(self, tcb),
+                None => self.sched.enter(self.domains.current(), self.domains.ends()),
             }
         }
     }
 
-    /// The current thread got its time on another processor.
+    /// The current thread got its time on another processor, or came into another domain.
     #[cold]
     fn send_away(&mut self, t: Ptr<Tcb>) {
         self.sched.drop_current();
-        arch::take_state(&t, self.sched.cpu);
+        if t.place.get().cpu() != self.sched.place.cpu() {
+            arch::take_state(&t, self.sched.place.cpu());
+        }
         self.wake(t);
+    }
+
+    /// The timer fired.
+    pub fn timer_fired(&mut self) {
+        self.sched.timer_fired();
+        if self.domains.ends() != u64::MAX {
+            let now = arch::now();
+            if now >= self.domains.ends() {
+                self.domains.next(now);
+                self.change_domain();
+            }
+        }
+    }
+
+    /// The domains' schedule has come to another entry: every processor goes over to it, this one at the end of this entry, the others as soon as
+    /// they are in the kernel.
+    pub fn change_domain(&mut self) {
+        if self.domains.count() == 1 {
+            return;
+        }
+        let own = self.sched.place.cpu();
+        for cpu in 0..MAX_CPUS as u8 {
+            let Some(s) = self.sched.active(cpu) else { continue };
+            s.end_slice();
+            if cpu != own {
+                arch::poke(cpu);
+            }
+        }
     }
 
     /// The thread became able to run: it takes its processor at the end of this entry if its priority says so.
     #[inline(always)]
     pub fn wake(&mut self, t: Ptr<Tcb>) {
-        let core = t.core.get();
-        if core == self.sched.cpu {
+        let place = t.place.get();
+        if place == self.sched.place {
             return self.sched.wake(t);
         }
-        self.on(core, |s| s.wake(t));
+        self.at(place, |s| s.wake(t));
     }
 
-    /// Does something with the scheduler of a processor, which chooses anew if that asks for it.
+    /// Does something with a scheduler. If it is the active one of another processor, and that asks for it, that one chooses anew.
     #[cold]
-    fn on(&mut self, core: u8, change: impl FnOnce(&mut Scheduler)) {
-        let Some(other) = self.sched.of(core) else { return };
-        change(other);
-        if other.wants_choice() && core != self.sched.cpu {
-            arch::poke(core);
+    fn at(&mut self, place: Place, change: impl FnOnce(&mut Scheduler)) {
+        let Some(s) = self.sched.at(place) else { return };
+        change(s);
+        let (wants, cpu) = (s.wants_choice(), place.cpu());
+        if wants && cpu != self.sched.place.cpu() && self.sched.active(cpu).is_some_and(|s| s.place == place)
+        {
+            arch::poke(cpu);
+        }
+    }
+
+    /// Does something with the active scheduler of a processor, as [`Kernel::at`] does.
+    fn on(&mut self, cpu: u8, change: impl FnOnce(&mut Scheduler)) {
+        if let Some(place) = self.sched.active(cpu).map(|s| s.place) {
+            self.at(place, change);
         }
     }
 
@@ -126,7 +171,7 @@ impl Kernel {
     #[inline]
     pub fn dequeue(&mut self, t: Ptr<Tcb>) {
         if (t.queued.get() || t.postponed.get())
-            && let Some(s) = self.sched.of(t.core.get())
+            && let Some(s) = self.sched.at(t.place.get())
         {
             s.dequeue(t);
         }
@@ -136,8 +181,8 @@ impl Kernel {
     /// its memory and can be changed. A system call that it was about to make is made again.
     #[inline]
     pub fn stop(&mut self, t: Ptr<Tcb>) {
-        let core = t.core.get();
-        if core != self.sched.cpu && self.sched.of(core).is_some_and(|s| s.current == Some(t)) {
+        let cpu = t.place.get().cpu();
+        if cpu != self.sched.place.cpu() && self.sched.active(cpu).is_some_and(|s| s.current == Some(t)) {
             self.stop_elsewhere(t);
         }
     }
@@ -145,15 +190,17 @@ impl Kernel {
     /// As [`Kernel::stop`]; what else the other processor holds of the thread is in its memory too afterwards.
     pub fn bring_home(&mut self, t: Ptr<Tcb>) {
         self.stop(t);
-        if t.core.get() != self.sched.cpu {
-            arch::take_state(&t, t.core.get());
+        let cpu = t.place.get().cpu();
+        if cpu != self.sched.place.cpu() {
+            arch::take_state(&t, cpu);
         }
     }
 
     #[cold]
     fn stop_elsewhere(&mut self, t: Ptr<Tcb>) {
-        arch::stop(t.core.get());
-        let Some(s) = self.sched.of(t.core.get()) else { return };
+        let cpu = t.place.get().cpu();
+        arch::stop(cpu);
+        let Some(s) = self.sched.active(cpu) else { return };
         // Only once: what has been done to the thread since may be the answer to its call.
         let first = !core::mem::replace(&mut s.disturbed, true);
         s.request();
@@ -164,8 +211,8 @@ impl Kernel {
 
     /// As [`Kernel::stop`], of every thread that is in its guest on another processor.
     pub fn stop_guests(&mut self) {
-        for core in 0..crate::sched::MAX_CPUS as u8 {
-            if let Some(t) = self.sched.of(core).and_then(|s| s.current)
+        for cpu in 0..MAX_CPUS as u8 {
+            if let Some(t) = self.sched.active(cpu).and_then(|s| s.current)
                 && t.state.get() == ThreadState::RunningVm
             {
                 self.stop(t);
@@ -176,7 +223,7 @@ impl Kernel {
     /// A thread goes away, or loses its time: if it runs, it stops doing so.
     pub fn drop_current(&mut self, t: Ptr<Tcb>) {
         self.stop(t);
-        if let Some(s) = self.sched.of(t.core.get())
+        if let Some(s) = self.sched.active(t.place.get().cpu())
             && s.current == Some(t)
         {
             s.drop_current();
@@ -198,7 +245,7 @@ impl Kernel {
 
     /// Changes the priority of a thread, wherever it is queued.
     pub fn set_priority(&mut self, t: Ptr<Tcb>, priority: u8) {
-        self.on(t.core.get(), |s| s.set_priority(t, priority));
+        self.at(t.place.get(), |s| s.set_priority(t, priority));
     }
 
     /// Gives a thread without one a scheduling context, on whose processor it runs from now on.
@@ -209,16 +256,37 @@ impl Kernel {
     }
 
     /// Moves a thread that is in no queue to another processor. If it is the current one, it goes there at the end of this entry.
-    pub fn move_to(&mut self, t: Ptr<Tcb>, core: u8) {
-        let old = t.core.replace(core);
-        if old != core && self.sched.current != Some(t) {
-            if let Some(s) = self.sched.of(old)
+    pub fn move_to(&mut self, t: Ptr<Tcb>, cpu: u8) {
+        let old = t.place.get();
+        if old.cpu() == cpu {
+            return;
+        }
+        t.place.set(Place::new(cpu, old.domain()));
+        if self.sched.current != Some(t) {
+            if let Some(s) = self.sched.active(old.cpu())
                 && s.current == Some(t)
             {
                 // It was stopped there, and that processor hasn't looked since.
                 s.drop_current();
             }
-            arch::take_state(&t, old);
+            arch::take_state(&t, old.cpu());
+        }
+    }
+
+    /// Puts a thread into a domain. If it is the current one, it goes there at the end of this entry.
+    pub fn set_domain(&mut self, t: Ptr<Tcb>, domain: u8) {
+        let old = t.place.get();
+        if old.domain() == domain {
+            return;
+        }
+        let is_current = self.sched.current == Some(t);
+        if !is_current {
+            self.drop_current(t);
+        }
+        self.dequeue(t);
+        t.place.set(Place::new(old.cpu(), domain));
+        if !is_current {
+            self.wake(t);
         }
     }
 

@@ -1,101 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The scheduler: strict priorities, round robin among equals, budgets.
-
-use core::ptr::NonNull;
+//! The scheduler of a domain on a processor: strict priorities, round robin among equals, budgets.
 
 use crate::arch;
 use crate::object::sched_context::SchedContext;
 use crate::object::tcb::Tcb;
+use crate::processors::Place;
 use crate::ptr::Ptr;
-use crate::sync::KernelCell;
 
-/// Most processors.
-pub const MAX_CPUS: usize = 16;
 const PRIORITIES: usize = sel4_abi::sched::NUM_PRIORITIES;
-
-/// The schedulers of all processors. What is done with it as if it were a scheduler is done with that of the processor that has the kernel.
-pub struct Processors {
-    own: NonNull<Scheduler>,
-    all: NonNull<[Scheduler; MAX_CPUS]>,
-}
-
-static ALL: KernelCell<[Scheduler; MAX_CPUS]> = KernelCell::new({
-    let mut all = [const { Scheduler::new(0) }; MAX_CPUS];
-    let mut i = 0;
-    while i < MAX_CPUS {
-        all[i].cpu = i as u8;
-        i += 1;
-    }
-    all
-});
-
-impl Processors {
-    /// Nothing to run anywhere. There is one such thing, but in tests one for each thread.
-    pub const fn new() -> Self {
-        // SAFETY: a static's address isn't null.
-        unsafe {
-            Self {
-                own: NonNull::new_unchecked(ALL.as_ptr().cast()),
-                all: NonNull::new_unchecked(ALL.as_ptr()),
-            }
-        }
-    }
-
-    /// Processors of a test.
-    #[cfg(test)]
-    pub fn of_test() -> Self {
-        let all = std::boxed::Box::leak(std::boxed::Box::new(core::array::from_fn(|cpu| {
-            Scheduler::new(cpu as u8)
-        })));
-        Self { own: NonNull::from(&mut all[0]), all: NonNull::from(all) }
-    }
-
-    /// Processor `cpu` has the kernel now.
-    pub fn select(&mut self, cpu: u8) {
-        if let Some(own) = self.of(cpu) {
-            self.own = NonNull::from(own);
-        }
-    }
-
-    /// The scheduler where there is one processor.
-    #[inline(always)]
-    pub fn only(&mut self) -> &mut Scheduler {
-        #[cfg(not(test))]
-        // SAFETY: whoever has the kernel has them all; this one's address is a constant.
-        return unsafe { &mut ALL.get()[0] };
-        #[cfg(test)]
-        self
-    }
-
-    /// The scheduler of a processor.
-    pub fn of(&mut self, cpu: u8) -> Option<&mut Scheduler> {
-        // SAFETY: whoever has the kernel has them all.
-        unsafe { self.all.as_mut() }.get_mut(usize::from(cpu))
-    }
-}
-
-impl Default for Processors {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl core::ops::Deref for Processors {
-    type Target = Scheduler;
-    #[inline(always)]
-    fn deref(&self) -> &Scheduler {
-        // SAFETY: as for `of`.
-        unsafe { self.own.as_ref() }
-    }
-}
-
-impl core::ops::DerefMut for Processors {
-    #[inline(always)]
-    fn deref_mut(&mut self) -> &mut Scheduler {
-        // SAFETY: as for `of`.
-        unsafe { self.own.as_mut() }
-    }
-}
 
 #[derive(Clone, Copy)]
 struct Queue {
@@ -120,15 +32,21 @@ pub struct Scheduler {
     charged_until: u64,
     armed: u64,
     resched: bool,
-    /// Number of its processor.
-    pub cpu: u8,
+    /// After a choice there is more to do: a timeout, or the next slice of the domains' schedule.
+    unfinished: bool,
+    /// The slice is over.
+    slice_over: bool,
+    /// When the domain's slice ends.
+    slice_end: u64,
+    /// Its processor and its domain.
+    pub place: Place,
     /// While its processor waited for the kernel, what it runs was changed: what it came for is void.
     pub disturbed: bool,
 }
 
 impl Scheduler {
-    /// Nothing to run, on processor `cpu`.
-    pub const fn new(cpu: u8) -> Self {
+    /// Nothing to run, at `place`.
+    pub const fn new(place: Place) -> Self {
         Self {
             ready: [Queue { head: None, tail: None }; PRIORITIES],
             bitmap: [0; PRIORITIES / 64],
@@ -139,7 +57,10 @@ impl Scheduler {
             charged_until: 0,
             armed: u64::MAX,
             resched: false,
-            cpu,
+            unfinished: false,
+            slice_over: false,
+            slice_end: u64::MAX,
+            place,
             disturbed: false,
         }
     }
@@ -266,7 +187,7 @@ impl Scheduler {
     }
 
     /// True when `tcb`, which is blocked, would be chosen if it had time and the current thread stopped: nothing that waits has a
-    /// higher priority. Asked at entry from user level, with `MANY` processors or one.
+    /// higher priority. Asked at entry from user level, with `MANY` processors or domains, or one of each.
     #[inline(always)]
     pub fn may_follow<const MANY: bool>(&self, current: Ptr<Tcb>, tcb: Ptr<Tcb>) -> bool {
         debug_assert!(!tcb.postponed.get(), "who waits for time isn't blocked");
@@ -274,9 +195,9 @@ impl Scheduler {
             MANY || !self.resched,
             "a choice that was asked for has been made before user level runs"
         );
-        debug_assert!(MANY || tcb.core.get() == current.core.get());
+        debug_assert!(MANY || tcb.place.get() == current.place.get());
         // Nothing that waits has a higher priority than the current thread, unless another processor asked for a choice.
-        (!MANY || !self.resched && tcb.core.get() == current.core.get())
+        (!MANY || !self.resched && tcb.place.get() == current.place.get())
             && (tcb.priority.get() >= current.priority.get()
                 || self.highest().is_none_or(|p| p <= usize::from(tcb.priority.get())))
     }
@@ -362,6 +283,7 @@ impl Scheduler {
     fn end_of_turn(&mut self, tcb: Ptr<Tcb>, sc: Ptr<SchedContext>, now: u64) {
         if tcb.wants_timeouts() && !sc.is_round_robin() {
             self.timed_out = Some(tcb);
+            self.unfinished = true;
         }
         self.exhausted(tcb, sc, now);
     }
@@ -410,22 +332,61 @@ impl Scheduler {
     pub fn timer_fired(&mut self) {
         self.armed = u64::MAX;
         self.resched = true;
+        if self.slice_end != u64::MAX {
+            let now = arch::now();
+            // It is armed for the end of the slice at the latest, whatever is chosen. When that has come the next slice is entered.
+            if now < self.slice_end {
+                self.set_timer(self.slice_end, now);
+            }
+        }
     }
 
     /// Chooses the thread to run next and arms the timer. Called by [`Kernel::schedule`](crate::kernel::Kernel::schedule), again if it says `true`: then
-    /// a thread has used up its budget and its timeout fault is to be raised ([`Scheduler::take_timed_out`]).
+    /// a thread has used up its budget and its timeout fault is to be raised ([`Scheduler::take_timed_out`]), or the slice is over.
     #[inline]
     pub fn schedule(&mut self) -> bool {
         if !self.resched && self.current.is_some_and(|t| t.is_schedulable()) {
             return false;
         }
         self.choose();
-        self.timed_out.is_some()
+        self.unfinished
     }
 
-    /// The thread whose timeout fault is to be raised.
+    /// The thread whose timeout fault is to be raised. If there is none the slice is over.
     pub fn take_timed_out(&mut self) -> Option<Ptr<Tcb>> {
+        self.unfinished = self.slice_over;
         self.timed_out.take()
+    }
+
+    /// The slice is over: [`Kernel::schedule`](crate::kernel::Kernel::schedule) goes over to the next one.
+    pub fn end_slice(&mut self) {
+        self.slice_over = true;
+        self.unfinished = true;
+        self.resched = true;
+    }
+
+    /// The domain's turn ends: what runs is the next one of its priority. Gives what the processor's next scheduler goes on with.
+    pub fn leave(&mut self) -> (u64, bool) {
+        self.charge();
+        self.current_sc = None;
+        if let Some(tcb) = self.current.take()
+            && tcb.is_schedulable()
+        {
+            self.push(tcb, true);
+        }
+        self.slice_over = false;
+        self.unfinished = false;
+        (self.armed, self.disturbed)
+    }
+
+    /// The domain's turn begins, and lasts until `ends`. `armed` and `disturbed` are what [`Scheduler::leave`] gave.
+    pub fn arrive(&mut self, (armed, disturbed): (u64, bool), ends: u64) {
+        (self.armed, self.disturbed) = (armed, disturbed);
+        self.slice_end = ends;
+        if ends < self.armed {
+            self.set_timer(ends, arch::now());
+        }
+        self.resched = true;
     }
 
     /// The current thread steps aside for `to`, which is in the ready queue of the same priority, and is the next one after it.
@@ -536,6 +497,16 @@ impl Scheduler {
     /// The thread that runs goes on, whoever waits.
     pub(crate) fn keep_current(&mut self) {
         self.resched = false;
+    }
+
+    /// When the timer is to fire.
+    pub(crate) fn timer(&self) -> u64 {
+        self.armed
+    }
+
+    /// The scheduling context that is being charged.
+    pub(crate) fn charged(&self) -> Option<Ptr<SchedContext>> {
+        self.current_sc
     }
 
     /// The threads in the ready queues, with the queues' priorities, and those that wait for time, in order; links checked.

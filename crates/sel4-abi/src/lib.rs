@@ -32,6 +32,12 @@ pub mod sched {
     pub const BOOT_TIME_SLICE_MS: u64 = 5;
     /// `SchedControl_ConfigureFlags` flag: sporadic.
     pub const FLAG_SPORADIC: u64 = 1;
+    /// Most scheduling domains.
+    pub const MAX_DOMAINS: u16 = 256;
+    /// Entries of the domain schedule where there is more than one domain; the last one is an end marker for ever.
+    pub const DOMAIN_SCHEDULES: usize = 100;
+    /// Longest duration of an entry, in ticks of the time-stamp counter.
+    pub const MAX_DOMAIN_DURATION: u64 = (1 << 56) - 1;
 }
 
 /// User interrupt numbers.

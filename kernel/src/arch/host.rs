@@ -24,6 +24,8 @@ thread_local! {
     };
     /// The time.
     pub static NOW: Cell<u64> = const { Cell::new(0) };
+    /// When the timer fires.
+    pub static TIMER: Cell<u64> = const { Cell::new(u64::MAX) };
     /// What `interrupt_pending` says.
     pub static PENDING: Cell<bool> = const { Cell::new(false) };
 }
@@ -46,8 +48,10 @@ pub fn clear_memory(paddr: u64, bytes: u64) {
 pub fn now() -> u64 {
     NOW.with(Cell::get)
 }
-/// No timer.
-pub fn set_timer(_ticks: u64) {}
+/// Notes when it would fire.
+pub fn set_timer(ticks: u64) {
+    TIMER.with(|t| t.set(now().saturating_add(ticks)));
+}
 /// One tick is a nanosecond.
 pub fn ticks_per_us() -> u64 {
     1000

@@ -10,7 +10,7 @@ use super::memory::Ranges;
 use super::params::Region;
 use crate::arch::tables::{self, IST_BYTES, PerCpu, STACK_BYTES};
 use crate::arch::{apic, cpu, entry as traps, phys_to_virt, smp, time, window};
-use crate::sched::MAX_CPUS;
+use crate::processors::MAX_CPUS;
 use crate::virt;
 use crate::{cores, klog};
 

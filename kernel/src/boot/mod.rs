@@ -9,13 +9,15 @@ mod params;
 mod root_server;
 
 use core::fmt;
+use core::ptr::NonNull;
 
 use sel4_abi::bootinfo as bi;
 
 use crate::arch::{self, apic, cpu, entry as traps, ioapic, serial, smp, tables, time, window};
 use crate::iommu::{self, BootEnv};
-use crate::kernel::KERNEL;
+use crate::kernel::{KERNEL, Kernel};
 use crate::klog;
+use crate::processors::Processors;
 use crate::virt;
 use memory::Ranges;
 use params::Params;
@@ -94,6 +96,7 @@ fn boot(magic: u32, info: u32) -> ! {
     for io in &firmware.io_apics {
         ioapic::add(io.0, io.1);
     }
+    let domains = params.domains().unwrap_or_else(|why| give_up(why));
     let cpus = another::start_all(&firmware.processors, &params.regions, &mut free);
     let mut machine = Machine {
         cpus,
@@ -105,8 +108,27 @@ fn boot(magic: u32, info: u32) -> ! {
     };
     // SAFETY: boot is the kernel's only user until it leaves.
     let k = unsafe { KERNEL.get() };
+    make_domains(k, domains, cpus as usize, &mut machine.free);
     root_server::create(k, &mut machine, module, module_end).unwrap_or_else(|why| give_up(why));
     traps::leave(k)
+}
+
+/// Makes all scheduling domains but the first one, which is always there.
+fn make_domains(k: &mut Kernel, domains: u16, cpus: usize, free: &mut Ranges) {
+    if domains == 1 {
+        return;
+    }
+    let bytes = Processors::bytes_for(cpus, domains) as u64;
+    let memory = free.alloc(bytes, 4096).and_then(|paddr| NonNull::new(arch::phys_to_virt(paddr)));
+    let Some(memory) = memory else {
+        give_up("no memory for so many scheduling domains: `domains=` wants less")
+    };
+    // SAFETY: fresh memory of this length, in pages.
+    unsafe { k.sched.add_domains(memory, cpus, domains) };
+    tables::FIRST.fpu.leave_the_short_way();
+    k.domains.begin(domains, arch::now());
+    k.change_domain();
+    klog!("domains: {domains}");
 }
 
 fn extensions(info: &iommu::Info, backend: u32) -> bi::Extensions {

@@ -67,6 +67,23 @@ impl Params {
         self.command_line.split(|&b| b == b' ').any(|w| w == word.as_bytes())
     }
 
+    /// What the command line says behind `name=`.
+    pub fn value(&self, name: &str) -> Option<&str> {
+        let text = core::str::from_utf8(&self.command_line).unwrap_or("");
+        let mut words = text.split(' ').filter_map(|word| word.split_once('='));
+        words.find_map(|(key, value)| (key == name).then_some(value))
+    }
+
+    /// How many scheduling domains there are to be.
+    ///
+    /// # Errors
+    /// What `domains=` has to say.
+    pub fn domains(&self) -> Result<u16, &'static str> {
+        let Some(value) = self.value("domains") else { return Ok(1) };
+        let count = value.parse().ok().filter(|count| (1..=sel4_abi::sched::MAX_DOMAINS).contains(count));
+        count.ok_or("the boot argument `domains=` wants a number from 1 to 256")
+    }
+
     /// Reads what the loader left at `info`; `magic` is EAX of a multiboot2 loader.
     ///
     /// # Errors

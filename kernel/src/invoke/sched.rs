@@ -101,7 +101,7 @@ fn yield_to(k: &mut Kernel, i: &Invocation, sc: Ptr<SchedContext>) -> SysResult<
     if t == i.tcb || t.priority.get() > i.tcb.mcp.get() {
         return Err(SysError::IllegalOperation);
     }
-    if t.is_schedulable() && t.core.get() == k.sched.cpu {
+    if t.is_schedulable() && t.place.get() == k.sched.place {
         if t.priority.get() < i.tcb.priority.get() {
             k.sched.to_front(t);
         } else {
@@ -155,19 +155,28 @@ fn unbind_notification(sc: Ptr<SchedContext>) {
     }
 }
 
-/// Methods of the domain capability. There is one domain.
-pub fn domain(_k: &mut Kernel, i: &Invocation) -> SysResult<usize> {
+/// Methods of the domain capability.
+pub fn domain(k: &mut Kernel, i: &Invocation) -> SysResult<usize> {
     match i.label {
         label::DOMAIN_SET_SET => {
             i.need(1, 1)?;
-            if i.arg(0) & 0xff != 0 {
+            let domain = i.arg(0) & 0xff;
+            if domain >= k.domains.count().into() {
                 return Err(SysError::InvalidArgument(0));
             }
-            match i.cap(0)? {
-                Cap::Thread(_) => Ok(0),
-                _ => Err(SysError::InvalidArgument(1)),
-            }
+            let Cap::Thread(t) = i.cap(0)? else { return Err(SysError::InvalidArgument(1)) };
+            k.set_domain(t, domain as u8);
         }
-        _ => Err(SysError::IllegalOperation),
+        label::DOMAIN_SCHEDULE_CONFIGURE => {
+            i.need(3, 0)?;
+            k.domains.configure(i.arg(0), i.arg(1) & 0xff, i.arg(2))?;
+        }
+        label::DOMAIN_SCHEDULE_SET_START => {
+            i.need(1, 0)?;
+            k.domains.set_start(i.arg(0), arch::now())?;
+            k.change_domain();
+        }
+        _ => return Err(SysError::IllegalOperation),
     }
+    Ok(0)
 }

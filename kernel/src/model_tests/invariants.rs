@@ -5,7 +5,7 @@
 use std::collections::HashSet;
 use std::vec::Vec;
 
-use super::machine::{IRQ_CONTROL, Machine, ROOT, SCHED_CONTROL, VSPACE};
+use super::machine::{DOMAIN, IRQ_CONTROL, Machine, ROOT, SCHED_CONTROL, VSPACE};
 use crate::cap::{Cap, Remains, Slot, Zombie};
 use crate::cdt::SlotRef;
 use crate::kernel::Kernel;
@@ -16,6 +16,7 @@ use crate::object::sched_context::SchedContext;
 use crate::object::tcb::slot::COUNT;
 use crate::object::tcb::{Tcb, ThreadState};
 use crate::ptr::Ptr;
+use crate::sched::Scheduler;
 
 /// Live objects: those with a capability. Each once.
 #[derive(Default)]
@@ -32,7 +33,7 @@ impl Live {
     fn of(m: &Machine) -> Self {
         let mut live = Self::default();
         let mut slots = Vec::new();
-        for root in [0, ROOT, VSPACE, IRQ_CONTROL, SCHED_CONTROL] {
+        for root in [0, ROOT, VSPACE, IRQ_CONTROL, SCHED_CONTROL, DOMAIN] {
             slots.extend(m.w.order_from(root));
         }
         slots.iter().for_each(|slot| live.add(slot.cap()));
@@ -110,6 +111,7 @@ pub fn check(m: &Machine) {
     if let Some(t) = m.w.k.sched.current {
         assert!(live.has(t), "the current thread is deleted");
         assert!(t.is_schedulable() && !t.queued.get(), "the current thread can't run, or waits to");
+        assert_eq!(t.place.get(), m.w.k.sched.place, "the current thread is of another domain");
     }
     live.threads.iter().for_each(|&t| thread(m, &live, t));
     live.endpoints.iter().for_each(|&e| endpoint(&live, e));
@@ -270,23 +272,44 @@ fn context(live: &Live, c: Ptr<SchedContext>) {
 }
 
 fn scheduler(m: &Machine, live: &Live) {
-    let (ready, postponed) = m.w.k.sched.queues();
+    let k = &m.w.k;
+    assert_eq!(k.sched.place.domain(), k.domains.current(), "a domain runs whose turn it isn't");
+    assert!(k.sched.timer() <= k.domains.ends(), "the timer fires after the end of the slice");
+    let (mut ready, mut postponed) = (0, 0);
+    for s in k.sched.all() {
+        let here = queues(live, s, s.place == k.sched.place);
+        ready += here.0;
+        postponed += here.1;
+        if s.place != k.sched.place {
+            assert_eq!((s.current, s.charged()), (None, None), "a domain whose turn it isn't runs");
+        }
+    }
+    assert_eq!(ready, live.threads.iter().filter(|t| t.queued.get()).count());
+    assert_eq!(postponed, live.threads.iter().filter(|t| t.postponed.get()).count());
+}
+
+/// Checks the queues of a domain; gives how many threads are ready and how many wait for time.
+fn queues(live: &Live, s: &Scheduler, active: bool) -> (usize, usize) {
+    let (ready, postponed) = s.queues();
     for (priority, t) in &ready {
         assert!(live.has(*t), "a deleted thread is in a ready queue");
         assert!(t.queued.get() && t.is_schedulable(), "{:?}: in a ready queue", t.state.get());
         assert_eq!(t.priority.get(), *priority, "a thread in the queue of another priority");
+        assert_eq!(t.place.get(), s.place, "a thread in the queue of another domain");
     }
-    let highest = ready.iter().map(|r| r.0).max();
-    let current = m.w.k.sched.current.map(|t| t.priority.get());
-    assert!(current >= highest, "priority {highest:?} waits while {current:?} runs");
-    assert_eq!(ready.len(), live.threads.iter().filter(|t| t.queued.get()).count());
+    let current = s.current.map(|t| t.priority.get());
+    if active {
+        let highest = ready.iter().map(|r| r.0).max();
+        assert!(current >= highest, "priority {highest:?} waits while {current:?} runs");
+    }
     let mut until = 0;
     for t in &postponed {
         assert!(live.has(*t), "a deleted thread waits for its time");
         assert!(t.postponed.get() && !t.queued.get());
+        assert_eq!(t.place.get(), s.place, "a thread waits for its time in another domain");
         let next = t.sc.get().expect("who waits for time has a scheduling context").refilled_at.get();
         assert!(until <= next, "threads that wait for their time are out of order");
         until = next;
     }
-    assert_eq!(postponed.len(), live.threads.iter().filter(|t| t.postponed.get()).count());
+    (ready.len(), postponed.len())
 }

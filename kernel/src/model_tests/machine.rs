@@ -28,6 +28,8 @@ pub const VSPACE: u64 = 2;
 pub const IRQ_CONTROL: u64 = 3;
 /// Slot of the scheduling control.
 pub const SCHED_CONTROL: u64 = 4;
+/// Slot of the authority over domains.
+pub const DOMAIN: u64 = 5;
 /// First slot of what [`Machine::spawn`] makes.
 const FIRST: u64 = 8;
 /// Where every thread's system call instruction is.
@@ -93,14 +95,20 @@ pub struct Machine {
 impl Machine {
     /// No threads yet.
     pub fn new() -> Self {
+        Self::with_domains(1)
+    }
+
+    /// The same with so many scheduling domains.
+    pub fn with_domains(domains: u16) -> Self {
         NOW.with(|n| n.set(1));
-        let w = World::new();
+        let w = World::with_domains(domains);
         let vspace = Root { paddr: crate::arch::ARENA_START + (3 << 20), asid: 1 };
         for (at, cap) in [
             (ROOT, Cap::CNode(w.root)),
             (VSPACE, Cap::Pml4(vspace)),
             (IRQ_CONTROL, Cap::IrqControl),
             (SCHED_CONTROL, Cap::SchedControl { core: 0 }),
+            (DOMAIN, Cap::Domain),
         ] {
             cdt::insert_root(w.slot(at), cap);
         }
@@ -207,9 +215,12 @@ impl Machine {
         tcb.context.kind.set(KIND_SYSCALL);
         let c = &tcb.context;
         let (address, info) = (c.rdi.get(), c.rsi.get());
-        let next = match c.rdx.get() as i64 {
-            number::CALL => fastpath::call::<false>(&mut self.w.k, tcb, address, info),
-            number::REPLY_RECV => fastpath::reply_recv::<false>(&mut self.w.k, tcb, address, info),
+        let k = &mut *self.w.k;
+        let next = match (c.rdx.get() as i64, k.domains.count()) {
+            (number::CALL, 1) => fastpath::call::<false>(k, tcb, address, info),
+            (number::CALL, _) => fastpath::call::<true>(k, tcb, address, info),
+            (number::REPLY_RECV, 1) => fastpath::reply_recv::<false>(k, tcb, address, info),
+            (number::REPLY_RECV, _) => fastpath::reply_recv::<true>(k, tcb, address, info),
             _ => None,
         };
         if next.is_none() {

@@ -9,7 +9,7 @@ use sel4_abi::{label, syscall as number};
 
 use super::Random;
 use super::invariants;
-use super::machine::{Call, IRQ_CONTROL, Machine, ROOT, SCHED_CONTROL, Thread, VSPACE, configure};
+use super::machine::{Call, DOMAIN, IRQ_CONTROL, Machine, ROOT, SCHED_CONTROL, Thread, VSPACE, configure};
 use crate::arch::{NOW, PENDING};
 use crate::cap::Cap;
 use crate::delete;
@@ -24,6 +24,8 @@ const OBJECTS: core::ops::Range<u64> = 32..88;
 const PIECES: core::ops::Range<u64> = 100..124;
 /// User interrupts that are used.
 const INTERRUPTS: u64 = 4;
+/// Scheduling domains.
+const DOMAINS: u16 = 3;
 const KINDS: [ObjectType; 6] = [
     ObjectType::Tcb,
     ObjectType::Endpoint,
@@ -40,8 +42,8 @@ const SEEDS: u64 = 20;
 /// Steps of each.
 const STEPS: u64 = 1500;
 /// Methods that must have succeeded.
-const TRIED: [u64; 23] =
-    [1, 3, 4, 5, 6, 8, 11, 12, 13, 14, 15, 18, 19, 21, 22, 23, 25, 28, 29, 33, 34, 35, 38];
+const TRIED: [u64; 26] =
+    [1, 3, 4, 5, 6, 8, 11, 12, 13, 14, 15, 18, 19, 21, 22, 23, 25, 28, 29, 30, 31, 32, 33, 34, 35, 38];
 
 /// Size argument for making an object.
 fn size_of(kind: ObjectType) -> u64 {
@@ -71,7 +73,7 @@ struct Play {
 
 impl Play {
     fn new(seed: u64) -> Self {
-        let mut m = Machine::new();
+        let mut m = Machine::with_domains(DOMAINS);
         let keeper = m.spawn(10);
         let bell = m.make(ObjectType::Notification, 0);
         let frame = m.make(ObjectType::Page4K, 0);
@@ -164,7 +166,7 @@ impl Play {
     fn invocation(&mut self) -> Call {
         let (a, b) = (self.object(), self.object());
         let priority = self.r.below(10);
-        match self.r.below(24) {
+        match self.r.below(27) {
             0..4 => {
                 let kind = KINDS[self.r.below(KINDS.len() as u64) as usize];
                 let piece = PIECES.start + self.r.below(PIECES.end - PIECES.start);
@@ -215,6 +217,18 @@ impl Play {
             21 => {
                 let words = [a, 64, 0, self.r.below(4), 0, 0, self.r.below(INTERRUPTS)];
                 Call::invoke(IRQ_CONTROL, label::IRQ_CONTROL_GET_IOAPIC, &words, &[ROOT])
+            }
+            22 => {
+                let (index, domain) = (self.r.below(5), self.r.below(DOMAINS.into()));
+                let words = [index, domain, self.r.below(3) * (1 + self.r.below(2000))];
+                Call::invoke(DOMAIN, label::DOMAIN_SCHEDULE_CONFIGURE, &words, &[])
+            }
+            23 => Call::invoke(DOMAIN, label::DOMAIN_SCHEDULE_SET_START, &[self.r.below(5)], &[]),
+            24 => {
+                let t = self.of(tag::THREAD);
+                // Mostly into the first one, so that threads meet.
+                let domain = self.r.below(4) / 3 * self.r.below(DOMAINS.into());
+                Call::invoke(DOMAIN, label::DOMAIN_SET_SET, &[domain], &[t])
             }
             _ => {
                 let labels =
@@ -291,7 +305,7 @@ impl Play {
         match self.r.below(40) {
             0 => {
                 NOW.with(|n| n.set(n.get() + self.r.below(100_000)));
-                self.m.w.k.sched.timer_fired();
+                self.m.w.k.timer_fired();
             }
             1 | 2 => irq::deliver(&mut self.m.w.k, self.r.below(INTERRUPTS) as u8),
             3 => self.ring(),
@@ -311,6 +325,11 @@ impl Play {
 
     fn act(&mut self) {
         let Some(t) = self.m.w.k.sched.current else {
+            if self.m.w.k.domains.current() != 0 {
+                // The keeper's turn has to come again.
+                NOW.with(|n| n.set(n.get().max(self.m.w.k.domains.ends())));
+                self.m.w.k.timer_fired();
+            }
             (0..4).for_each(|_| self.mend());
             self.ring();
             return self.m.w.k.schedule();

@@ -308,7 +308,7 @@ fn configuring_a_context_takes_a_thread_out_of_its_wait() {
     m.sched_context(b.sc).configure(SLICE, 10 * SLICE, 0, 1);
     m.run(b.tcb);
     NOW.with(|n| n.set(n.get() + SLICE));
-    m.w.k.sched.timer_fired();
+    m.w.k.timer_fired();
     m.w.k.schedule();
     assert!(b.tcb.postponed.get());
     let method = label::SCHED_CONTROL_CONFIGURE_FLAGS;

@@ -6,15 +6,15 @@ use std::vec::Vec;
 
 use sel4_abi::object::ObjectType;
 
-use crate::arch::{ARENA_START, PENDING, clear_memory};
+use crate::arch::{ARENA_START, PENDING, clear_memory, now};
 use crate::cap::{Cap, Made, Slot, Untyped};
 use crate::cdt::{self, SlotRef};
 use crate::error::SysError;
 use crate::kernel::Kernel;
 use crate::object::cnode::CNode;
 use crate::object::untyped::{Retype, retype};
+use crate::processors::Processors;
 use crate::ptr::Ptr;
-use crate::sched::Processors;
 
 /// Log2 of the slots of its CNode.
 pub const RADIX: u8 = 8;
@@ -34,6 +34,11 @@ pub struct World {
 impl World {
     /// Empty but for slot 0.
     pub fn new() -> Self {
+        Self::with_domains(1)
+    }
+
+    /// The same with so many scheduling domains.
+    pub fn with_domains(domains: u16) -> Self {
         PENDING.with(|p| p.set(false));
         clear_memory(ARENA_START, 4 << 20);
         // SAFETY: the arena is clear, and this part of it is the CNode's.
@@ -49,7 +54,9 @@ impl World {
         };
         cdt::insert_root(root.slot(0), Cap::Untyped(u));
         let mut k = Box::new(Kernel::new());
-        k.sched = Processors::of_test();
+        k.sched = Processors::of_test(domains);
+        k.domains.begin(domains, now());
+        k.change_domain();
         Self { k, root }
     }
 

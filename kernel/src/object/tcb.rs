@@ -14,6 +14,7 @@ use crate::arch::context::{Bases, Context, FpuState, MESSAGE};
 use crate::cap::{Cap, Slot};
 use crate::cdt::SlotRef;
 use crate::fault::Fault;
+use crate::processors::Place;
 use crate::ptr::Ptr;
 
 /// What a thread is doing.
@@ -71,8 +72,8 @@ pub struct Tcb {
     pub root_epoch: Cell<u64>,
     /// What the thread is doing.
     pub state: Cell<ThreadState>,
-    /// Number of the processor on which it runs, that of its scheduling context when it has one.
-    pub core: Cell<u8>,
+    /// The processor on which it runs, that of its scheduling context when it has one, and its domain.
+    pub place: Cell<Place>,
     /// Scheduling priority.
     pub priority: Cell<u8>,
     /// Highest priority that it may give.

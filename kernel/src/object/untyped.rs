@@ -12,6 +12,7 @@ use crate::cdt::{self, SlotRef};
 use crate::cspace;
 use crate::error::{SysError, SysResult};
 use crate::kernel::Kernel;
+use crate::processors::Place;
 use crate::ptr::Ptr;
 
 /// Arguments of `Untyped_Retype`.
@@ -89,6 +90,12 @@ pub fn retype(k: &mut Kernel, slot: SlotRef, u: Untyped, root: Cap, a: &Retype) 
         clear(k, slot, Untyped { watermark: start, made: kind, ..u }, Row { bits, bytes }, done)?;
     }
     slot.set(Cap::Untyped(Untyped { watermark: start + bytes, cleared: 0, made: Made::Zeros, ..u }));
+    let domain = k.sched.place.domain();
+    if domain != 0 && ty == ObjectType::Tcb {
+        // A thread is of the domain in which it is made.
+        (0..a.count)
+            .for_each(|i| fresh::<Tcb>(u.paddr + start + (i << bits)).place.set(Place::new(0, domain)));
+    }
     let first = capability(ty, size, u.paddr + start, u.device);
     cdt::insert_row(node.slot(a.node_offset), a.count, first.encode(), 1 << bits, slot);
     Ok(())
@@ -135,7 +142,7 @@ fn clear(k: &mut Kernel, slot: SlotRef, u: Untyped, row: Row, mut done: u64) -> 
     Ok(())
 }
 
-/// A new object. Only `clear` and `capability` call this.
+/// A new object. Only the functions of this file that make objects call this.
 fn fresh<T>(paddr: u64) -> Ptr<T> {
     // SAFETY: the memory was cleared by this retype and nobody else has it; zero is the initial state of every object, or it becomes that
     // before there is a capability.

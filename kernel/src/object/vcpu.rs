@@ -80,7 +80,7 @@ pub fn run(k: &mut Kernel, tcb: Ptr<Tcb>) {
         return;
     };
     let root = tcb.slots[slot::EPT_ROOT].raw().root(tag::EPT_PML4).and_then(|root| k.asids.nested(root));
-    if vcpu.header().cpu.get() != k.sched.cpu {
+    if vcpu.header().cpu.get() != k.sched.place.cpu() {
         smp::take_vcpu(vcpu);
         backend.moved(vcpu);
     }

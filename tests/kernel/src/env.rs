@@ -76,6 +76,12 @@ pub fn root_guard(bootinfo: &BootInfoPtr) -> CNodeCapData {
     CNodeCapData::skip_high_bits(bootinfo.init_cnode_size_bits())
 }
 
+/// True if the kernel was booted with more than one scheduling domain: then the schedule has more entries.
+pub fn has_domains() -> bool {
+    let result = slot::DOMAIN_SET.cap().domain_set_schedule_configure(Word::MAX, 0, 1);
+    result.is_err() && sel4::with_ipc_buffer(|buffer| buffer.msg_regs()[1] > 0)
+}
+
 impl Env {
     /// Sets up what all checks share: the console, the arena, the watchdog.
     pub fn new(bootinfo: &BootInfoPtr) -> Outcome<Self> {

@@ -7,11 +7,12 @@
 
 mod checks;
 
+use kernel_tests::env::has_domains;
 use kernel_tests::run::run;
 use sel4::BootInfoPtr;
 
 sel4_root_task::declare!(main);
 
 fn main(bootinfo: &BootInfoPtr) -> ! {
-    run(bootinfo, |_| checks::ALL, || ())
+    run(bootinfo, |_| if has_domains() { checks::WITH_DOMAINS } else { checks::ALL }, || ())
 }

@@ -13,6 +13,8 @@ pub(super) const CASES: &[Case] = &[
     Case::new("kernel::every_check_holds_in_the_debug_build_too", debug),
     Case::new("kernel::every_invocation_answers_every_misuse_as_the_table_says", calls),
     Case::new("kernel::the_checks_hold_when_grub_boots_it", multiboot),
+    Case::new("kernel::each_of_four_domains_runs_in_its_turn", domains),
+    Case::new("kernel::a_wrong_number_of_domains_is_refused", wrong_domains),
     Case::new("kernel::two_processors_act_on_each_other_as_one_would", two_processors),
     Case::new("kernel::four_processors_act_on_each_other_as_one_would", four_processors),
     Case::new("kernel::one_thread_of_each_core_is_used", threads),
@@ -31,6 +33,8 @@ const ENOUGH_OF_DMA: usize = 40;
 const ENOUGH_OF_CALLS: usize = 89;
 /// The same for those of virtual CPUs.
 const ENOUGH_OF_VCPUS: usize = 49;
+/// The same for those of several domains.
+const ENOUGH_OF_DOMAINS: usize = 100;
 /// The same for those of more than one processor.
 const ENOUGH_OF_CPUS: usize = 21;
 /// The same for the operations that take long.
@@ -98,6 +102,33 @@ fn multiboot() -> Outcome {
     });
     let _ = std::fs::remove_dir_all(&folder);
     outcome
+}
+
+/// The checks of scheduling domains, and those that they could break.
+fn domains() -> Outcome {
+    let image = build::bare(("kernel-tests", "kernel-tests"), &[])?;
+    let mut arguments = counted();
+    arguments.extend(qemu::boot_arguments(&image));
+    arguments.extend(["-append", "domains=4"].map(String::from));
+    with(Machine::start(&arguments)?, |machine| {
+        machine.expect("domains: 4")?;
+        judge_at_least(machine, ENOUGH_OF_DOMAINS)
+    })
+}
+
+fn wrong_domains() -> Outcome {
+    let image = build::bare(("kernel-tests", "kernel-tests"), &[])?;
+    for number in ["0", "257", "four", ""] {
+        let mut arguments = counted();
+        arguments.extend(qemu::boot_arguments(&image));
+        arguments.extend(["-append".into(), format!("quiet domains={number}")]);
+        with(Machine::start(&arguments)?, |machine| {
+            machine
+                .expect("cannot start: the boot argument `domains=` wants a number from 1 to 256")
+                .map(drop)
+        })?;
+    }
+    Ok(())
 }
 
 /// The checks of more than one processor, on two that run side by side.

@@ -194,7 +194,7 @@ pub fn activate(t: Ptr<Tcb>) {
     super::fpu::activate(t);
 }
 
-/// True if [`activate_ordinary`] can be used, and there is one processor.
+/// True if [`activate_ordinary`] can be used, and there is one processor with one domain.
 #[inline(always)]
 pub fn is_ordinary() -> bool {
     super::fpu::is_ordinary()

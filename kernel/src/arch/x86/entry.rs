@@ -460,7 +460,7 @@ pub fn interrupt(k: &mut Kernel, vector: u8) {
     const LAST: u8 = FIRST + sel4_abi::irq::MAX_USER_IRQ as u8;
     match vector {
         apic::SPURIOUS_VECTOR => return,
-        apic::TIMER_VECTOR => k.sched.timer_fired(),
+        apic::TIMER_VECTOR => k.timer_fired(),
         iommu::FAULT_VECTOR => {
             if iommu::handle_fault_interrupt()
                 && let Some((n, badge)) = k.dma_fault_target()

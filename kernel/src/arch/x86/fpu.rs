@@ -143,7 +143,7 @@ pub fn activate(t: Ptr<Tcb>) {
     unsafe { activate_ordinary(t) }
 }
 
-/// True if nothing else has to be done to load a thread's state than an exchange, and there is one processor.
+/// True if nothing else has to be done to load a thread's state than an exchange, and there is one processor with one domain.
 #[inline(always)]
 pub fn is_ordinary() -> bool {
     // SAFETY: looks at the processor's own area.

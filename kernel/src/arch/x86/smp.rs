@@ -18,7 +18,7 @@ use super::fpu;
 use super::tables::{FIRST, PerCpu, this};
 use crate::kernel::{KERNEL, Kernel};
 use crate::object::tcb::Tcb;
-use crate::sched::MAX_CPUS;
+use crate::processors::MAX_CPUS;
 use crate::stretch;
 use crate::virt::{self, Vcpu};
 

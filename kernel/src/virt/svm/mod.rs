@@ -21,7 +21,7 @@ use self::object::SvmVcpu;
 use super::{Backend, EntryResult, FrameSource, Kind, NestedEntry, NestedSize, Pause, Vcpu};
 use crate::arch::tables::this;
 use crate::asid::NestedRoot;
-use crate::sched::MAX_CPUS;
+use crate::processors::MAX_CPUS;
 use crate::sync::KernelCell;
 use crate::transfer::Buffer;
 

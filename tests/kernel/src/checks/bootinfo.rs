@@ -2,10 +2,10 @@
 //! What the kernel tells the initial thread, and how it starts.
 
 use kernel_tests::env::at;
-use kernel_tests::{Env, Outcome, check, check_eq};
+use kernel_tests::{Env, Outcome, check, check_eq, expect_error};
 use sel4::abi::bootinfo as abi;
 use sel4::init_thread::{Slot, slot};
-use sel4::{CapRights, cap_type};
+use sel4::{CapRights, Error, cap_type};
 
 kernel_tests::checks! {
     bootinfo_frame_follows_ipc_buffer_and_image,
@@ -18,6 +18,7 @@ kernel_tests::checks! {
     msi_window_and_interrupt_controllers_are_withheld,
     root_cnode_resolves_at_64_bits,
     initial_slots_hold_what_the_abi_says,
+    only_domain_is_0_and_has_all_the_time,
 }
 
 fn bootinfo_frame_follows_ipc_buffer_and_image(env: &mut Env) -> Outcome {
@@ -190,5 +191,20 @@ fn initial_slots_hold_what_the_abi_says(env: &mut Env) -> Outcome {
     // A copy of an empty slot fails with the source's depth.
     let copy = env.empty::<cap_type::Null>()?;
     let result = at(copy).copy(&at(slot::NULL.cap()), CapRights::all());
-    kernel_tests::expect_error(result, sel4::Error::FailedLookup, &[1, 2, 64])
+    expect_error(result, Error::FailedLookup, &[1, 2, 64])
+}
+
+fn only_domain_is_0_and_has_all_the_time(env: &mut Env) -> Outcome {
+    let domains = slot::DOMAIN_SET.cap();
+    let tcb: sel4::cap::Tcb = env.make()?;
+    domains.domain_set_set(0, tcb)?;
+    expect_error(domains.domain_set_set(1, tcb), Error::InvalidArgument, &[0])?;
+    // An entry, and the end marker behind it.
+    domains.domain_set_schedule_configure(0, 0, 1)?;
+    domains.domain_set_schedule_set_start(0)?;
+    expect_error(domains.domain_set_schedule_configure(0, 0, 0), Error::InvalidArgument, &[2])?;
+    expect_error(domains.domain_set_schedule_configure(0, 1, 1), Error::RangeError, &[0, 0])?;
+    expect_error(domains.domain_set_schedule_configure(1, 0, 1), Error::RangeError, &[0, 0])?;
+    expect_error(domains.domain_set_schedule_set_start(1), Error::InvalidArgument, &[0])?;
+    expect_error(domains.domain_set_schedule_set_start(2), Error::RangeError, &[0, 1])
 }

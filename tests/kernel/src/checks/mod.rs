@@ -7,6 +7,7 @@ mod asid;
 mod bootinfo;
 mod cnode;
 mod derivation;
+mod domains;
 mod endpoint;
 mod fault;
 mod fpu;
@@ -47,4 +48,16 @@ pub const ALL: &[&[Check]] = &[
     io_port::CHECKS,
     io_space::CHECKS,
     vcpu::CHECKS,
+];
+
+/// Those for a kernel with several domains, of which the first one has all the time but in the checks of domains.
+pub const WITH_DOMAINS: &[&[Check]] = &[
+    domains::CHECKS,
+    endpoint::CHECKS,
+    notification::CHECKS,
+    tcb::CHECKS,
+    fault::CHECKS,
+    sched::CHECKS,
+    passive::CHECKS,
+    timeout::CHECKS,
 ];

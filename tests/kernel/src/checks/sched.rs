@@ -23,7 +23,6 @@ kernel_tests::checks! {
     consumed_time_grows,
     priority_is_limited_by_the_authority,
     raised_priority_preempts_at_once,
-    domain_is_0,
     resumed_thread_gets_no_new_budget,
     woken_thread_goes_before_its_equals,
     thread_whose_priority_is_set_goes_before_its_equals,
@@ -256,13 +255,6 @@ fn raised_priority_preempts_at_once(env: &mut Env) -> Outcome {
     thread.tcb.tcb_set_priority(slot::TCB.cap(), HIGH)?;
     check_eq!(thread::get(0), 1, "what the thread did with a higher priority");
     env.join(&[thread])
-}
-
-fn domain_is_0(env: &mut Env) -> Outcome {
-    let tcb: cap::Tcb = env.make()?;
-    slot::DOMAIN_SET.cap().domain_set_set(0, tcb)?;
-    expect_error(slot::DOMAIN_SET.cap().domain_set_set(1, tcb), Error::InvalidArgument, &[0])?;
-    Ok(())
 }
 
 fn resumed_thread_gets_no_new_budget(env: &mut Env) -> Outcome {
