@@ -33,6 +33,7 @@ pub mod irq;
 pub mod kernel;
 pub mod log;
 pub mod object;
+pub mod postponed;
 pub mod processors;
 pub mod ptr;
 pub mod sched;

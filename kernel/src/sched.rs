@@ -4,10 +4,15 @@
 use crate::arch;
 use crate::object::sched_context::SchedContext;
 use crate::object::tcb::Tcb;
+use crate::postponed::Postponed;
 use crate::processors::Place;
 use crate::ptr::Ptr;
 
 const PRIORITIES: usize = sel4_abi::sched::NUM_PRIORITIES;
+/// Threads that get time again in one choice.
+const DUE_AT_ONCE: usize = 4;
+/// Threads without time that one choice sends to wait for it, with the refills that have to be looked at for that.
+const SPENT_AT_ONCE: u64 = 16;
 
 #[derive(Clone, Copy)]
 struct Queue {
@@ -23,7 +28,7 @@ pub struct Scheduler {
     ready: [Queue; PRIORITIES],
     bitmap: [u64; PRIORITIES / 64],
     /// Threads without budget, the earliest refill first.
-    postponed: Option<Ptr<Tcb>>,
+    postponed: Postponed,
     /// Used up its budget, and has somebody who wants to know.
     timed_out: Option<Ptr<Tcb>>,
     /// The running thread; `None` when idle.
@@ -50,7 +55,7 @@ impl Scheduler {
         Self {
             ready: [Queue { head: None, tail: None }; PRIORITIES],
             bitmap: [0; PRIORITIES / 64],
-            postponed: None,
+            postponed: Postponed::new(),
             timed_out: None,
             current: None,
             current_sc: None,
@@ -102,33 +107,25 @@ impl Scheduler {
 
     /// Takes `tcb` out of whatever queue of the scheduler it is in.
     pub fn dequeue(&mut self, tcb: Ptr<Tcb>) {
-        if !tcb.queued.get() && !tcb.postponed.get() {
+        if tcb.postponed.replace(false) {
+            self.postponed.remove(tcb);
+        }
+        if !tcb.queued.replace(false) {
             return;
         }
         let (prev, next) = (tcb.sched_prev.take(), tcb.sched_next.take());
-        if let Some(n) = next {
-            n.sched_prev.set(prev);
+        let p = usize::from(tcb.priority.get());
+        let q = &mut self.ready[p];
+        match next {
+            Some(n) => n.sched_prev.set(prev),
+            None => q.tail = prev,
         }
-        if let Some(p) = prev {
-            p.sched_next.set(next);
+        match prev {
+            Some(p) => p.sched_next.set(next),
+            None => q.head = next,
         }
-        if tcb.queued.replace(false) {
-            let p = usize::from(tcb.priority.get());
-            let q = &mut self.ready[p];
-            if prev.is_none() {
-                q.head = next;
-            }
-            if next.is_none() {
-                q.tail = prev;
-            }
-            if q.head.is_none() {
-                self.bitmap[p / 64] &= !(1 << (p % 64));
-            }
-        } else {
-            tcb.postponed.set(false);
-            if prev.is_none() {
-                self.postponed = next;
-            }
+        if q.head.is_none() {
+            self.bitmap[p / 64] &= !(1 << (p % 64));
         }
     }
 
@@ -289,21 +286,7 @@ impl Scheduler {
     }
 
     fn postpone(&mut self, tcb: Ptr<Tcb>, until: u64) {
-        let (mut before, mut after) = (None, self.postponed);
-        while let Some(t) = after
-            && t.sc.get().is_some_and(|sc| sc.refilled_at.get() <= until)
-        {
-            (before, after) = (Some(t), t.sched_next.get());
-        }
-        tcb.sched_prev.set(before);
-        tcb.sched_next.set(after);
-        match before {
-            Some(b) => b.sched_next.set(Some(tcb)),
-            None => self.postponed = Some(tcb),
-        }
-        if let Some(a) = after {
-            a.sched_prev.set(Some(tcb));
-        }
+        self.postponed.insert(tcb, until);
         tcb.postponed.set(true);
     }
 
@@ -418,20 +401,27 @@ impl Scheduler {
                 self.push(tcb, front);
             }
         }
-        while let Some(tcb) = self.postponed
-            && tcb.sc.get().is_none_or(|sc| sc.refilled_at.get() <= now)
-        {
+        for _ in 0..DUE_AT_ONCE {
+            // If there are more the timer is armed for them, and fires at once.
+            let Some((tcb, _)) = self.postponed.first().filter(|(_, due)| *due <= now) else { break };
             self.dequeue(tcb);
             if tcb.is_schedulable() {
                 self.push(tcb, false);
             }
         }
+        let mut spent = 0;
         let next = loop {
             let Some(p) = self.highest() else { break None };
+            if spent >= SPENT_AT_ONCE {
+                // Whoever is to run is found at the next entry, which is at once.
+                self.set_timer(now, now);
+                break None;
+            }
             let Some(tcb) = self.ready[p].head else { break None };
             self.dequeue(tcb);
             let Some(sc) = tcb.sc.get() else { continue };
             if sc.remaining.get() == 0 {
+                spent += 4 + sc.refills_to_come();
                 self.exhausted(tcb, sc, now);
                 if tcb.is_schedulable() {
                     self.push(tcb, false);
@@ -465,8 +455,8 @@ impl Scheduler {
         if let Some(sc) = self.current_sc {
             want = now.saturating_add(sc.remaining.get());
         }
-        if let Some(sc) = self.postponed.and_then(|t| t.sc.get()) {
-            want = want.min(sc.refilled_at.get());
+        if let Some((_, due)) = self.postponed.first() {
+            want = want.min(due);
         }
         if want < self.armed {
             self.set_timer(want, now);
@@ -532,6 +522,6 @@ impl Scheduler {
             assert_eq!(queue.tail, threads.last().copied(), "the end of a queue");
             ready.extend(threads.into_iter().map(|t| (p as u8, t)));
         }
-        (ready, list(self.postponed))
+        (ready, self.postponed.all().into_iter().map(|(_, t)| t).collect())
     }
 }

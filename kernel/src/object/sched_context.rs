@@ -23,6 +23,9 @@ use super::tcb::Tcb;
 use crate::arch;
 use crate::ptr::Ptr;
 
+/// Refills beyond the first one to come that are kept apart, however much room there is: all may have to be looked at in one step.
+const MOST_EXTRA_REFILLS: u64 = 15;
+
 /// A scheduling context; 128 bytes, and room for refills behind them.
 #[repr(C)]
 pub struct SchedContext {
@@ -108,7 +111,7 @@ impl SchedContext {
         self.period.set(period);
         self.remaining.set(budget);
         self.refilled_at.set(now);
-        self.extra_refills.set(extra);
+        self.extra_refills.set(extra.min(MOST_EXTRA_REFILLS));
         self.limited.set(budget != period);
         self.owed.set(0);
         self.to_come.set(0);
@@ -205,6 +208,11 @@ impl SchedContext {
     /// When the next refill becomes usable.
     fn next_at(&self) -> Option<u64> {
         self.next().map(|next| next.at.get().saturating_add(u64::from(self.owed.get())))
+    }
+
+    /// How many refills are to come.
+    pub fn refills_to_come(&self) -> u64 {
+        self.ring.get().1.into()
     }
 
     fn next(&self) -> Option<Ptr<Refill>> {

@@ -14,6 +14,7 @@ use crate::arch::context::{Bases, Context, FpuState, MESSAGE};
 use crate::cap::{Cap, Slot};
 use crate::cdt::SlotRef;
 use crate::fault::Fault;
+use crate::postponed::Node;
 use crate::processors::Place;
 use crate::ptr::Ptr;
 
@@ -80,7 +81,7 @@ pub struct Tcb {
     pub mcp: Cell<u8>,
     /// In the ready queue.
     pub queued: Cell<bool>,
-    /// In the queue of threads that wait for their next refill.
+    /// Waits for its next refill.
     pub postponed: Cell<bool>,
     /// `sel4_abi::TCB_FLAG_FPU_DISABLED`.
     pub flags: Cell<u64>,
@@ -88,7 +89,9 @@ pub struct Tcb {
     pub ipc_buffer: Cell<u64>,
     /// The fault that it waits to have handled.
     pub fault: Cell<Fault>,
-    /// Neighbours in the ready queue or the queue of postponed threads.
+    /// Its place among the threads that wait for time.
+    pub postponement: Node,
+    /// Neighbours in the ready queue.
     pub sched_next: Cell<Option<Ptr<Tcb>>>,
     /// See `sched_next`.
     pub sched_prev: Cell<Option<Ptr<Tcb>>>,

@@ -2,7 +2,7 @@
 //! Many threads that make one system call each and then stop: they have neither stack nor IPC buffer.
 
 use kernel_tests::env::{own_cnode, root_guard};
-use kernel_tests::{Env, Outcome};
+use kernel_tests::{Env, Outcome, thread};
 use sel4::abi::syscall as number;
 use sel4::init_thread::slot;
 use sel4::{CPtr, CapTypeForObjectOfFixedSize, ObjectBlueprint, UserContext, Word, cap, cap_type};
@@ -10,8 +10,27 @@ use sel4::{CPtr, CapTypeForObjectOfFixedSize, ObjectBlueprint, UserContext, Word
 /// Objects that one retype makes at most.
 const FAN_OUT: usize = 256;
 
-// The system call is in the registers. Whoever comes back from it has no fault handler, and stops.
-core::arch::global_asm!(".global bounded_call", "bounded_call:", "syscall", "ud2");
+// The system call is in the registers; it is made after R14 ticks. Whoever comes back from it counts in the cell at RBX; it has no fault handler, and
+// stops.
+core::arch::global_asm!(
+    ".global bounded_call",
+    "bounded_call:",
+    "mov r11, rdx",
+    "rdtsc",
+    "shl rdx, 32",
+    "or rax, rdx",
+    "add r14, rax",
+    "2:",
+    "rdtsc",
+    "shl rdx, 32",
+    "or rax, rdx",
+    "cmp rax, r14",
+    "jb 2b",
+    "mov rdx, r11",
+    "syscall",
+    "lock inc qword ptr [rbx]",
+    "ud2"
+);
 unsafe extern "C" {
     fn bounded_call();
 }
@@ -30,16 +49,34 @@ pub struct Act {
     pub call: i64,
     /// RDI.
     pub target: Word,
+    /// Ticks before it.
+    pub after: Word,
+    /// Budget and period, microseconds.
+    pub time: (u64, u64),
+}
+
+/// All of the time.
+const ALWAYS: (u64, u64) = (10_000, 10_000);
+/// Cell that counts the threads that came back from their system calls.
+const BACK: usize = 7;
+
+/// How many threads have come back from their system calls since the check began.
+pub fn came_back() -> u64 {
+    thread::get(BACK)
 }
 
 impl Act {
     /// Sends through `endpoint`, for ever.
     pub fn send(priority: Word, endpoint: cap::Endpoint) -> Self {
-        Self { priority, call: number::SEND, target: endpoint.bits() }
+        Self { priority, call: number::SEND, target: endpoint.bits(), after: 0, time: ALWAYS }
     }
     /// Waits for `notification`.
     pub fn wait(priority: Word, notification: cap::Notification) -> Self {
-        Self { priority, call: number::WAIT, target: notification.bits() }
+        Self { priority, call: number::WAIT, target: notification.bits(), after: 0, time: ALWAYS }
+    }
+    /// Gives its budget up, and comes back after the period.
+    pub fn give_up(priority: Word, time: (u64, u64)) -> Self {
+        Self { priority, call: number::YIELD, target: 0, after: 0, time }
     }
 }
 
@@ -63,13 +100,15 @@ impl Crowd {
         for i in 0..count {
             let (tcb, sc) = (crowd.tcb(i), cap::SchedContext::from_bits((contexts + i) as Word));
             let act = act(i);
-            env.sched_control.sched_control_configure_flags(sc, 10_000, 10_000, 0, 0, 0)?;
+            env.sched_control.sched_control_configure_flags(sc, act.time.0, act.time.1, 0, 0, 0)?;
             tcb.tcb_set_space(CPtr::from_bits(0), slot::CNODE.cap(), guard, slot::VSPACE.cap())?;
             let registers = UserContext {
                 rip: bounded_call as *const () as u64,
                 rflags: 0x202,
                 rdx: act.call as u64,
                 rdi: act.target,
+                rbx: thread::cell(BACK).as_ptr() as u64,
+                r14: act.after,
                 ..UserContext::default()
             };
             tcb.tcb_write_all_registers(false, &registers)?;
