@@ -314,14 +314,13 @@ fn copy_registers(k: &mut Kernel, i: &Invocation, t: Ptr<Tcb>) -> SysResult {
     if flags & 1 != 0 {
         delete::suspend(k, source);
     }
-    // Frame registers: instruction and stack pointer, flags and those that a call may change; integer registers: the others.
+    // Frame registers: all that a system call reads, changes or keeps; integer registers: the others, the bases of FS and GS.
     let (frame, integer) = (flags & 4 != 0, flags & 8 != 0);
     let from = context_words(source);
     let mut to = context_words(t);
-    for n in 0..18 {
-        let is_frame = matches!(n, 0..=2);
-        if (is_frame && frame) || (!is_frame && integer) {
-            to[n] = from[n];
+    for (n, (to, from)) in to.iter_mut().zip(from).enumerate() {
+        if if n < TIMEOUT_REPLY.len() { frame } else { integer } {
+            *to = from;
         }
     }
     store_context(t, &to);

@@ -93,11 +93,13 @@ fn copy_registers_takes_frame_and_integers(env: &mut Env) -> Outcome {
     let frame = CopyRegisters { transfer_frame: true, ..CopyRegisters::default() };
     to.tcb_copy_registers(from, frame)?;
     let read = to.tcb_read_all_registers(false)?;
-    check_eq!((read.rip, read.rsp, read.rcx), (marked().rip, marked().rsp, 0), "registers after the frame");
+    let bases = |context: &UserContext| (context.fs_base, context.gs_base);
+    check_eq!((read.rip, read.rsp, read.rcx), (marked().rip, marked().rsp, marked().rcx), "the frame");
+    check_eq!(bases(&read), (0, 0), "bases after the frame");
     let integer = CopyRegisters { transfer_integer: true, ..CopyRegisters::default() };
     to.tcb_copy_registers(from, integer)?;
     let read = to.tcb_read_all_registers(false)?;
-    check_eq!((read.rcx, read.r15), (marked().rcx, marked().r15), "registers after the integers");
+    check_eq!(bases(&read), bases(&marked()), "bases after the integers");
     let endpoint: cap::Endpoint = env.make()?;
     let wrong = to.tcb_copy_registers(cap::Tcb::from_bits(endpoint.bits()), frame);
     expect_error(wrong, Error::InvalidCapability, &[1])
