@@ -12,6 +12,7 @@ pub(super) const CASES: &[Case] = &[
     Case::new("kernel::every_check_of_the_root_task_holds", release),
     Case::new("kernel::every_check_holds_in_the_debug_build_too", debug),
     Case::new("kernel::every_invocation_answers_every_misuse_as_the_table_says", calls),
+    Case::new("kernel::the_table_of_invocations_holds_in_the_debug_build_too", calls_debug),
     Case::new("kernel::the_checks_hold_when_grub_boots_it", multiboot),
     Case::new("kernel::each_of_four_domains_runs_in_its_turn", domains),
     Case::new("kernel::a_wrong_number_of_domains_is_refused", wrong_domains),
@@ -30,7 +31,7 @@ const ENOUGH: usize = 248;
 /// The same for those of DMA and interrupt remapping.
 const ENOUGH_OF_DMA: usize = 40;
 /// The same for the methods of the table.
-const ENOUGH_OF_CALLS: usize = 89;
+const ENOUGH_OF_CALLS: usize = 90;
 /// The same for those of virtual CPUs.
 const ENOUGH_OF_VCPUS: usize = 49;
 /// The same for those of several domains.
@@ -81,9 +82,18 @@ fn all_checks(features: &[&str]) -> Outcome {
     with(Machine::start(&arguments)?, judge)
 }
 
-/// The table of all invocations.
+/// The table of all invocations and system calls.
 fn calls() -> Outcome {
-    let image = build::bare(("kernel-tests", "calls"), &[])?;
+    calls_with(&[])
+}
+
+/// The same with a kernel that knows debug calls.
+fn calls_debug() -> Outcome {
+    calls_with(&["postern-kernel/debug-syscalls"])
+}
+
+fn calls_with(features: &[&str]) -> Outcome {
+    let image = build::bare(("kernel-tests", "calls"), features)?;
     let mut arguments = counted();
     arguments.extend(qemu::boot_arguments(&image));
     with(Machine::start(&arguments)?, |machine| judge_at_least(machine, ENOUGH_OF_CALLS))

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Every invocation of the interface, as it is meant and in every misuse, against a table of answers: codes and words, and that
+//! Every invocation of the interface, and every system call, as it is meant and in every misuse, against a table of answers: codes and words, and that
 //! what was refused changed nothing. Prints the same lines as `kernel-tests`, one for each method, and how many rows there were.
 #![no_std]
 #![no_main]
 
 mod judge;
 mod rows;
+mod syscalls;
 mod table;
 mod world;
 
@@ -37,6 +38,10 @@ fn main(bootinfo: &BootInfoPtr) -> ! {
     }
     let outcome = env.run(judge::no_methods);
     tally.note("labels_that_are_no_methods", &outcome);
+    let mut score = Score::default();
+    let outcome = env.run(|env| syscalls::judge(env, &mut score));
+    tally.note("system_calls", &outcome);
+    println!("system calls: {} misuses, {} others", score.misuses, score.successes);
     println!(
         "{judged} methods, {} not of this configuration: {} misuses, {} successes",
         METHODS.len() + EXTENSIONS.len() - judged,

@@ -70,6 +70,8 @@ things! {
     OtherPml4,
     /// Without an identifier.
     RawPml4,
+    /// With one of a pool that is gone.
+    LostPml4,
     Pdpt,
     OtherPdpt,
     Directory,
@@ -111,6 +113,8 @@ things! {
     EptPml4,
     OtherEptPml4,
     RawEptPml4,
+    /// With an identifier of a pool that is gone.
+    LostEptPml4,
     EptPdpt,
     OtherEptPdpt,
     EptDirectory,
@@ -259,6 +263,14 @@ fn used_untyped(env: &mut Env) -> Outcome<cap::Untyped> {
     Ok(untyped)
 }
 
+/// Does what `assign` does in a pool that is deleted then.
+fn in_lost_pool(env: &mut Env, assign: impl FnOnce(cap::AsidPool) -> sel4::Result<()>) -> Outcome {
+    let (memory, pool) = (env.untyped(12)?, env.empty::<cap_type::AsidPool>()?);
+    slot::ASID_CONTROL.cap().asid_control_make_pool(memory, &at(pool))?;
+    assign(pool)?;
+    Ok(at(pool).delete()?)
+}
+
 /// Memory of a device, or a frame of it.
 fn of_device(env: &mut Env, blueprint: ObjectBlueprint) -> Outcome<u64> {
     let (slot, _) = env
@@ -318,6 +330,16 @@ fn make(env: &mut Env, thing: Thing, world: &mut World) -> Outcome<u64> {
         }
         Thing::Reply => env.make::<cap_type::Reply>()?.bits(),
         Thing::Pml4 | Thing::OtherPml4 => kernel_tests::space::empty(env)?.bits(),
+        Thing::LostPml4 => {
+            let root: cap::VSpace = env.make()?;
+            in_lost_pool(env, |pool| pool.asid_pool_assign(root))?;
+            root.bits()
+        }
+        Thing::LostEptPml4 => {
+            let root: cap::EptPml4 = env.make()?;
+            in_lost_pool(env, |pool| pool.asid_pool_assign_nested(root, 0))?;
+            root.bits()
+        }
         Thing::RawPml4 => env.make::<cap_type::Pml4>()?.bits(),
         Thing::Pdpt | Thing::OtherPdpt => env.make::<cap_type::Pdpt>()?.bits(),
         Thing::Directory | Thing::OtherDirectory => env.make::<cap_type::PageDirectory>()?.bits(),

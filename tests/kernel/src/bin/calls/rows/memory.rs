@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Frames and paging structures in address spaces of threads.
 
+use sel4::abi::LookupFailure;
 use sel4::abi::label;
 use sel4::abi::object::tag;
 
 use crate::table::{
     CapArgument, DELETE_FIRST, DONE, Gives, Group, MISALIGNED, REVOKE_FIRST, Row, argument, cap, capability,
-    good, group, level, row,
+    good, group, level, lookup, row,
 };
 use crate::world::Thing::{
-    self, CNode, Directory, Frame, LargeFrame, OtherDirectory, OtherFrame, OtherPdpt, OtherPml4, OtherTable,
-    OwnCNode, Pdpt, Pml4, RawPml4, Table,
+    self, CNode, Directory, Frame, LargeFrame, LostPml4, OtherDirectory, OtherFrame, OtherPdpt, OtherPml4,
+    OtherTable, OwnCNode, Pdpt, Pml4, RawPml4, Table,
 };
 use crate::world::{DEPTH as D, FREE, address};
 
@@ -23,6 +24,8 @@ const NO_PDPT: u64 = V + (1 << 39);
 const END: u64 = 0x7fff_ffff_f000;
 const KERNEL: u64 = 0xffff_8000_0000_0000;
 const SPACE: &[Thing] = &[Pml4];
+/// The identifier is none any more.
+const LOST: Gives = lookup(false, LookupFailure::InvalidRoot);
 const NO_SPACE: CapArgument = cap(0, &[tag::PML4], capability(1));
 
 const MAP_PDPT: Row = row("PDPT", Pdpt, &[V, 0], SPACE, DONE).of(label::X86_PDPT_MAP);
@@ -41,6 +44,7 @@ pub const ROWS: &[Group] = &[
         caps: &[NO_SPACE],
         misuses: &[
             row("space without identifier", Pdpt, &[V, 0], &[RawPml4], capability(1)),
+            row("space whose pool is gone", Pdpt, &[V, 0], &[LostPml4], LOST),
             row("first address behind the user's", Pdpt, &[END, 0], SPACE, argument(0)),
             row("kernel's half", Pdpt, &[KERNEL, 0], SPACE, argument(0)),
             row("largest address", Pdpt, &[u64::MAX, 0], SPACE, argument(0)),
@@ -66,6 +70,7 @@ pub const ROWS: &[Group] = &[
         caps: &[NO_SPACE],
         misuses: &[
             row("space without identifier", Directory, &[V, 0], &[RawPml4], capability(1)),
+            row("space whose pool is gone", Directory, &[V, 0], &[LostPml4], LOST),
             row("first address behind the user's", Directory, &[END, 0], SPACE, argument(0)),
             row("largest address", Directory, &[u64::MAX, 0], SPACE, argument(0)),
             row("no PDPT", Directory, &[NO_PDPT, 0], SPACE, level(39)),
@@ -89,6 +94,7 @@ pub const ROWS: &[Group] = &[
         caps: &[NO_SPACE],
         misuses: &[
             row("space without identifier", Table, &[V, 0], &[RawPml4], capability(1)),
+            row("space whose pool is gone", Table, &[V, 0], &[LostPml4], LOST),
             row("first address behind the user's", Table, &[END, 0], SPACE, argument(0)),
             row("largest address", Table, &[u64::MAX, 0], SPACE, argument(0)),
             row("no directory", Table, &[NO_DIRECTORY, 0], SPACE, level(30)),
@@ -113,6 +119,7 @@ pub const ROWS: &[Group] = &[
         caps: &[NO_SPACE],
         misuses: &[
             row("space without identifier", Frame, &[V, 3, 0], &[RawPml4], capability(1)),
+            row("space whose pool is gone", Frame, &[V, 3, 0], &[LostPml4], LOST),
             row("first address behind the user's", Frame, &[END, 3, 0], SPACE, argument(0)),
             row("partly behind", LargeFrame, &[END - 4096, 3, 0], SPACE, argument(0)),
             row("kernel's half", Frame, &[KERNEL, 3, 0], SPACE, argument(0)),

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Frames and tables of nested translation.
 
+use sel4::abi::LookupFailure;
 use sel4::abi::label;
 use sel4::abi::object::tag;
 
 use crate::table::{
-    CapArgument, DELETE_FIRST, DONE, Group, MISALIGNED, REVOKE_FIRST, Row, argument, cap, capability, good,
-    group, level, row,
+    CapArgument, DELETE_FIRST, DONE, Gives, Group, MISALIGNED, REVOKE_FIRST, Row, argument, cap, capability,
+    good, group, level, lookup, row,
 };
 use crate::world::Thing::{
-    self, CNode, EptDirectory, EptPdpt, EptPml4, EptTable, Frame, LargeFrame, OtherEptDirectory,
+    self, CNode, EptDirectory, EptPdpt, EptPml4, EptTable, Frame, LargeFrame, LostEptPml4, OtherEptDirectory,
     OtherEptPdpt, OtherEptPml4, OtherEptTable, OtherFrame, OwnCNode, RawEptPml4,
 };
 use crate::world::{DEPTH as D, FREE, address};
@@ -23,6 +24,8 @@ const NO_PDPT: u64 = G + (1 << 39);
 const END: u64 = 1 << 47;
 const WRITE_BACK: u64 = 6;
 const ROOT: &[Thing] = &[EptPml4];
+/// The identifier is none any more.
+const LOST: Gives = lookup(false, LookupFailure::InvalidRoot);
 const NO_ROOT: CapArgument = cap(0, &[tag::EPT_PML4], capability(1));
 
 const MAP_PDPT: Row = row("PDPT", EptPdpt, &[G, WRITE_BACK], ROOT, DONE).of(label::X86_EPT_PDPT_MAP);
@@ -41,6 +44,7 @@ pub const ROWS: &[Group] = &[
         caps: &[NO_ROOT],
         misuses: &[
             row("root without identifier", EptPdpt, &[G, WRITE_BACK], &[RawEptPml4], capability(1)),
+            row("root whose pool is gone", EptPdpt, &[G, WRITE_BACK], &[LostEptPml4], LOST),
             row("first address behind", EptPdpt, &[END, WRITE_BACK], ROOT, argument(0)),
             row("largest address", EptPdpt, &[u64::MAX, WRITE_BACK], ROOT, argument(0)),
         ],
@@ -62,6 +66,7 @@ pub const ROWS: &[Group] = &[
         caps: &[NO_ROOT],
         misuses: &[
             row("root without identifier", EptDirectory, &[G, WRITE_BACK], &[RawEptPml4], capability(1)),
+            row("root whose pool is gone", EptDirectory, &[G, WRITE_BACK], &[LostEptPml4], LOST),
             row("first address behind", EptDirectory, &[END, WRITE_BACK], ROOT, argument(0)),
             row("no PDPT", EptDirectory, &[NO_PDPT, WRITE_BACK], ROOT, level(39)),
             row("nothing at all", EptDirectory, &[G, WRITE_BACK], &[OtherEptPml4], level(39)),
@@ -83,6 +88,7 @@ pub const ROWS: &[Group] = &[
         caps: &[NO_ROOT],
         misuses: &[
             row("root without identifier", EptTable, &[G, WRITE_BACK], &[RawEptPml4], capability(1)),
+            row("root whose pool is gone", EptTable, &[G, WRITE_BACK], &[LostEptPml4], LOST),
             row("first address behind", EptTable, &[END, WRITE_BACK], ROOT, argument(0)),
             row("no directory", EptTable, &[NO_DIRECTORY, WRITE_BACK], ROOT, level(30)),
             row("no PDPT", EptTable, &[NO_PDPT, WRITE_BACK], ROOT, level(39)),
@@ -105,6 +111,7 @@ pub const ROWS: &[Group] = &[
         caps: &[NO_ROOT],
         misuses: &[
             row("root without identifier", Frame, &[G, 3, WRITE_BACK], &[RawEptPml4], capability(1)),
+            row("root whose pool is gone", Frame, &[G, 3, WRITE_BACK], &[LostEptPml4], LOST),
             row("first address behind", Frame, &[END, 3, WRITE_BACK], ROOT, argument(0)),
             row("partly behind", LargeFrame, &[END - 4096, 3, WRITE_BACK], ROOT, argument(0)),
             row("largest address", Frame, &[u64::MAX, 3, WRITE_BACK], ROOT, argument(0)),
