@@ -16,6 +16,7 @@ use crate::world::{LONGEST, TOO_LONG};
 /// Budget, period, extra refills, badge, flags.
 const WORDS: &[u64] = &[10_000, 10_000, 0, 7, 0];
 const CONTEXT: &[Thing] = &[Context];
+const FOREVER: u64 = sel4::abi::sched::MAX_DOMAIN_DURATION;
 /// What a context can be bound to.
 const HOLDER: CapArgument = cap(0, &[tag::THREAD, tag::NOTIFICATION], capability(1));
 
@@ -96,16 +97,34 @@ pub const ROWS: &[Group] = &[
     Group {
         caps: &[cap(0, &[tag::THREAD], argument(1))],
         misuses: &[
+            row("domain 1", DomainSet, &[1], &[Tcb], argument(0)),
             row("domain 16", DomainSet, &[16], &[Tcb], argument(0)),
             row("domain 255", DomainSet, &[255], &[Tcb], argument(0)),
             row("domain before thread", DomainSet, &[255], &[Frame], argument(0)),
         ],
         ..group(label::DOMAIN_SET_SET, good(DomainSet, &[0], &[Tcb], DONE))
     },
-    // There is one domain.
+    // Index, domain, duration. There is one domain, so the table has one entry and its end.
     Group {
-        short: ILLEGAL,
-        ..group(label::DOMAIN_SCHEDULE_CONFIGURE, good(DomainSet, &[0, 0, 1], &[], ILLEGAL))
+        misuses: &[
+            row("entry 1", DomainSet, &[1, 0, FOREVER], &[], range(0, 0)),
+            row("largest entry", DomainSet, &[u64::MAX, 0, FOREVER], &[], range(0, 0)),
+            row("domain 1", DomainSet, &[0, 1, FOREVER], &[], range(0, 0)),
+            row("domain 255", DomainSet, &[0, 255, FOREVER], &[], range(0, 0)),
+            row("57 bits of time", DomainSet, &[0, 0, FOREVER + 1], &[], argument(2)),
+            row("longest time", DomainSet, &[0, 0, u64::MAX], &[], argument(2)),
+            row("an end at the start", DomainSet, &[0, 0, 0], &[], argument(2)),
+            row("entry before time", DomainSet, &[1, 0, u64::MAX], &[], range(0, 0)),
+            row("domain before time", DomainSet, &[0, 1, u64::MAX], &[], range(0, 0)),
+        ],
+        ..group(label::DOMAIN_SCHEDULE_CONFIGURE, good(DomainSet, &[0, 0, FOREVER], &[], DONE))
     },
-    Group { short: ILLEGAL, ..group(label::DOMAIN_SCHEDULE_SET_START, good(DomainSet, &[0], &[], ILLEGAL)) },
+    Group {
+        misuses: &[
+            row("the end", DomainSet, &[1], &[], argument(0)),
+            row("behind the end", DomainSet, &[2], &[], range(0, 1)),
+            row("largest entry", DomainSet, &[u64::MAX], &[], range(0, 1)),
+        ],
+        ..group(label::DOMAIN_SCHEDULE_SET_START, good(DomainSet, &[0], &[], DONE))
+    },
 ];
