@@ -269,10 +269,24 @@ pub struct Root {
 pub struct IoTable {
     /// Physical address.
     pub paddr: u64,
-    /// Level, counted from the leaves: 1 is the table of 4 KiB pages. Meaningful while mapped.
+    /// Level, counted from the leaves: 1 is the table of 4 KiB pages. Meaningful while it has a place.
     pub level: u8,
+    /// Its place while it is mapped or parked: requester ID and I/O virtual address.
+    pub place: Option<(u16, u64)>,
+    /// It was unmapped, and its place still leads to it.
+    pub parked: bool,
+}
+
+impl IoTable {
     /// Requester ID and I/O virtual address while mapped.
-    pub mapped: Option<(u16, u64)>,
+    pub fn mapped(self) -> Option<(u16, u64)> {
+        self.place.filter(|_| !self.parked)
+    }
+
+    /// The same table, nowhere.
+    pub fn nowhere(self) -> Self {
+        Self { level: 0, place: None, parked: false, ..self }
+    }
 }
 
 /// What an object was that is being taken apart.
@@ -483,11 +497,12 @@ impl Cap {
             Self::Domain => p(tag::DOMAIN, 0, 0, 0),
             Self::IoSpace { rid, domain } => p(tag::IO_SPACE, 0, 0, u64::from(rid) | u64::from(domain) << 16),
             Self::IoPageTable(t) => {
-                let (mapped, word) = match t.mapped {
+                let (placed, word) = match t.place {
                     None => (0, 0),
                     Some((rid, iova)) => (1, (iova & !0xfff) << 4 | u64::from(rid)),
                 };
-                p(tag::IO_PAGE_TABLE, mapped | u16::from(t.level) << 1, t.paddr, word)
+                let small = placed | u16::from(t.level) << 1 | u16::from(t.parked) << 4;
+                p(tag::IO_PAGE_TABLE, small, t.paddr, word)
             }
             Self::Vcpu(paddr) => p(tag::VCPU, 0, paddr, 0),
             Self::IoPermissionMap(paddr) => p(tag::IO_PERMISSION_MAP, 0, paddr, 0),
@@ -583,7 +598,8 @@ impl RawCap {
             tag::IO_PAGE_TABLE => Cap::IoPageTable(IoTable {
                 paddr: self.paddr(),
                 level: (small >> 1 & 7) as u8,
-                mapped: (small & 1 != 0).then_some((self.word as u16, (self.word >> 4) & !0xfff)),
+                place: (small & 1 != 0).then_some((self.word as u16, (self.word >> 4) & !0xfff)),
+                parked: small & 16 != 0,
             }),
             tag::VCPU => Cap::Vcpu(self.paddr()),
             tag::IO_PERMISSION_MAP => Cap::IoPermissionMap(self.paddr()),
@@ -692,7 +708,12 @@ mod tests {
             Cap::IrqHandler(107),
             Cap::IoPort { first: 0x3f8, last: 0x3ff, map: 0xffff_ffff },
             Cap::IoSpace { rid: 0x1234, domain: 0xffff },
-            Cap::IoPageTable(IoTable { paddr: 0x6000, level: 3, mapped: Some((0xffff, 0x7fff_ffff_f000)) }),
+            Cap::IoPageTable(IoTable {
+                paddr: 0x6000,
+                level: 3,
+                place: Some((0xffff, 0x7fff_ffff_f000)),
+                parked: true,
+            }),
             Cap::Vcpu(0x8000),
             Cap::DmaFault,
             Cap::Zombie(Zombie {

@@ -48,7 +48,7 @@ pub fn describe(slot: &Slot) -> [u64; word::WORDS] {
         }
         Cap::IoPageTable(table) => {
             facts.word = table.level.into();
-            facts.mapping = table.mapped.map_or(Mapping::None, |(rid, iova)| Mapping::Io { rid, iova });
+            facts.mapping = table.mapped().map_or(Mapping::None, |(rid, iova)| Mapping::Io { rid, iova });
         }
         // All is said by tag and address; of what is being deleted nothing more is of use.
         _ => {}
@@ -148,8 +148,10 @@ mod tests {
         let root = words(Cap::Pml4(Root { paddr: 0x3000, asid: 9 }));
         assert_eq!(root, [u64::from(tag::PML4) | 1 << 32 | 9 << 48, 0x3000, 0, 0]);
         assert_eq!(words(Cap::EptPml4(Root { paddr: 0x3000, asid: 0 })), [29, 0x3000, 0, 0]);
-        let table = IoTable { paddr: 0x6000, level: 2, mapped: Some((0x100, 0x4000_0000)) };
+        let table = IoTable { paddr: 0x6000, level: 2, place: Some((0x100, 0x4000_0000)), parked: false };
         let first = u64::from(tag::IO_PAGE_TABLE) | 3 << 32 | 0x100 << 48;
         assert_eq!(words(Cap::IoPageTable(table)), [first, 0x6000, 2, 0x4000_0000]);
+        let parked = IoTable { parked: true, ..table };
+        assert_eq!(words(Cap::IoPageTable(parked)), [u64::from(tag::IO_PAGE_TABLE), 0x6000, 2, 0]);
     }
 }

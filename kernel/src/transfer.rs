@@ -229,7 +229,7 @@ pub fn derive(slot: SlotRef) -> SysResult<Cap> {
         Cap::IoPort { first, last, .. } => Cap::IoPort { first, last, map: 0 },
         Cap::Table(t) | Cap::EptTable(t) if t.mapping == Mapping::None => return Err(IllegalOperation),
         Cap::Pml4(r) | Cap::EptPml4(r) if r.asid == 0 => return Err(IllegalOperation),
-        Cap::IoPageTable(t) if t.mapped.is_none() => return Err(IllegalOperation),
+        Cap::IoPageTable(t) if t.mapped().is_none() => return Err(IllegalOperation),
         Cap::IrqControl | Cap::IoPortControl | Cap::Zombie(_) => Cap::Null,
         cap => cap,
     })

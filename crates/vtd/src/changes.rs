@@ -118,31 +118,56 @@ impl<'s, S: Sink> Changes<'s, S> {
         Some((domain, root))
     }
 
-    /// Puts a table, filled with absent entries, into the first gap on the way to `iova`. Returns its level.
+    /// Whether the first gap on the way to `iova` is where the table is parked, so that mapping it brings back what is in it.
+    pub fn comes_back(&mut self, space: Space, iova: u64, table: u64) -> Result<bool, Conflict> {
+        Ok(self.gap(space, iova)?.1.is_for_table(table))
+    }
+
+    /// Puts a table into the first gap on the way to `iova`. It is parked there or filled with absent entries. A table that is parked there and
+    /// isn't this one is so no longer. Returns its level.
     pub fn map_table(&mut self, space: Space, iova: u64, table: u64) -> Result<u8, Conflict> {
-        if !space.reaches(iova, 12) {
-            return Err(Conflict::OutOfRange);
+        let (address, before, level) = self.gap(space, iova)?;
+        if !before.is_for_table(table) {
+            self.flush(table, PAGE_BYTES);
         }
-        let (address, level) = space.gap(self.sink, iova)?;
-        self.flush(table, PAGE_BYTES);
         self.make_present(space, address, Pte::table(table), iova, level + 1);
         Ok(level)
     }
 
-    /// Takes the table of `level` on the way to `iova` out, if it is there, and fills it with absent entries, so
+    /// Parks the table of `level` on the way to `iova`, if it is there: nothing in it is in reach any more, but it is found when a frame
+    /// in it is unmapped. So it is right at any time to map it there again. If it isn't there it is filled with absent entries. Whether it was there.
+    pub fn park_table(&mut self, space: Space, iova: u64, level: u8, table: u64) -> bool {
+        let found = self.replace_table(space, iova, level, table, Pte::parked(table));
+        if !found {
+            self.empty_table(table);
+        }
+        found
+    }
+
+    /// Takes the table of `level` on the way to `iova` out, if it is mapped or parked there, and fills it with absent entries, so
     /// that what was mapped in it can't come back by mapping it elsewhere. Whether it was there.
     pub fn unmap_table(&mut self, space: Space, iova: u64, level: u8, table: u64) -> bool {
-        let found = match space.entry(self.sink, iova, level + 1) {
-            Ok((address, entry))
-                if entry.is_present() && !entry.is_leaf(level + 1) && entry.address() == table =>
-            {
-                self.make_absent(space, address, iova, level + 1);
+        let found = self.replace_table(space, iova, level, table, Pte::ABSENT);
+        self.empty_table(table);
+        found
+    }
+
+    fn gap(&mut self, space: Space, iova: u64) -> Result<(u64, Pte, u8), Conflict> {
+        if !space.reaches(iova, 12) {
+            return Err(Conflict::OutOfRange);
+        }
+        space.gap(self.sink, iova)
+    }
+
+    /// Puts an entry that isn't present where the table is mapped or parked.
+    fn replace_table(&mut self, space: Space, iova: u64, level: u8, table: u64, by: Pte) -> bool {
+        match space.place(self.sink, iova, level + 1) {
+            Ok((address, entry)) if entry.is_for_table(table) => {
+                self.make_absent(space, address, by, iova, level + 1);
                 true
             }
             _ => false,
-        };
-        self.empty_table(table);
-        found
+        }
     }
 
     /// Fills a table that no unit reaches any more with absent entries.
@@ -170,13 +195,13 @@ impl<'s, S: Sink> Changes<'s, S> {
         Ok(())
     }
 
-    /// Unmaps the page of `level` at `iova`, if it is still the one at `frame`. Whether it was.
+    /// Unmaps the page of `level` at `iova`, in reach or in a parked table, if it is still the one at `frame`. Whether it was.
     pub fn unmap_frame(&mut self, space: Space, iova: u64, frame: u64, level: u8) -> bool {
-        match space.entry(self.sink, iova, level) {
+        match space.place(self.sink, iova, level) {
             Ok((address, entry))
                 if entry.is_present() && entry.is_leaf(level) && entry.address() == frame =>
             {
-                self.make_absent(space, address, iova, level);
+                self.make_absent(space, address, Pte::ABSENT, iova, level);
                 true
             }
             _ => false,
@@ -236,8 +261,8 @@ impl<'s, S: Sink> Changes<'s, S> {
         }
     }
 
-    fn make_absent(&mut self, space: Space, address: u64, iova: u64, level: u8) {
-        self.sink.store(address, Pte::ABSENT.0);
+    fn make_absent(&mut self, space: Space, address: u64, entry: Pte, iova: u64, level: u8) {
+        self.sink.store(address, entry.0);
         self.flush(address, 8);
         self.drain_write_buffer();
         self.submit_and_wait(self.pages(space, iova, level));

@@ -129,6 +129,34 @@ fn a_table_is_emptied_only_after_the_wait() {
 }
 
 #[test]
+fn a_parked_table_is_invalidated_and_waited_for_and_comes_back_as_it_was() {
+    let mut recorder = with_tables(PLAIN);
+    let mut changes = Changes::new(&mut recorder, PLAIN);
+    changes.map_frame(SPACE, IOVA, 0x8000, 1, Access::READ_WRITE).expect("there is room");
+    recorder.take();
+    let mut changes = Changes::new(&mut recorder, PLAIN);
+    assert!(changes.park_table(SPACE, IOVA, 1, LAST));
+    assert_eq!(recorder.take(), [Store(MIDDLE + 8, LAST), Flush(MIDDLE + 8, 8), pages(IOVA, 9), Wait]);
+    let mut changes = Changes::new(&mut recorder, PLAIN);
+    assert_eq!(
+        changes.map_frame(SPACE, IOVA, 0x9000, 1, Access::READ_WRITE),
+        Err(Conflict::Missing { level: 1 })
+    );
+    assert_eq!(changes.comes_back(SPACE, IOVA, LAST), Ok(true));
+    assert_eq!(changes.comes_back(SPACE, IOVA, 0x9000), Ok(false));
+    assert_eq!(changes.comes_back(SPACE, 2 << 30, LAST), Ok(false));
+    assert_eq!(changes.map_table(SPACE, IOVA, LAST), Ok(1));
+    assert_eq!(recorder.take(), [Store(MIDDLE + 8, LAST | 3), Flush(MIDDLE + 8, 8)]);
+    let mut changes = Changes::new(&mut recorder, PLAIN);
+    assert!(changes.park_table(SPACE, IOVA, 1, LAST));
+    assert!(changes.unmap_frame(SPACE, IOVA, 0x8000, 1), "a frame is found in a parked table");
+    recorder.take();
+    let mut changes = Changes::new(&mut recorder, PLAIN);
+    assert!(!changes.park_table(SPACE, IOVA, 1, 0x9000));
+    assert_eq!(recorder.take(), [Zero(0x9000)], "what isn't there is emptied");
+}
+
+#[test]
 fn a_table_that_is_no_longer_linked_is_emptied_too() {
     let mut recorder = with_tables(PLAIN);
     let mut changes = Changes::new(&mut recorder, PLAIN);

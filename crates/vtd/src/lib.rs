@@ -27,6 +27,8 @@ pub mod walk;
 #[cfg(test)]
 mod message_tests;
 #[cfg(test)]
+mod parking_tests;
+#[cfg(test)]
 mod recorder;
 
 pub use capability::{Capability, ExtendedCapability};

@@ -57,6 +57,16 @@ impl Pte {
         Pte(bits)
     }
 
+    /// The entry for a table that is out of reach and keeps its place: neither may be read nor written, so to a unit it is absent.
+    pub fn parked(table: u64) -> Pte {
+        Pte(table & ADDRESS_MASK)
+    }
+
+    /// Whether it is for the table at a physical address, which is mapped or parked there.
+    pub fn is_for_table(self, table: u64) -> bool {
+        self.0 != 0 && self.0 & LARGE == 0 && self.address() == table
+    }
+
     /// Whether a walk goes on or ends here.
     pub fn is_present(self) -> bool {
         self.0 & (READ | WRITE) != 0
@@ -107,6 +117,9 @@ mod tests {
         assert!(!Pte::table(0x1000).is_leaf(2));
         assert!(Pte::leaf(0x1000, 1, Access::READ_WRITE).is_leaf(1));
         assert!(!Pte::leaf(0x1000, 1, Access { read: false, write: false }).is_present());
+        assert!(!Pte::parked(0x1000).is_present());
+        assert!(Pte::parked(0x1000).is_for_table(0x1000) && Pte::table(0x1000).is_for_table(0x1000));
+        assert!(!Pte::ABSENT.is_for_table(0) && !Pte::leaf(0, 2, Access::READ_WRITE).is_for_table(0));
     }
 
     #[test]

@@ -40,6 +40,21 @@ impl Space {
 
     /// Address and content of the entry for `iova` in the table of level `target`, if the tables lead there.
     pub fn entry(&self, sink: &mut impl Sink, iova: u64, target: u8) -> Result<(u64, Pte), Conflict> {
+        self.walk(sink, iova, target, Pte::is_present)
+    }
+
+    /// The same by way of parked tables too: the place of what was mapped and needn't be in reach.
+    pub fn place(&self, sink: &mut impl Sink, iova: u64, target: u8) -> Result<(u64, Pte), Conflict> {
+        self.walk(sink, iova, target, |entry| entry != Pte::ABSENT)
+    }
+
+    fn walk(
+        &self,
+        sink: &mut impl Sink,
+        iova: u64,
+        target: u8,
+        passable: impl Fn(Pte) -> bool,
+    ) -> Result<(u64, Pte), Conflict> {
         let mut table = self.root;
         for level in (1..=self.levels).rev() {
             let address = pte::entry_address(table, level, iova);
@@ -47,7 +62,7 @@ impl Space {
             if level == target {
                 return Ok((address, entry));
             }
-            if !entry.is_present() {
+            if !passable(entry) {
                 return Err(Conflict::Missing { level: level - 1 });
             }
             if entry.is_leaf(level) {
@@ -58,13 +73,13 @@ impl Space {
         Err(Conflict::OutOfRange)
     }
 
-    /// The first absent entry on the way to `iova` that a table can be put into: its address, and the level of that
-    /// table. Occupied if all tables are there or a large leaf is in the way.
-    pub fn gap(&self, sink: &mut impl Sink, iova: u64) -> Result<(u64, u8), Conflict> {
+    /// The first absent entry on the way to `iova` that a table can be put into: its address and content (a table may be parked
+    /// there), and the level of that table. Occupied if all tables are there or a large leaf is in the way.
+    pub fn gap(&self, sink: &mut impl Sink, iova: u64) -> Result<(u64, Pte, u8), Conflict> {
         for level in (2..=self.levels).rev() {
             let (address, entry) = self.entry(sink, iova, level)?;
             if !entry.is_present() {
-                return Ok((address, level - 1));
+                return Ok((address, entry, level - 1));
             }
         }
         Err(Conflict::Occupied)

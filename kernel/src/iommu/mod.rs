@@ -112,6 +112,8 @@ trait Backend {
     fn set_context(&mut self, rid: u16, domain: u16, root: u64) -> Result<(), SetError>;
     fn clear_context(&mut self, rid: u16);
     fn map_table(&mut self, rid: u16, domain: u16, iova: u64, table: u64) -> Result<u8, MapError>;
+    fn comes_back(&mut self, rid: u16, domain: u16, iova: u64, table: u64) -> Result<bool, MapError>;
+    fn park_table(&mut self, rid: u16, iova: u64, level: u8, table: u64) -> bool;
     fn unmap_table(&mut self, rid: u16, iova: u64, level: u8, table: u64);
     fn map_frame(
         &mut self,
@@ -253,7 +255,8 @@ pub fn clear_context(rid: u16) {
     backend((), |b| b.clear_context(rid));
 }
 
-/// Maps the next table that is missing on the way to `iova`; the first one becomes the root. Returns its level.
+/// Maps the next table that is missing on the way to `iova`; the first one becomes the root. The table is parked there, or filled with absent
+/// entries. Returns its level.
 ///
 /// # Errors
 /// See [`MapError`].
@@ -261,7 +264,22 @@ pub fn map_table(rid: u16, domain: u16, iova: u64, table: u64) -> Result<u8, Map
     backend(Err(MapError::NotCovered), |b| b.map_table(rid, domain, iova, table))
 }
 
-/// Takes a table out again, if it is still there, and fills it with absent entries in any case.
+/// Whether [`map_table`] would put the table back to where it is parked, so that what is in it comes back. Otherwise the table has to be taken
+/// out of its place before it is mapped.
+///
+/// # Errors
+/// As for [`map_table`].
+pub fn comes_back(rid: u16, domain: u16, iova: u64, table: u64) -> Result<bool, MapError> {
+    backend(Err(MapError::NotCovered), |b| b.comes_back(rid, domain, iova, table))
+}
+
+/// Parks a table: what is in it is out of reach, but found by [`unmap_frame`]. False if it is the root, or isn't there any more: then it is filled
+/// with absent entries, and has no place.
+pub fn park_table(rid: u16, iova: u64, level: u8, table: u64) -> bool {
+    backend(false, |b| b.park_table(rid, iova, level, table))
+}
+
+/// Takes a table out again, if it is still there, mapped or parked, and fills it with absent entries in any case.
 pub fn unmap_table(rid: u16, iova: u64, level: u8, table: u64) {
     backend((), |b| b.unmap_table(rid, iova, level, table));
 }
@@ -282,7 +300,7 @@ pub fn map_frame(
     backend(Err(MapError::NotCovered), |b| b.map_frame(rid, domain, iova, frame, level, access))
 }
 
-/// Unmaps a frame of 2^`size_bits` bytes, if `iova` still leads to it.
+/// Unmaps a frame of 2^`size_bits` bytes, if `iova` still leads to it, by way of parked tables too.
 pub fn unmap_frame(rid: u16, iova: u64, frame: u64, size_bits: u8) {
     if let Some(level) = ::vtd::pte::leaf_level(size_bits) {
         backend((), |b| b.unmap_frame(rid, iova, frame, level));

@@ -3,6 +3,9 @@
 //!
 //! A mapping remembers the requester and the address. Taking it back clears an entry only if it still leads to the
 //! capability's own frame or table, so a capability whose space was cleared meanwhile does no harm.
+//!
+//! A table that is unmapped is parked: out of reach, with its entries, in its place, which its capability goes on to remember. Mapping it there
+//! again brings back what is in it. Mapping it elsewhere and deleting its last capability treat it as if it were mapped there: take it out, empty it.
 
 use ::vtd::pte::{Access, span_bits};
 use sel4_abi::label;
@@ -89,21 +92,28 @@ pub fn invoke_table(_: &mut Kernel, i: &Invocation, t: IoTable) -> SysResult<usi
     match i.label {
         label::X86_IO_PAGE_TABLE_MAP => {
             i.need(1, 1)?;
-            if t.mapped.is_some() {
+            if t.mapped().is_some() {
                 return Err(SysError::InvalidCapability(0));
             }
             let (rid, domain) = space_of(i.cap(0)?)?;
             let iova = i.arg(0) & !0xfff;
+            if t.parked && !iommu::comes_back(rid, domain, iova, t.paddr).map_err(|e| refused(e, 0))? {
+                end_table(t);
+                i.slot.set(Cap::IoPageTable(t.nowhere()));
+            }
             let level = iommu::map_table(rid, domain, iova, t.paddr).map_err(|e| refused(e, 0))?;
-            i.slot.set(Cap::IoPageTable(IoTable { level, mapped: Some((rid, iova)), ..t }));
+            let place = Some((rid, iova));
+            i.slot.set(Cap::IoPageTable(IoTable { level, place, parked: false, ..t }));
         }
         label::X86_IO_PAGE_TABLE_UNMAP => {
             // A copy would go on saying that the table is mapped.
             if !cdt::is_final(i.slot) {
                 return Err(SysError::RevokeFirst);
             }
-            end_table(t);
-            i.slot.set(Cap::IoPageTable(IoTable { level: 0, mapped: None, ..t }));
+            if let Some((rid, iova)) = t.mapped() {
+                let parked = iommu::park_table(rid, iova, t.level, t.paddr);
+                i.slot.set(Cap::IoPageTable(if parked { IoTable { parked, ..t } } else { t.nowhere() }));
+            }
         }
         _ => return Err(SysError::IllegalOperation),
     }
@@ -153,9 +163,9 @@ pub fn end_space(rid: u16, domain: u16) {
     }
 }
 
-/// Takes an I/O page table out of its space and empties it.
+/// Takes an I/O page table out of its place and empties it.
 pub fn end_table(t: IoTable) {
-    if let Some((rid, iova)) = t.mapped {
+    if let Some((rid, iova)) = t.place {
         iommu::unmap_table(rid, iova, t.level, t.paddr);
     }
 }

@@ -181,7 +181,7 @@ fn capability(ty: ObjectType, size: usize, paddr: u64, device: bool) -> Cap {
         ObjectType::EptPd => Cap::EptTable(table(2)),
         ObjectType::EptPdpt => Cap::EptTable(table(3)),
         ObjectType::EptPml4 => Cap::EptPml4(Root { paddr, asid: 0 }),
-        ObjectType::IoPageTable => Cap::IoPageTable(IoTable { paddr, level: 0, mapped: None }),
+        ObjectType::IoPageTable => Cap::IoPageTable(IoTable { paddr, level: 0, place: None, parked: false }),
         ObjectType::Vcpu => Cap::Vcpu(paddr),
         ObjectType::IoPermissionMap => Cap::IoPermissionMap(paddr),
     }

@@ -29,7 +29,7 @@ pub(super) const CASES: &[Case] = &[
 /// The least number of checks that must have passed.
 const ENOUGH: usize = 248;
 /// The same for those of DMA and interrupt remapping.
-const ENOUGH_OF_DMA: usize = 40;
+const ENOUGH_OF_DMA: usize = 42;
 /// The same for the methods of the table.
 const ENOUGH_OF_CALLS: usize = 90;
 /// The same for those of virtual CPUs.

@@ -154,6 +154,33 @@ impl Backend for Vtd {
         changes.map_table(space, iova, table).map_err(MapError::from)
     }
 
+    fn comes_back(&mut self, rid: u16, domain: u16, iova: u64, table: u64) -> Result<bool, MapError> {
+        let Some(space) = self.live_space(rid) else {
+            return match self.space(domain, table).reaches(iova, 12) {
+                true if self.domain_in_use(domain) => Err(MapError::DomainInUse),
+                true => Ok(false),
+                false => Err(MapError::OutOfRange),
+            };
+        };
+        if space.domain != domain {
+            return Err(MapError::DomainInUse);
+        }
+        let mut changes = self.changes(rid).ok_or(MapError::NotCovered)?;
+        changes.comes_back(space, iova, table).map_err(MapError::from)
+    }
+
+    fn park_table(&mut self, rid: u16, iova: u64, level: u8, table: u64) -> bool {
+        if let Some(space) = self.live_space(rid)
+            && space.root != table
+            && level < self.levels
+            && let Some(mut changes) = self.changes(rid)
+        {
+            return changes.park_table(space, iova, level, table);
+        }
+        self.unmap_table(rid, iova, level, table);
+        false
+    }
+
     fn unmap_table(&mut self, rid: u16, iova: u64, level: u8, table: u64) {
         match self.live_space(rid) {
             Some(space) if space.root == table => {

@@ -19,7 +19,9 @@ kernel_tests::checks! {
     a_deleted_frame_is_out_of_reach,
     revoked_memory_is_out_of_reach,
     a_cleared_space_is_out_of_reach,
-    an_unmapped_table_hides_its_pages,
+    an_unmapped_table_hides_its_pages_until_it_is_back,
+    a_page_taken_from_an_unmapped_table_does_not_come_back,
+    an_unmapped_table_is_empty_elsewhere,
     a_table_comes_back_empty,
     the_other_copy_stays_mapped,
     a_stale_capability_takes_nothing_away,
@@ -168,8 +170,8 @@ fn revoked_memory_is_out_of_reach(env: &mut Env) -> Outcome {
     Ok(())
 }
 
-fn an_unmapped_table_hides_its_pages(env: &mut Env) -> Outcome {
-    let lab = Lab::new(env)?;
+/// The page at [`IOVA`] of the first device, and the last of the tables that lead there, after a transfer.
+fn with_last_table(env: &mut Env, lab: &Lab) -> Outcome<(cap::IOSpace, cap::IOPageTable, cap::Granule)> {
     let io_space = lab.io_space(env, lab.edu.requester(), DOMAIN)?;
     let levels = env.bootinfo.io_pt_levels().unwrap_or(0);
     let mut last: cap::IOPageTable = env.make()?;
@@ -182,15 +184,54 @@ fn an_unmapped_table_hides_its_pages(env: &mut Env) -> Outcome {
     io_space.io_space_map_frame(page, RW, IOVA as usize)?;
     lab.edu.write_memory(env, IOVA, 64)?;
     lab.no_fault()?;
+    Ok((io_space, last, page))
+}
+
+fn an_unmapped_table_hides_its_pages_until_it_is_back(env: &mut Env) -> Outcome {
+    let lab = Lab::new(env)?;
+    let (io_space, last, _) = with_last_table(env, &lab)?;
     last.iopt_unmap()?;
     lab.expect_refusal(env, IOVA, reason::NO_WRITE)?;
+    let second: cap::Granule = env.make()?;
+    expect_error(second.frame_map_io(io_space, RW, IOVA as usize), Error::FailedLookup, &[0, 2, 21])?;
+    last.iopt_unmap()?;
     last.iopt_map(io_space, IOVA as usize)?;
-    // The page isn't in it any more.
+    lab.edu.write_memory(env, IOVA, 64)?;
+    lab.no_fault()?;
+    expect_error(second.frame_map_io(io_space, RW, IOVA as usize), Error::DeleteFirst, &[])
+}
+
+fn a_page_taken_from_an_unmapped_table_does_not_come_back(env: &mut Env) -> Outcome {
+    let lab = Lab::new(env)?;
+    let (io_space, last, page) = with_last_table(env, &lab)?;
+    last.iopt_unmap()?;
+    delete(page)?;
+    last.iopt_map(io_space, IOVA as usize)?;
+    lab.expect_refusal(env, IOVA, reason::NO_WRITE)
+}
+
+fn an_unmapped_table_is_empty_elsewhere(env: &mut Env) -> Outcome {
+    const ELSEWHERE: u64 = IOVA + (1 << 21);
+    let lab = Lab::new(env)?;
+    let (io_space, last, page) = with_last_table(env, &lab)?;
+    last.iopt_unmap()?;
+    last.iopt_map(io_space, ELSEWHERE as usize)?;
+    lab.expect_refusal(env, ELSEWHERE, reason::NO_WRITE)?;
+    lab.expect_refusal(env, IOVA, reason::NO_WRITE)?;
+    // Its old place is free for another, in which nothing of the first one is.
+    let other: cap::IOPageTable = env.make()?;
+    other.iopt_map(io_space, IOVA as usize)?;
     lab.expect_refusal(env, IOVA, reason::NO_WRITE)?;
     page.frame_unmap()?;
     io_space.io_space_map_frame(page, RW, IOVA as usize)?;
-    lab.edu.write_memory(env, IOVA, 64)?;
-    lab.no_fault()
+    // And where another has been meanwhile, what was there before comes back empty.
+    other.iopt_unmap()?;
+    delete(last)?;
+    let third: cap::IOPageTable = env.make()?;
+    third.iopt_map(io_space, IOVA as usize)?;
+    delete(third)?;
+    other.iopt_map(io_space, IOVA as usize)?;
+    lab.expect_refusal(env, IOVA, reason::NO_WRITE)
 }
 
 fn a_table_comes_back_empty(env: &mut Env) -> Outcome {
