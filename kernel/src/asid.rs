@@ -46,7 +46,7 @@ impl NestedRoot {
 /// The pools, by physical address; 0 for none.
 pub struct AsidTable {
     pools: [u64; POOLS],
-    /// Counts what may end an address space of a thread. A thread remembers the root that it had at one number ([`Tcb::root`](crate::object::tcb::Tcb)).
+    /// Counts what may end an address space of a thread. A thread remembers the one that it had at one number ([`Tcb::space`](crate::object::tcb::Tcb)).
     pub epoch: u64,
 }
 
@@ -149,9 +149,10 @@ pub fn release(k: &mut Kernel, root: Root) {
     let nested = k.asids.slot(root.asid).is_some_and(|e| unsafe { e.read() } & NESTED != 0);
     k.asids.assign(root.asid, 0, 0);
     k.asids.epoch += 1;
-    flush_all(k, root, nested);
-    if !nested {
-        arch::leave_vspace(root.paddr);
+    if nested {
+        flush_all(k, root, true);
+    } else {
+        arch::leave_vspace(root);
     }
 }
 
@@ -186,6 +187,6 @@ pub fn flush_all(k: &mut Kernel, root: Root, nested: bool) {
         arch::nested::flush(root.paddr);
         k.stop_guests();
     } else {
-        arch::flush_all(root.paddr);
+        arch::flush_all(root);
     }
 }

@@ -175,7 +175,7 @@ fn finalize(k: &mut Kernel, cap: Cap, last: bool) {
         // It may have been a thread's, which may run.
         Cap::Pml4(root) => {
             k.asids.epoch += 1;
-            arch::drop_elsewhere(root.paddr);
+            arch::drop_elsewhere(root);
         }
         Cap::EptPml4(_) => k.stop_guests(),
         _ => {}

@@ -252,7 +252,7 @@ pub fn unmap_table(k: &mut Kernel, t: Table, nested: bool) {
 
 fn flush(k: &mut Kernel, kind: Kind, root: Root, address: u64) {
     match kind {
-        Kind::Cpu => arch::flush_page(root.paddr, address),
+        Kind::Cpu => arch::flush_page(root, address),
         Kind::Nested => asid::flush_all(k, root, true),
     }
 }

@@ -8,6 +8,7 @@ use std::vec::Vec;
 
 use sel4_abi::object::ObjectType;
 
+use crate::cap::Root;
 use crate::error::SysResult;
 use crate::object::tcb::Tcb;
 use crate::ptr::Ptr;
@@ -81,13 +82,13 @@ pub fn set_gs_base(t: Ptr<Tcb>, base: u64) {
     t.bases.gs.set(base);
 }
 /// No translations are cached.
-pub fn flush_page(_: u64, _: u64) {}
+pub fn flush_page(_: Root, _: u64) {}
 /// No translations are cached.
-pub fn flush_all(_: u64) {}
+pub fn flush_all(_: Root) {}
 /// There is one processor.
-pub fn drop_elsewhere(_: u64) {}
+pub fn drop_elsewhere(_: Root) {}
 /// Nothing is loaded.
-pub fn leave_vspace(_: u64) {}
+pub fn leave_vspace(_: Root) {}
 /// The kernel has no mappings.
 pub fn install_kernel_mappings(_: u64) {}
 /// One I/O APIC.

@@ -9,7 +9,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use super::memory::Ranges;
 use super::params::Region;
 use crate::arch::tables::{self, IST_BYTES, PerCpu, STACK_BYTES};
-use crate::arch::{apic, cpu, entry as traps, phys_to_virt, smp, time, window};
+use crate::arch::{apic, cpu, entry as traps, phys_to_virt, smp, time, tlb, window};
 use crate::processors::MAX_CPUS;
 use crate::virt;
 use crate::{cores, klog};
@@ -192,7 +192,7 @@ fn run(block: u64) -> ! {
     if cpu::init().is_err() {
         crate::arch::halt();
     }
-    cpu::drop_vspace();
+    tlb::start();
     tables::load(memory + FRAMES_AT as u64, memory + IST_AT as u64);
     apic::init_another();
     let area = tables::this();

@@ -11,9 +11,10 @@ mod root_server;
 use core::fmt;
 use core::ptr::NonNull;
 
+use ::tlb::Mode;
 use sel4_abi::bootinfo as bi;
 
-use crate::arch::{self, apic, cpu, entry as traps, ioapic, serial, smp, tables, time, window};
+use crate::arch::{self, apic, cpu, entry as traps, ioapic, serial, smp, tables, time, tlb, window};
 use crate::iommu::{self, BootEnv};
 use crate::kernel::{KERNEL, Kernel};
 use crate::klog;
@@ -70,6 +71,10 @@ fn boot(magic: u32, info: u32) -> ! {
     free.remove(start, end.next_multiple_of(4096));
     free.remove(module & !0xfff, module_end.next_multiple_of(4096));
     window::build(top, || free.alloc(4096, 4096).unwrap_or_else(|| give_up("no memory for page tables")));
+
+    tlb::init(tlb::choose(!params.has("pcid=off")));
+    tables::aim_system_calls();
+    klog!("address spaces: {}", switching());
 
     let firmware = firmware::read(&params);
     mask_8259();
@@ -129,6 +134,15 @@ fn make_domains(k: &mut Kernel, domains: u16, cpus: usize, free: &mut Ranges) {
     k.domains.begin(domains, arch::now());
     k.change_domain();
     klog!("domains: {domains}");
+}
+
+/// How address spaces are switched, for the log.
+fn switching() -> &'static str {
+    match tlb::mode() {
+        Mode { tagged: false, .. } => "switched without identifiers",
+        Mode { by_page: false, .. } => "switched with identifiers (PCID)",
+        _ => "switched with identifiers (PCID, INVPCID)",
+    }
 }
 
 fn extensions(info: &iommu::Info, backend: u32) -> bi::Extensions {

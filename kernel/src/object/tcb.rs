@@ -5,6 +5,7 @@ use core::cell::Cell;
 
 use sel4_abi::MessageInfo;
 use sel4_abi::object::tag;
+use tlb::Space;
 
 use super::endpoint::Endpoint;
 use super::notification::Notification;
@@ -67,9 +68,9 @@ pub struct Tcb {
     pub fpu: FpuState,
     /// See [`slot`].
     pub slots: [Slot; slot::COUNT],
-    /// Physical address of the root of its address space, or of the kernel's own if it has none, as of [`Tcb::root_epoch`].
-    pub root: Cell<u64>,
-    /// The number (`AsidTable::epoch`) at which `root` was looked up; 0 for never.
+    /// Its address space, or the kernel's own if it has none, as of [`Tcb::root_epoch`].
+    pub space: Cell<Space>,
+    /// The number (`AsidTable::epoch`) at which `space` was looked up; 0 for never.
     pub root_epoch: Cell<u64>,
     /// What the thread is doing.
     pub state: Cell<ThreadState>,

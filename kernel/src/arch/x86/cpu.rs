@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Control registers, address-space and segment-base switching.
+//! Control registers, and what is switched with a thread.
 
 use core::arch::asm;
 use core::arch::x86_64::{__cpuid, __cpuid_count, CpuidResult};
@@ -9,7 +9,7 @@ use core::mem::offset_of;
 use x86_64::registers::model_specific::Msr;
 
 use super::tables::this;
-use super::window::kernel_root;
+use super::tlb::{self, Way};
 use crate::arch::context::Bases;
 use crate::object::tcb::Tcb;
 use crate::ptr::Ptr;
@@ -22,7 +22,6 @@ const PAT: u64 = 0x0707_0701_0007_0406;
 
 /// What is in the processor's registers.
 pub struct Loaded {
-    root: Cell<u64>,
     /// Whose bases are loaded, where they are to be stored: a thread's, or `spare`.
     bases: Cell<*const Bases>,
     /// For bases that are nobody's.
@@ -35,7 +34,6 @@ impl Loaded {
     /// Before [`Loaded::init`].
     pub const fn empty() -> Self {
         Self {
-            root: Cell::new(0),
             bases: Cell::new(core::ptr::null()),
             spare: Bases { fs: Cell::new(0), gs: Cell::new(0) },
             fsgsbase: Cell::new(false),
@@ -48,12 +46,7 @@ impl Loaded {
         self.bases.set(&raw const self.spare);
     }
 
-    /// The address space; for other processors too, while they have the kernel.
-    pub fn root(&self) -> u64 {
-        self.root.get()
-    }
-
-    /// True if the processor holds the thread's bases; as [`Loaded::root`].
+    /// True if the processor holds the thread's bases; for other processors too, while they have the kernel.
     pub fn holds(&self, t: &Tcb) -> bool {
         core::ptr::eq(self.bases.get(), &raw const t.bases)
     }
@@ -76,30 +69,6 @@ pub fn read_msr(msr: u32) -> u64 {
 pub unsafe fn write_msr(msr: u32, value: u64) {
     // SAFETY: by the caller's promise.
     unsafe { Msr::new(msr).write(value) }
-}
-
-/// Loads an address space.
-///
-/// # Safety
-/// It contains the kernel's part.
-pub unsafe fn write_cr3(root: u64) {
-    loaded().root.set(root);
-    // SAFETY: by the caller's promise.
-    unsafe { asm!("mov cr3, {}", in(reg) root, options(nostack, preserves_flags)) }
-}
-
-/// The loaded address space.
-pub fn loaded_root() -> u64 {
-    loaded().root()
-}
-
-/// Loads the kernel's own address space if `root` is loaded: it is going away.
-pub fn leave_vspace(root: u64) {
-    if loaded_root() == root {
-        // SAFETY: the kernel's own.
-        unsafe { write_cr3(kernel_root()) }
-    }
-    super::window::drop_elsewhere(root);
 }
 
 /// True when pages can be 1 GiB.
@@ -184,10 +153,10 @@ pub fn init() -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Loads what belongs to `t` beside its general registers: address space (`t.root`), segment bases, x87 and SSE state.
+/// Loads what belongs to `t` beside its general registers: address space, segment bases, x87 and SSE state.
 #[inline(always)]
 pub fn activate(t: Ptr<Tcb>) {
-    load_root(t.root.get());
+    tlb::enter(t.space.get());
     if !are_loaded(&t.bases) {
         if loaded().fsgsbase.get() { switch_bases(&t.bases) } else { switch_bases_by_msr(&t.bases) }
     }
@@ -206,19 +175,11 @@ pub fn is_ordinary() -> bool {
 /// # Safety
 /// [`is_ordinary`] has said so in this kernel entry, and the thread has x87 and SSE state.
 #[inline(always)]
-pub unsafe fn activate_ordinary(t: Ptr<Tcb>) -> Option<*const Bases> {
-    load_root(t.root.get());
+pub unsafe fn activate_ordinary<W: Way>(t: Ptr<Tcb>) -> Option<*const Bases> {
+    W::enter(t.space.get());
     // SAFETY: by the caller's promise.
     unsafe { super::fpu::activate_ordinary(t) };
     (!are_loaded(&t.bases)).then(|| loaded().bases.replace(&raw const t.bases))
-}
-
-#[inline(always)]
-fn load_root(root: u64) {
-    if loaded().root() != root {
-        // SAFETY: roots get the kernel's part when they get their identifier.
-        unsafe { write_cr3(root) }
-    }
 }
 
 /// Exchanges, with the instructions for that, the bases in the processor for those of a thread. In the kernel, KERNEL_GS_BASE holds user's GS base: SWAPGS brings it
@@ -301,10 +262,4 @@ pub fn give_up_bases() {
     // SAFETY: a live thread's, or the spare ones.
     store_bases(unsafe { &*loaded().bases.get() });
     loaded().init();
-}
-
-/// Loads the kernel's own address space.
-pub fn drop_vspace() {
-    // SAFETY: the kernel's own.
-    unsafe { write_cr3(kernel_root()) }
 }

@@ -12,7 +12,7 @@ use sel4_abi::object::tag;
 use sel4_abi::{TCB_FLAG_FPU_DISABLED, syscall as number};
 
 use super::tables::{PerCpu, Tss, set_context};
-use super::window::kernel_root;
+use super::tlb::{self, Plain, Tagged, Way};
 use super::{apic, cpu, smp};
 use crate::arch::context::{Bases, Context, KIND_SYSCALL};
 use crate::fastpath;
@@ -54,10 +54,7 @@ global_asm!(
     push r15
 .endm
 
-.section .text.hot, "ax"
-.global syscall_entry
-.p2align 6
-syscall_entry:
+.macro SYSCALL_ENTRY call, reply_recv
     swapgs
     mov gs:[{scratch}], rsp
     mov rsp, gs:[{context_end}]
@@ -72,15 +69,26 @@ syscall_entry:
     mov rsp, gs:[{kernel_stack}]
     cmp rdx, {call}
     jne 1f
-    call {handle_call}
+    call \call
 1:  cmp rdx, {reply_recv}
     jne 2f
-    call {handle_reply_recv}
+    call \reply_recv
 2:  cmp rdx, {vm_enter}
     jne 3f
     call {handle_vm_enter}
 3:  call {handle_syscall}
     ud2
+.endm
+
+.section .text.hot, "ax"
+.global syscall_entry
+.p2align 6
+syscall_entry:
+    SYSCALL_ENTRY {handle_call}, {handle_reply_recv}
+.global syscall_entry_tagged
+.p2align 6
+syscall_entry_tagged:
+    SYSCALL_ENTRY {handle_call_tagged}, {handle_reply_recv_tagged}
 
 .global trap_stubs
 .p2align 4
@@ -190,12 +198,16 @@ debug_entry:
 5:  push rax
     lea rax, [rip + syscall_entry]
     cmp rax, [rsp + 8]
+    je 7f
+    lea rax, [rip + syscall_entry_tagged]
+    cmp rax, [rsp + 8]
+    je 7f
     pop rax
-    jne 7f
-    iretq
-7:  push 0
+    push 0
     push 1
     jmp 4f
+7:  pop rax
+    iretq
 
 // Double fault and machine check end the kernel, wherever they come from; each has a stack of its own.
 .global double_fault_entry
@@ -237,8 +249,10 @@ nmi_count: .quad 0
     call = const number::CALL,
     reply_recv = const number::REPLY_RECV,
     vm_enter = const number::VM_ENTER,
-    handle_call = sym handle_call,
-    handle_reply_recv = sym handle_reply_recv,
+    handle_call = sym handle_call::<Plain>,
+    handle_reply_recv = sym handle_reply_recv::<Plain>,
+    handle_call_tagged = sym handle_call::<Tagged>,
+    handle_reply_recv_tagged = sym handle_reply_recv::<Tagged>,
     handle_vm_enter = sym handle_vm_enter,
     handle_syscall = sym handle_syscall,
     handle_trap = sym handle_trap,
@@ -248,6 +262,8 @@ nmi_count: .quad 0
 unsafe extern "C" {
     /// Target of SYSCALL.
     pub fn syscall_entry();
+    /// The same where translations have identifiers.
+    pub fn syscall_entry_tagged();
     /// Target of NMIs.
     pub fn nmi_entry();
     /// Target of debug exceptions.
@@ -309,7 +325,7 @@ fn is_void(k: &mut Kernel) -> bool {
 
 /// `Call`; the arguments are its RDI and RSI. No call in here returns, so that the compiler need not keep any register over one; the same
 /// goes for [`handle_reply_recv`].
-extern "C" fn handle_call(address: u64, info: u64) -> ! {
+extern "C" fn handle_call<W: Way>(address: u64, info: u64) -> ! {
     if !cpu::is_ordinary() {
         call_specially(address, info)
     }
@@ -317,7 +333,7 @@ extern "C" fn handle_call(address: u64, info: u64) -> ! {
     // SAFETY: it is the current thread that makes system calls.
     let tcb = unsafe { k.sched.only().current.unwrap_unchecked() };
     match fastpath::call::<false>(k, tcb, address, info) {
-        Some(next) => resume_fast(k, next),
+        Some(next) => resume_fast::<W>(k, next),
         None => syscall(k),
     }
 }
@@ -336,7 +352,7 @@ fn call_specially(address: u64, info: u64) -> ! {
 }
 
 /// `ReplyRecv`.
-extern "C" fn handle_reply_recv(address: u64, info: u64) -> ! {
+extern "C" fn handle_reply_recv<W: Way>(address: u64, info: u64) -> ! {
     if !cpu::is_ordinary() {
         reply_recv_specially(address, info)
     }
@@ -344,7 +360,7 @@ extern "C" fn handle_reply_recv(address: u64, info: u64) -> ! {
     // SAFETY: it is the current thread that makes system calls.
     let tcb = unsafe { k.sched.only().current.unwrap_unchecked() };
     match fastpath::reply_recv::<false>(k, tcb, address, info) {
-        Some(next) => resume_fast(k, next),
+        Some(next) => resume_fast::<W>(k, next),
         None => syscall(k),
     }
 }
@@ -386,7 +402,7 @@ fn leave_to(k: &mut Kernel, t: Ptr<Tcb>) -> ! {
 
 /// [`resume`] on an ordinary processor.
 #[inline(always)]
-fn resume_fast(k: &mut Kernel, next: Ptr<Tcb>) -> ! {
+fn resume_fast<W: Way>(k: &mut Kernel, next: Ptr<Tcb>) -> ! {
     if next.root_epoch.get() != k.asids.epoch || next.flags.get() & TCB_FLAG_FPU_DISABLED != 0 {
         resume(k, next)
     }
@@ -395,7 +411,7 @@ fn resume_fast(k: &mut Kernel, next: Ptr<Tcb>) -> ! {
     // SAFETY: its root has just been found to be its own, and the processor is ordinary, so there is no lock to be given back and what
     // is left to do is an exchange. The context is sanitised wherever user level writes it.
     unsafe {
-        match cpu::activate_ordinary(next) {
+        match cpu::activate_ordinary::<W>(next) {
             None => return_to_user(&next.context),
             Some(old) => return_with_bases(&next.context, old),
         }
@@ -516,7 +532,7 @@ fn end_of_context(t: Ptr<Tcb>) -> u64 {
 fn look_up_root(k: &Kernel, t: Ptr<Tcb>) {
     let root = t.slots[slot::VSPACE].raw().root(tag::PML4);
     let own = root.filter(|root| root.asid != 0 && k.asids.root(root.asid) == Some(root.paddr));
-    t.root.set(own.map_or_else(kernel_root, |root| root.paddr));
+    t.space.set(own.map_or_else(tlb::nobodys, tlb::space));
     t.root_epoch.set(k.asids.epoch);
 }
 

@@ -13,11 +13,12 @@ pub mod serial;
 pub mod smp;
 pub mod tables;
 pub mod time;
+pub mod tlb;
 pub mod window;
 
 use sel4_abi::object::ObjectType;
 
-pub use cpu::{forget_thread, halt, leave_vspace, save_bases, set_fs_base, set_gs_base};
+pub use cpu::{forget_thread, halt, save_bases, set_fs_base, set_gs_base};
 pub use fpu::forget as fpu_forget;
 pub use ioapic::{count as ioapic_count, disable_pin, enable_pin, mask_pin, pins as ioapic_pins};
 pub use port::{port_read, port_write};
@@ -25,9 +26,8 @@ pub use remap::{block_message, remap_message};
 pub use serial::put as console_put;
 pub use smp::{poke, stop, take_state};
 pub use time::{now, set_timer, ticks_per_us};
-pub use window::{
-    clear_memory, drop_elsewhere, flush_all, flush_page, install_kernel_mappings, phys_to_virt, virt_to_phys,
-};
+pub use tlb::{drop_elsewhere, flush_all, flush_page, leave_vspace};
+pub use window::{clear_memory, install_kernel_mappings, phys_to_virt, virt_to_phys};
 
 use crate::{stretch, virt};
 

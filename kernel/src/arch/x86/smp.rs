@@ -16,6 +16,7 @@ use super::apic;
 use super::cpu;
 use super::fpu;
 use super::tables::{FIRST, PerCpu, this};
+use super::tlb;
 use crate::kernel::{KERNEL, Kernel};
 use crate::object::tcb::Tcb;
 use crate::processors::MAX_CPUS;
@@ -27,7 +28,7 @@ pub const VECTOR: u8 = 159;
 
 /// Answers only that the processor is in the kernel.
 pub const STOP: u32 = 1;
-/// It loads the kernel's own address space, and with it forgets the translations of another one.
+/// It loads the kernel's own address space; what it has cached of the one that it leaves, it forgets before it loads that again.
 pub const DROP_ROOT: u32 = 2;
 /// It saves what it holds for threads and guests beside their general registers.
 pub const GIVE_UP: u32 = 4;
@@ -129,7 +130,7 @@ fn answer() {
         return;
     }
     if wanted & DROP_ROOT != 0 {
-        cpu::drop_vspace();
+        tlb::retreat();
     }
     if wanted & GIVE_UP != 0 {
         give_up();

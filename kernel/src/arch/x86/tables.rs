@@ -6,8 +6,10 @@ use core::cell::{Cell, UnsafeCell};
 use core::mem::offset_of;
 use core::sync::atomic::AtomicU32;
 
+use ::tlb::Translations;
+
 use super::cpu::{Loaded, read_msr, write_msr};
-use super::{entry, fpu};
+use super::{entry, fpu, tlb};
 use crate::sync::KernelCell;
 
 /// Kernel code segment.
@@ -35,13 +37,15 @@ pub struct PerCpu {
     pub mail: AtomicU32,
     /// What is in its registers.
     pub loaded: Loaded,
+    /// Which address space it has loaded, and what it has cached of others.
+    pub translations: Translations,
     /// Whose x87 and SSE state it holds.
     pub fpu: fpu::State,
     gdt: UnsafeCell<[u64; 9]>,
 }
 
-// SAFETY: what is not atomic is the processor's own; others may read `index`, `apic_id` and what `loaded` says of the root, which
-// they do while they have the kernel (`lock`).
+// SAFETY: what is not atomic is the processor's own; others may read `index`, `apic_id` and `loaded`, and use `translations`, which
+// they do while they have the kernel (`smp`).
 unsafe impl Sync for PerCpu {}
 
 impl PerCpu {
@@ -56,6 +60,7 @@ impl PerCpu {
             apic_id: Cell::new(0),
             mail: AtomicU32::new(0),
             loaded: Loaded::empty(),
+            translations: Translations::new(),
             fpu: fpu::State::empty(),
             gdt: UnsafeCell::new(GDT),
         }
@@ -221,10 +226,17 @@ pub fn load(stack: u64, ist: u64) {
         write_msr(KERNEL_GS_BASE, 0);
         // SYSRET: CS = base + 16 = 0x2b, SS = base + 8 = 0x23.
         write_msr(STAR, 0x1b << 48 | u64::from(KERNEL_CS) << 32);
-        write_msr(LSTAR, entry::syscall_entry as *const () as u64);
         write_msr(SFMASK, SYSCALL_FLAGS);
         write_msr(EFER, read_msr(EFER) | 1);
     }
+    aim_system_calls();
+}
+
+/// Makes SYSCALL enter the kernel in the way in which address spaces are switched.
+pub fn aim_system_calls() {
+    let target = if tlb::mode().tagged { entry::syscall_entry_tagged } else { entry::syscall_entry };
+    // SAFETY: both are entries.
+    unsafe { write_msr(LSTAR, target as *const () as u64) }
 }
 
 #[repr(C, packed)]

@@ -12,7 +12,6 @@
 
 use core::arch::asm;
 
-use super::smp;
 use crate::sync::KernelCell;
 use crate::vspace::KERNEL_INDEX;
 
@@ -128,7 +127,7 @@ pub fn build(top: u64, mut frame: impl FnMut() -> u64) {
         pts[(page / 512) as usize].0[(page % 512) as usize] = (page << 12) | PRESENT | GLOBAL | rights;
     }
     // SAFETY: the new tables map everything that is in use: image, stack (in the image), and RAM.
-    unsafe { super::cpu::write_cr3(kernel_root()) };
+    unsafe { asm!("mov cr3, {}", in(reg) kernel_root(), options(nostack, preserves_flags)) };
 }
 
 /// Maps device registers uncached, for good. `paddr` may be anywhere in a page.
@@ -155,27 +154,4 @@ pub fn install_kernel_mappings(root: u64) {
         let entry = (*ROOT.as_ptr()).0[KERNEL_INDEX as usize];
         phys_to_virt(root + 8 * KERNEL_INDEX).cast::<u64>().write(entry);
     }
-}
-
-/// Forgets the translation of one page, if the address space is the loaded one: others are flushed when they are loaded.
-pub fn flush_page(root: u64, vaddr: u64) {
-    if super::cpu::loaded_root() == root {
-        // SAFETY: INVLPG has no effect on memory.
-        unsafe { asm!("invlpg [{}]", in(reg) vaddr, options(nostack, preserves_flags)) }
-    }
-    drop_elsewhere(root);
-}
-
-/// Forgets every translation of an address space.
-pub fn flush_all(root: u64) {
-    if super::cpu::loaded_root() == root {
-        // SAFETY: loads what is loaded; user entries are not global.
-        unsafe { super::cpu::write_cr3(root) }
-    }
-    drop_elsewhere(root);
-}
-
-/// No other processor has the address space loaded afterwards, nor a translation of it.
-pub fn drop_elsewhere(root: u64) {
-    smp::ask_where(smp::DROP_ROOT, |area| area.loaded.root() == root);
 }
