@@ -50,9 +50,9 @@ pub fn tcb(k: &mut Kernel, i: &Invocation, t: Ptr<Tcb>) -> SysResult<usize> {
         }
         label::TCB_SET_SPACE => {
             i.need(2, 3)?;
-            handler(i.cap(0)?, 1)?;
             let cspace = cspace_root(i.cap_slot(1)?, i.arg(0))?;
             let vspace = vspace_root(i.cap_slot(2)?)?;
+            handler(i.cap(0)?, 1)?;
             set_slot(k, i, t, slot::FAULT_HANDLER, i.cap_slot(0)?, i.cap(0)?)?;
             set_slot(k, i, t, slot::CSPACE, i.cap_slot(1)?, cspace)?;
             set_slot(k, i, t, slot::VSPACE, i.cap_slot(2)?, vspace)?;
