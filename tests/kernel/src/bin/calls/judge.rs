@@ -10,7 +10,8 @@ use sel4::{CapFacts, Error, cap_type};
 use sel4_root_task::println;
 
 use crate::table::{CapArgument, DONE, Gives, Group, ILLEGAL, Row, SlotArgument, capability, lookup, range};
-use crate::world::{self, THINGS, Thing, World};
+use crate::things::{DEPTH, THINGS, Thing};
+use crate::world::World;
 
 /// How many rows there were.
 #[derive(Debug, Clone, Copy, Default)]
@@ -27,6 +28,8 @@ struct Judge<'a> {
     method: &'a Method,
     label: u64,
     score: Score,
+    /// The world as it was when it was looked at last.
+    state: u64,
 }
 
 /// Most words of a row.
@@ -49,12 +52,16 @@ pub fn group(env: &mut Env, method: &Method, group: &Group) -> (Score, Outcome) 
         Ok(world) => world,
         Err(why) => return (Score::default(), Err(why)),
     };
-    let mut judge = Judge { world: &world, method, label: group.label, score: Score::default() };
+    let mut judge = Judge::new(&world, method, group.label);
     group.before.iter().for_each(|row| judge.row(row));
     judge.short(group);
+    judge.unchanged("a message that is too short");
     group.slots.iter().for_each(|argument| judge.slot(&group.good, argument));
+    judge.unchanged("a slot that isn't there");
     group.caps.iter().for_each(|argument| judge.cap(&group.good, argument));
+    judge.unchanged("another kind of an extra capability");
     judge.others(&group.good);
+    judge.unchanged("another kind of capability");
     group.misuses.iter().for_each(|row| judge.row(row));
     judge.row(&group.good);
     group.after.iter().for_each(|row| judge.row(row));
@@ -65,7 +72,7 @@ pub fn group(env: &mut Env, method: &Method, group: &Group) -> (Score, Outcome) 
 pub fn no_methods(env: &mut Env) -> Outcome {
     let world = World::new(env)?;
     let method = Method { name: "no method", label: None, words: 0, caps: 0 };
-    let mut judge = Judge { world: &world, method: &method, label: 0, score: Score::default() };
+    let mut judge = Judge::new(&world, &method, 0);
     for label in NO_METHODS {
         for thing in THINGS {
             if let Some(gives) = world.to_strangers(*thing) {
@@ -73,6 +80,7 @@ pub fn no_methods(env: &mut Env) -> Outcome {
             }
         }
     }
+    judge.unchanged("a label that is no method's");
     judge.outcome()
 }
 
@@ -93,25 +101,44 @@ impl World {
         }
     }
 
-    /// A number that differs when a capability of the world does, or the thread's registers.
+    /// A number that differs when a capability of the world does, the threads' registers and flags, the virtual CPU's registers, or how much
+    /// memory is free.
     fn snapshot(&self) -> u64 {
         let mut hash = 0xcbf2_9ce4_8422_2325u64;
-        let mut take = |word: u64| hash = (hash ^ word).wrapping_mul(0x100_0000_01b3);
-        let mut describe = |root: Thing, index: u64, depth: u64| {
-            self.cap::<cap_type::CNode>(root).invoke_raw(label::CNODE_DESCRIBE, &[index, depth], &[]);
-            sel4::with_ipc_buffer(|buffer| buffer.msg_regs()[..4].iter().for_each(|word| take(*word)));
+        let mut ask = |label, of: Thing, words: &[u64], caps: &[u64]| {
+            let (info, _) = self.cap::<cap_type::Unspecified>(of).invoke_raw(label, words, caps);
+            sel4::with_ipc_buffer(|buffer| {
+                for word in &buffer.msg_regs()[..info.length()] {
+                    hash = (hash ^ word).wrapping_mul(0x100_0000_01b3);
+                }
+            });
         };
         for thing in THINGS {
-            describe(Thing::OwnCNode, self.address(*thing), 64);
+            ask(label::CNODE_DESCRIBE, Thing::OwnCNode, &[self.address(*thing), 64], &[]);
         }
-        (0..1 << world::DEPTH).for_each(|index| describe(Thing::CNode, index, world::DEPTH));
-        self.cap::<cap_type::Tcb>(Thing::Tcb).invoke_raw(label::TCB_READ_REGISTERS, &[0, 20], &[]);
-        sel4::with_ipc_buffer(|buffer| buffer.msg_regs()[..20].iter().for_each(|word| take(*word)));
+        for index in 0..1 << DEPTH {
+            ask(label::CNODE_DESCRIBE, Thing::CNode, &[index, DEPTH], &[]);
+        }
+        for thread in [Thing::Tcb, Thing::OtherTcb, Thing::BoundTcb, Thing::WaitingTcb] {
+            ask(label::TCB_READ_REGISTERS, thread, &[0, 20], &[]);
+            ask(label::TCB_SET_FLAGS, thread, &[0, 0], &[]);
+        }
+        ask(label::VCPU_READ_REGISTERS, Thing::Vcpu, &[], &[]);
+        // Too much is asked for, so what is free is told.
+        let slots = [self.address(Thing::OwnCNode)];
+        let nothing = self.address(Thing::Nothing);
+        for memory in [Thing::Untyped, Thing::UsedUntyped, Thing::SmallUntyped, Thing::DeviceUntyped] {
+            ask(label::UNTYPED_RETYPE, memory, &[0, 47, 0, 0, nothing, 1], &slots);
+        }
         hash
     }
 }
 
-impl Judge<'_> {
+impl<'a> Judge<'a> {
+    fn new(world: &'a World, method: &'a Method, label: u64) -> Self {
+        Self { world, method, label, score: Score::default(), state: world.snapshot() }
+    }
+
     fn outcome(&self) -> Outcome {
         match self.score {
             Score { wrong: 0, .. } => Ok(()),
@@ -125,6 +152,11 @@ impl Judge<'_> {
     fn row(&mut self, row: &Row) {
         let label = if row.label == 0 { self.label } else { row.label };
         self.message(format_args!("{}", row.what), label, row.on, row.words, row.caps, row.gives);
+        if matches!(row.gives, Gives::Error(..)) {
+            self.unchanged(row.what);
+        } else {
+            self.state = self.world.snapshot();
+        }
     }
 
     fn message(
@@ -142,17 +174,21 @@ impl Judge<'_> {
             }
             words => words,
         };
-        let refused = matches!(gives, Gives::Error(..));
-        let before = if refused { self.world.snapshot() } else { 0 };
         let got = self.send(label, on, words, caps);
-        if refused {
+        if matches!(gives, Gives::Error(..)) {
             self.score.misuses += 1;
         } else {
             self.score.successes += 1;
         }
         if got != Some(gives) {
             self.wrong(format_args!("{what}: {got:x?} instead of {gives:x?}"));
-        } else if refused && self.world.snapshot() != before {
+        }
+    }
+
+    /// Sees that what was refused since the last look did nothing.
+    fn unchanged(&mut self, what: &str) {
+        let now = self.world.snapshot();
+        if core::mem::replace(&mut self.state, now) != now {
             self.wrong(format_args!("{what}: it was refused and did something"));
         }
     }
@@ -222,7 +258,7 @@ impl Judge<'_> {
 
     /// Addresses of a slot that lead nowhere. The root is [`Thing::CNode`] where the message is as it is meant.
     fn slot(&mut self, good: &Row, argument: &SlotArgument) {
-        let bits = world::DEPTH;
+        let bits = DEPTH;
         let mismatch = |bits_left, bits_found| LookupFailure::DepthMismatch { bits_left, bits_found };
         let guard = |bits_left| LookupFailure::GuardMismatch { bits_left, guard: 0b101, guard_bits: 3 };
         let source = argument.source;

@@ -5,9 +5,11 @@
 #![no_main]
 
 mod judge;
+mod making;
 mod rows;
 mod syscalls;
 mod table;
+mod things;
 mod world;
 
 use judge::Score;

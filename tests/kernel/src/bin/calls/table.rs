@@ -4,7 +4,7 @@
 use sel4::Error;
 use sel4::abi::LookupFailure;
 
-use crate::world::Thing;
+use crate::things::Thing;
 
 /// The answer to a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

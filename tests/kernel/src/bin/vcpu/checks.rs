@@ -5,10 +5,10 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use crate::code::entry;
 use crate::vm::{End, INTERRUPT, Vm, exit, reg};
-use kernel_tests::{Env, Failure, Outcome, check, check_eq, expect_error};
+use kernel_tests::{Env, Failure, Outcome, check, check_eq, expect_error, expect_reply};
 use sel4::init_thread::slot;
 use sel4::{CapRights, EptVmAttributes, Error, Fault, VCpuContext, cap};
-use sel4_abi::{vcpu, vmcb};
+use sel4_abi::{label, vcpu, vmcb};
 
 /// Ticks of an exit to the VMM and back, at best: CPUID, OUT. 0 until measured.
 pub static TICKS: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
@@ -401,6 +401,17 @@ fn refused(vm: &mut Vm) -> Outcome {
     check_eq!(vm.enter(), End::Exit(exit::REFUSED), "the next entry");
     expect_error(vm.vcpu.vcpu_read_vmcb(vmcb::CR3), Error::IllegalOperation, &[])?;
     expect_error(vm.vcpu.vcpu_write_vmcb(vmcb::CR3, 0), Error::IllegalOperation, &[])?;
+    for label in [
+        label::X86_VCPU_READ_MSR,
+        label::X86_VCPU_WRITE_MSR,
+        label::X86_VCPU_WRITE_REGISTERS,
+        label::X86_VCPU_ENABLE_IO_PORT,
+        label::X86_VCPU_DISABLE_IO_PORT,
+        label::VCPU_READ_REGISTERS,
+        label::VCPU_SET_IO_PERMISSION_MAP,
+    ] {
+        expect_reply(vm.vcpu.invoke_raw(label, &[0; 15], &[0]), Error::IllegalOperation, &[])?;
+    }
     vm.vcpu.vcpu_set_tcb(slot::TCB.cap())?;
     check_eq!(vm.vcpu.vcpu_read_vmcb(vmcb::CR3)?, 0, "CR3 of the revived VCPU");
     vm.rip = 0xfff0;

@@ -8,11 +8,11 @@ use sel4::abi::object::tag;
 use crate::table::{
     DELETE_FIRST, DONE, Group, REVOKE_FIRST, argument, cap, capability, good, group, lookup, range, row, slot,
 };
-use crate::world::Thing::{
+use crate::things::Thing::{
     self, AsidControl, AsidPool, CNode, DeviceUntyped, EptPml4, Frame, Pml4, RawEptPml4, RawPml4,
     SmallUntyped, Untyped, UsedUntyped,
 };
-use crate::world::{DEPTH as D, FREE};
+use crate::things::{DEPTH as D, FREE};
 
 const MEMORY: &[Thing] = &[SmallUntyped, CNode];
 

@@ -9,8 +9,8 @@ use crate::table::{
     CapArgument, DELETE_FIRST, DONE, Group, ILLEGAL, REVOKE_FIRST, Row, SlotArgument, cap, good, group,
     lookup, missing, range, row,
 };
-use crate::world::Thing::{self, CNode, Frame, OwnCNode};
-use crate::world::{DEPTH as D, FREE, UNMAPPED_TABLE, USED_UNTYPED};
+use crate::things::Thing::{self, CNode, Frame, OwnCNode};
+use crate::things::{DEPTH as D, FREE, UNMAPPED_TABLE, USED_UNTYPED};
 
 const ROOT: &[Thing] = &[CNode];
 const ROOTS: &[Thing] = &[CNode, CNode];

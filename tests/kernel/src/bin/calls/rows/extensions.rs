@@ -5,8 +5,8 @@ use sel4::abi::label;
 use sel4::abi::object::tag;
 
 use crate::table::{DONE, Gives, Group, SlotArgument, cap, capability, good, group, row};
-use crate::world::DEPTH as D;
-use crate::world::Thing::{CNode, DmaFault, Notification, ReadNotification, WriteNotification};
+use crate::things::DEPTH as D;
+use crate::things::Thing::{CNode, DmaFault, Notification, ReadNotification, WriteNotification};
 
 /// The rows.
 pub const ROWS: &[Group] = &[

@@ -9,11 +9,11 @@ use crate::table::{
     CapArgument, DELETE_FIRST, DONE, Group, ILLEGAL, REVOKE_FIRST, cap, capability, good, group, lookup,
     range, row, slot,
 };
-use crate::world::Thing::{
+use crate::things::Thing::{
     self, CNode, Frame, IrqControl, IrqHandler, MessageHandler, Notification, ReadNotification,
     WriteNotification,
 };
-use crate::world::{DEPTH as D, FREE, LAST_HANDLE, NO_HANDLE};
+use crate::things::{DEPTH as D, FREE, LAST_HANDLE, NO_HANDLE};
 
 const ROOT: &[Thing] = &[CNode];
 const NO_ROOT: CapArgument = cap(0, &[tag::CNODE], lookup(false, LookupFailure::InvalidRoot));

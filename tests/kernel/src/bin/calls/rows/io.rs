@@ -8,11 +8,11 @@ use crate::table::{
     CapArgument, DELETE_FIRST, DONE, Group, ILLEGAL, MISALIGNED, REVOKE_FIRST, Row, argument, cap,
     capability, good, group, level, row,
 };
-use crate::world::Thing::{
+use crate::things::Thing::{
     self, CNode, DeviceFrame, Frame, IoMaster, IoSpace, IoTable, LargeFrame, OtherFrame, OtherIoTable,
     OwnCNode, Pml4, ThirdIoTable,
 };
-use crate::world::{DEPTH as D, FREE, address};
+use crate::things::{DEPTH as D, FREE, address};
 
 /// An address, and the first that a device can't send.
 const A: u64 = 0x20_0000;

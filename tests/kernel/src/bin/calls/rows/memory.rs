@@ -9,11 +9,11 @@ use crate::table::{
     CapArgument, DELETE_FIRST, DONE, Gives, Group, MISALIGNED, REVOKE_FIRST, Row, argument, cap, capability,
     good, group, level, lookup, row,
 };
-use crate::world::Thing::{
+use crate::things::Thing::{
     self, CNode, Directory, Frame, LargeFrame, LostPml4, OtherDirectory, OtherFrame, OtherPdpt, OtherPml4,
     OtherTable, OwnCNode, Pdpt, Pml4, RawPml4, Table,
 };
-use crate::world::{DEPTH as D, FREE, address};
+use crate::things::{DEPTH as D, FREE, address};
 
 /// An address, and those of which a table is missing when all of it is mapped: of level 1, 2 and 3.
 const V: u64 = 0x50_0000_0000;

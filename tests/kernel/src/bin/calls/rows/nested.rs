@@ -9,11 +9,11 @@ use crate::table::{
     CapArgument, DELETE_FIRST, DONE, Gives, Group, MISALIGNED, REVOKE_FIRST, Row, argument, cap, capability,
     good, group, level, lookup, row,
 };
-use crate::world::Thing::{
+use crate::things::Thing::{
     self, CNode, EptDirectory, EptPdpt, EptPml4, EptTable, Frame, LargeFrame, LostEptPml4, OtherEptDirectory,
     OtherEptPdpt, OtherEptPml4, OtherEptTable, OtherFrame, OwnCNode, RawEptPml4,
 };
-use crate::world::{DEPTH as D, FREE, address};
+use crate::things::{DEPTH as D, FREE, address};
 
 /// A guest-physical address, and those of which a table is missing when all of it is mapped: of level 1, 2 and 3.
 const G: u64 = 0x40_0000;

@@ -8,8 +8,8 @@ use sel4::abi::object::tag;
 use crate::table::{
     DELETE_FIRST, DONE, Gives, Group, ILLEGAL, REVOKE_FIRST, argument, cap, good, group, lookup, row, slot,
 };
-use crate::world::Thing::{self, CNode, Frame, PortControl, Ports};
-use crate::world::{DEPTH as D, FREE};
+use crate::things::Thing::{self, CNode, Frame, PortControl, Ports};
+use crate::things::{DEPTH as D, FREE};
 
 const ROOT: &[Thing] = &[CNode];
 

@@ -7,11 +7,11 @@ use sel4::abi::object::tag;
 use crate::table::{
     CapArgument, DONE, Gives, Group, ILLEGAL, argument, cap, capability, good, group, range, row,
 };
-use crate::world::Thing::{
+use crate::things::Thing::{
     self, AwaitedNotification, Context, DomainSet, Frame, Notification, OtherContext, OtherTcb, OwnContext,
     OwnTcb, SchedControl, Tcb, WaitingTcb,
 };
-use crate::world::{LONGEST, TOO_LONG};
+use crate::things::{LONGEST, TOO_LONG};
 
 /// Budget, period, extra refills, badge, flags.
 const WORDS: &[u64] = &[10_000, 10_000, 0, 7, 0];

@@ -8,7 +8,7 @@ use crate::table::{
     CapArgument, DONE, Gives, Group, ILLEGAL, MISALIGNED, Row, TRUNCATED, cap, capability, good, group,
     range, row,
 };
-use crate::world::Thing::{
+use crate::things::Thing::{
     self, BadgedEndpoint, BoundNotification, BoundTcb, CNode, Context, DeviceFrame, Endpoint, EptPml4, Frame,
     Nothing, Notification, OtherTcb, OwnContext, OwnTcb, Pml4, RawEptPml4, RawPml4, ReadEndpoint,
     ReadNotification, Tcb, UsedUntyped, WriteEndpoint, WriteNotification,
@@ -167,6 +167,8 @@ pub const ROWS: &[Group] = &[
             row(USED, Tcb, &[0, 0], &[Endpoint, CNode, UsedUntyped], REVOKE_FIRST),
             row("guard that is too long", Tcb, &[LONG_GUARD, 0], WITH_HANDLER, ILLEGAL),
             row("space without identifier", Tcb, &[0, 0], &[Endpoint, CNode, RawPml4], ILLEGAL),
+            row("space before handler", Tcb, &[0, 0], &[ReadEndpoint, CNode, RawPml4], ILLEGAL),
+            row("CNode before space", Tcb, &[0, 0], &[Frame, UsedUntyped, RawPml4], REVOKE_FIRST),
         ],
         after: &[row("no handler", Tcb, &[0, 0], &[Nothing, CNode, Pml4], DONE)],
         ..group(label::TCB_SET_SPACE, good(Tcb, &[0, 0], WITH_HANDLER, DONE))

@@ -8,7 +8,7 @@ use crate::table::cap;
 use crate::table::{
     DELETE_FIRST, DONE, Group, SlotArgument, argument, capability, good, group, memory, missing, range, row,
 };
-use crate::world::Thing::{self, CNode, DeviceUntyped, Frame, SmallUntyped, Untyped, UsedUntyped};
+use crate::things::Thing::{self, CNode, DeviceUntyped, Frame, SmallUntyped, Untyped, UsedUntyped};
 
 const UNTYPED: u64 = 0;
 const ENDPOINT: u64 = 2;

@@ -7,7 +7,7 @@ use sel4::abi::object::tag;
 use crate::table::{
     DELETE_FIRST, DONE, Gives, Group, ILLEGAL, Row, argument, cap, capability, good, group, range, row,
 };
-use crate::world::Thing::{self, OtherPermissionMap, OtherTcb, OtherVcpu, PermissionMap, Ports, Tcb, Vcpu};
+use crate::things::Thing::{self, OtherPermissionMap, OtherTcb, OtherVcpu, PermissionMap, Ports, Tcb, Vcpu};
 
 /// An MSR that can be read and written, and one that can't.
 const STAR: u64 = 0xc000_0081;

@@ -16,7 +16,8 @@ use sel4_root_task::println;
 
 use crate::judge::Score;
 use crate::table::Gives;
-use crate::world::{Thing, World};
+use crate::things::Thing;
+use crate::world::World;
 
 global_asm!(".global calls_gadget", "calls_gadget:", "syscall", "ud2");
 
