@@ -326,13 +326,7 @@ pub fn signal(k: &mut Kernel, n: Ptr<Notification>, badge: u64) {
                         deliver(k, n, tcb, badge);
                         return;
                     }
-                    ThreadState::RunningVm => {
-                        k.stop(tcb);
-                        #[cfg(target_os = "none")]
-                        crate::object::vcpu::leave_for_notification(tcb);
-                        deliver(k, n, tcb, badge);
-                        return;
-                    }
+                    ThreadState::RunningVm => return end_guest_run(k, n, tcb, badge),
                     _ => {}
                 }
             }
@@ -350,6 +344,15 @@ pub fn signal(k: &mut Kernel, n: Ptr<Notification>, badge: u64) {
     }
 }
 
+/// The thread is in its guest: it comes back from there with the message.
+#[inline(never)]
+fn end_guest_run(k: &mut Kernel, n: Ptr<Notification>, tcb: Ptr<Tcb>, badge: u64) {
+    k.stop(tcb);
+    #[cfg(target_os = "none")]
+    crate::object::vcpu::leave_for_notification(tcb);
+    deliver(k, n, tcb, badge);
+}
+
 fn deliver(k: &mut Kernel, n: Ptr<Notification>, tcb: Ptr<Tcb>, badge: u64) {
     tcb.context.rdi.set(badge);
     tcb.context.rsi.set(0);
@@ -359,6 +362,7 @@ fn deliver(k: &mut Kernel, n: Ptr<Notification>, tcb: Ptr<Tcb>, badge: u64) {
 }
 
 /// A passive thread runs on the notification's scheduling context, if that has one.
+#[inline(always)]
 fn lend_notification_sc(k: &mut Kernel, n: Ptr<Notification>, tcb: Ptr<Tcb>) {
     if tcb.sc.get().is_none()
         && let Some(sc) = n.sc.get()

@@ -93,10 +93,17 @@ impl Kernel {
             self.send_away(t);
         }
         while self.sched.schedule() {
-            match self.sched.take_timed_out() {
-                Some(tcb) => fault::raise_timeout(self, tcb),
-                None => self.sched.enter(self.domains.current(), self.domains.ends()),
-            }
+            self.finish_choice();
+        }
+    }
+
+    /// What there is to do after a choice: somebody's time is up, or the domain's.
+    #[cold]
+    #[inline(never)]
+    fn finish_choice(&mut self) {
+        match self.sched.take_timed_out() {
+            Some(tcb) => fault::raise_timeout(self, tcb),
+            None => self.sched.enter(self.domains.current(), self.domains.ends()),
         }
     }
 
@@ -114,11 +121,17 @@ impl Kernel {
     pub fn timer_fired(&mut self) {
         self.sched.timer_fired();
         if self.domains.ends() != u64::MAX {
-            let now = arch::now();
-            if now >= self.domains.ends() {
-                self.domains.next(now);
-                self.change_domain();
-            }
+            self.look_for_the_end_of_the_turn();
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn look_for_the_end_of_the_turn(&mut self) {
+        let now = arch::now();
+        if now >= self.domains.ends() {
+            self.domains.next(now);
+            self.change_domain();
         }
     }
 
@@ -150,6 +163,7 @@ impl Kernel {
 
     /// Does something with a scheduler. If it is the active one of another processor, and that asks for it, that one chooses anew.
     #[cold]
+    #[inline(never)]
     fn at(&mut self, place: Place, change: impl FnOnce(&mut Scheduler)) {
         let Some(s) = self.sched.at(place) else { return };
         change(s);
@@ -181,8 +195,7 @@ impl Kernel {
     /// its memory and can be changed. A system call that it was about to make is made again.
     #[inline]
     pub fn stop(&mut self, t: Ptr<Tcb>) {
-        let cpu = t.place.get().cpu();
-        if cpu != self.sched.place.cpu() && self.sched.active(cpu).is_some_and(|s| s.current == Some(t)) {
+        if t.place.get().cpu() != self.sched.place.cpu() {
             self.stop_elsewhere(t);
         }
     }
@@ -197,8 +210,12 @@ impl Kernel {
     }
 
     #[cold]
+    #[inline(never)]
     fn stop_elsewhere(&mut self, t: Ptr<Tcb>) {
         let cpu = t.place.get().cpu();
+        if self.sched.active(cpu).is_none_or(|s| s.current != Some(t)) {
+            return;
+        }
         arch::stop(cpu);
         let Some(s) = self.sched.active(cpu) else { return };
         // Only once: what has been done to the thread since may be the answer to its call.

@@ -316,11 +316,17 @@ impl Scheduler {
         self.armed = u64::MAX;
         self.resched = true;
         if self.slice_end != u64::MAX {
-            let now = arch::now();
-            // It is armed for the end of the slice at the latest, whatever is chosen. When that has come the next slice is entered.
-            if now < self.slice_end {
-                self.set_timer(self.slice_end, now);
-            }
+            self.arm_for_the_end_of_the_slice();
+        }
+    }
+
+    /// So that the timer is armed for it at the latest, whatever is chosen. When it has come the next slice is entered.
+    #[cold]
+    #[inline(never)]
+    fn arm_for_the_end_of_the_slice(&mut self) {
+        let now = arch::now();
+        if now < self.slice_end {
+            self.set_timer(self.slice_end, now);
         }
     }
 

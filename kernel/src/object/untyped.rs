@@ -90,12 +90,6 @@ pub fn retype(k: &mut Kernel, slot: SlotRef, u: Untyped, root: Cap, a: &Retype) 
         clear(k, slot, Untyped { watermark: start, made: kind, ..u }, Row { bits, bytes }, done)?;
     }
     slot.set(Cap::Untyped(Untyped { watermark: start + bytes, cleared: 0, made: Made::Zeros, ..u }));
-    let domain = k.sched.place.domain();
-    if domain != 0 && ty == ObjectType::Tcb {
-        // A thread is of the domain in which it is made.
-        (0..a.count)
-            .for_each(|i| fresh::<Tcb>(u.paddr + start + (i << bits)).place.set(Place::new(0, domain)));
-    }
     let first = capability(ty, size, u.paddr + start, u.device);
     cdt::insert_row(node.slot(a.node_offset), a.count, first.encode(), 1 << bits, slot);
     Ok(())
@@ -128,7 +122,12 @@ fn clear(k: &mut Kernel, slot: SlotRef, u: Untyped, row: Row, mut done: u64) -> 
         done += n;
         match u.made {
             Made::Zeros => {}
-            Made::Threads => complete.for_each(|i| fresh::<Tcb>(start + (i << row.bits)).init()),
+            Made::Threads => complete.for_each(|i| {
+                let t = fresh::<Tcb>(start + (i << row.bits));
+                t.init();
+                // It is of the domain in which it is made.
+                t.place.set(Place::new(0, k.sched.place.domain()));
+            }),
             Made::VirtualCpus => complete.for_each(|i| arch::init_vcpu(start + (i << row.bits))),
         }
         if done < row.bytes
@@ -142,7 +141,7 @@ fn clear(k: &mut Kernel, slot: SlotRef, u: Untyped, row: Row, mut done: u64) -> 
     Ok(())
 }
 
-/// A new object. Only the functions of this file that make objects call this.
+/// A new object. Only `clear` and `capability` call this.
 fn fresh<T>(paddr: u64) -> Ptr<T> {
     // SAFETY: the memory was cleared by this retype and nobody else has it; zero is the initial state of every object, or it becomes that
     // before there is a capability.
