@@ -106,6 +106,7 @@ pub fn make(env: &mut Env, thing: Thing, world: &mut World) -> Outcome<u64> {
         Thing::Directory | Thing::OtherDirectory => env.make::<cap_type::PageDirectory>()?.bits(),
         Thing::Table | Thing::OtherTable => env.make::<cap_type::PageTable>()?.bits(),
         Thing::Frame | Thing::OtherFrame => env.make::<cap_type::_4k>()?.bits(),
+        Thing::ReadFrame => copy(env, world.cap::<cap_type::_4k>(Thing::Frame), READ, 0)?,
         Thing::LargeFrame => env.make::<cap_type::LargePage>()?.bits(),
         Thing::IrqHandler => {
             let handler = env.empty::<cap_type::IrqHandler>()?;

@@ -73,6 +73,8 @@ things! {
     /// 4 KiB.
     Frame,
     OtherFrame,
+    /// The first one's memory without the right to write it.
+    ReadFrame,
     /// 2 MiB.
     LargeFrame,
     /// 4 KiB of a device.

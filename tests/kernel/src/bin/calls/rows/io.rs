@@ -10,7 +10,7 @@ use crate::table::{
 };
 use crate::things::Thing::{
     self, CNode, DeviceFrame, Frame, IoMaster, IoSpace, IoTable, LargeFrame, OtherFrame, OtherIoTable,
-    OwnCNode, Pml4, ThirdIoTable,
+    OwnCNode, Pml4, ReadFrame, ThirdIoTable,
 };
 use crate::things::{DEPTH as D, FREE, address};
 
@@ -73,6 +73,7 @@ pub const ROWS: &[Group] = &[
             row("device's frame", DeviceFrame, &[3, A], SPACE, capability(0)),
             row("no rights", Frame, &[0, A], SPACE, argument(0)),
             row("rights that a device hasn't", Frame, &[12, A], SPACE, argument(0)),
+            row("right that the capability hasn't", ReadFrame, &[1, A], SPACE, argument(0)),
             row("first address out of reach", Frame, &[3, END], SPACE, argument(1)),
             row("largest address", Frame, &[3, u64::MAX], SPACE, argument(1)),
             row("no level 1 there", Frame, &[3, A + (1 << 21)], SPACE, level(21)),
@@ -108,6 +109,7 @@ pub const ROWS: &[Group] = &[
             row("device's frame", IoSpace, &[3, A], &[DeviceFrame], capability(1)),
             row("no rights", IoSpace, &[0, A], &[Frame], argument(0)),
             row("rights that a device hasn't", IoSpace, &[12, A], &[Frame], argument(0)),
+            row("right that the capability hasn't", IoSpace, &[1, A], &[ReadFrame], argument(0)),
             row("within a page", IoSpace, &[3, A + 2048], &[Frame], MISALIGNED),
             row("next page", IoSpace, &[3, A + 4096], &[LargeFrame], MISALIGNED),
             row("first address out of reach", IoSpace, &[3, END], &[Frame], argument(1)),

@@ -11,7 +11,7 @@ use crate::table::{
 };
 use crate::things::Thing::{
     self, CNode, Directory, Frame, LargeFrame, LostPml4, OtherDirectory, OtherFrame, OtherPdpt, OtherPml4,
-    OtherTable, OwnCNode, Pdpt, Pml4, RawPml4, Table,
+    OtherTable, OwnCNode, Pdpt, Pml4, RawPml4, ReadFrame, Table,
 };
 use crate::things::{DEPTH as D, FREE, address};
 
@@ -140,6 +140,8 @@ pub const ROWS: &[Group] = &[
             row("elsewhere", Frame, &[V + 4096, 3, 0], SPACE, argument(0)),
             row("in another space", Frame, &[V, 3, 0], &[OtherPml4], capability(1)),
             row("another", OtherFrame, &[V, 3, 0], SPACE, DELETE_FIRST),
+            row("a copy in the same place", ReadFrame, &[V, 3, 0], SPACE, DELETE_FIRST),
+            row("a copy elsewhere", ReadFrame, &[V + 4096, 3, 0], SPACE, DONE),
         ],
         ..group(label::X86_PAGE_MAP, good(Frame, &[V, 3, 0], SPACE, DONE))
     },

@@ -151,7 +151,10 @@ pub const ROWS: &[Group] = &[
             row("device before alignment", Tcb, &[1], &[DeviceFrame], ILLEGAL),
             row("kind before alignment", Tcb, &[1], &[CNode], ILLEGAL),
         ],
-        after: &[row("none", Tcb, &[0], &[Nothing], DONE)],
+        after: &[
+            row("to be read only", Tcb, &[BUFFER + 1024], &[Thing::ReadFrame], DONE),
+            row("none", Tcb, &[0], &[Nothing], DONE),
+        ],
         ..group(label::TCB_SET_IPC_BUFFER, good(Tcb, &[BUFFER], &[Frame], DONE))
     },
     Group {
