@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The short way through the two system calls that a server and its clients live by: a call that finds its server waiting, and a
-//! reply whose server has nobody else to serve. Each function first checks everything, changing nothing, and says `None` where the
-//! ordinary way (`syscall`) has to be taken; then it does exactly what that would do, and gives the thread that runs next. Nothing but
+//! reply whose server has nobody else to serve. Each function first checks everything, changing nothing, and says so where another
+//! way has to be taken; then it does exactly what that would do, and gives the thread that runs next. Nothing but
 //! its state in the processor has to be loaded for it.
 //!
 //! A thread's root CNode is flat: with one more level the ordinary way is taken. A server has a scheduling context of its own, or it is passive and the caller lends it its own.
 //!
-//! `MANY` says that there may be more than one processor, or more than one domain; without it what only that makes necessary is left out.
+//! `FULL` says that there may be more than one processor or domain, and time with a limit, and other receivers; without it
+//! what only these make necessary is left out, and where it is found to be necessary the full version is asked for. It calls nothing that returns: the registers that
+//! would have to be kept are instructions too.
 
 use sel4_abi::object::tag;
 
@@ -14,6 +16,7 @@ use crate::arch::context::MESSAGE;
 use crate::cspace::FlatRoot;
 use crate::fault::Fault;
 use crate::kernel::Kernel;
+use crate::object::endpoint::EndpointState;
 use crate::object::notification::{Notification, NotificationState};
 use crate::object::reply::Reply;
 use crate::object::tcb::{Tcb, ThreadState, slot};
@@ -48,36 +51,62 @@ fn comes_first(n: &Notification) -> bool {
 }
 
 #[inline(always)]
-fn scheduler<const MANY: bool>(k: &mut Kernel) -> &mut Scheduler {
-    if MANY { &mut k.sched } else { k.sched.only() }
+fn scheduler<const FULL: bool>(k: &mut Kernel) -> &mut Scheduler {
+    if FULL { &mut k.sched } else { k.sched.only() }
+}
+
+/// Why another way has to be taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Other {
+    /// It isn't the usual case: `syscall` does it.
+    Ordinary,
+    /// There is an end to the time of somebody, or others wait beside the receiver: the full version may do it.
+    Full,
+}
+
+#[inline(always)]
+fn usual<T>(part: Option<T>) -> Result<T, Other> {
+    part.ok_or(Other::Ordinary)
 }
 
 /// `Call` of the current thread, with the MessageInfo `info`, on the capability at `address`.
 #[inline(always)]
-pub fn call<const MANY: bool>(k: &mut Kernel, tcb: Ptr<Tcb>, address: u64, info: u64) -> Option<Ptr<Tcb>> {
+pub fn call<const FULL: bool>(
+    k: &mut Kernel,
+    tcb: Ptr<Tcb>,
+    address: u64,
+    info: u64,
+) -> Result<Ptr<Tcb>, Other> {
     if info & SHAPE > 4 {
-        return None;
+        return Err(Other::Ordinary);
     }
-    let raw = FlatRoot::of(&tcb)?.lookup(address)?.raw();
+    let raw = usual(usual(FlatRoot::of(&tcb))?.lookup(address))?.raw();
     if !raw.is_endpoint_with(WRITE) || raw.rights() & ANSWERABLE == 0 {
-        return None;
+        return Err(Other::Ordinary);
     }
     let ep = raw.endpoint();
-    let dest = ep.receiver()?;
-    let reply = dest.reply.get()?;
-    let sched = scheduler::<MANY>(k);
-    if !sched.may_follow::<MANY>(tcb, dest) {
-        return None;
+    let dest = usual(ep.receiver())?;
+    if !FULL && dest.ipc_next.get().is_some() {
+        return Err(Other::Full);
+    }
+    let reply = usual(dest.reply.get())?;
+    let sched = scheduler::<FULL>(k);
+    if !sched.may_follow::<FULL>(tcb, dest) {
+        return Err(Other::Ordinary);
     }
     match dest.sc.get() {
-        Some(sc) => sched.switch_to(dest, sc)?,
+        Some(sc) => sched.switch_to::<FULL>(dest, sc)?,
         None => {
-            let sc = sched.lendable(tcb)?;
+            let sc = usual(sched.lendable(tcb))?;
             Reply::push(reply, sc);
             sched.lend(sc, tcb, dest);
         }
     }
-    ep.first_leaves(dest);
+    if FULL {
+        ep.leave(dest);
+    } else {
+        ep.only_one_leaves();
+    }
     dest.endpoint.set(None);
     dest.reply.set(None);
     move_message(&tcb, &dest, info, raw.word());
@@ -85,55 +114,58 @@ pub fn call<const MANY: bool>(k: &mut Kernel, tcb: Ptr<Tcb>, address: u64, info:
     tcb.reply.set(Some(reply));
     tcb.state.set(ThreadState::BlockedOnReply);
     dest.state.set(ThreadState::Running);
-    Some(dest)
+    Ok(dest)
 }
 
 /// `ReplyRecv` of the current thread, with the MessageInfo `info`: a reply through the capability in R12, then waiting on the one at `address`.
 #[inline(always)]
-pub fn reply_recv<const MANY: bool>(
+pub fn reply_recv<const FULL: bool>(
     k: &mut Kernel,
     tcb: Ptr<Tcb>,
     address: u64,
     info: u64,
-) -> Option<Ptr<Tcb>> {
+) -> Result<Ptr<Tcb>, Other> {
     if info & SHAPE > 4 {
-        return None;
+        return Err(Other::Ordinary);
     }
-    let root = FlatRoot::of(&tcb)?;
-    let raw = root.lookup(tcb.context.r12.get())?.raw();
+    let root = usual(FlatRoot::of(&tcb))?;
+    let raw = usual(root.lookup(tcb.context.r12.get()))?.raw();
     if raw.tag() != tag::REPLY {
-        return None;
+        return Err(Other::Ordinary);
     }
     let reply = raw.reply();
-    let dest = reply.tcb.get()?;
+    let dest = usual(reply.tcb.get())?;
     if dest.state.get() != ThreadState::BlockedOnReply || dest.fault.get() != Fault::None {
-        return None;
+        return Err(Other::Ordinary);
     }
-    let raw = root.lookup(address)?.raw();
+    let raw = usual(root.lookup(address))?.raw();
     if !raw.is_endpoint_with(READ) {
-        return None;
+        return Err(Other::Ordinary);
     }
     let ep = raw.endpoint();
-    let sched = scheduler::<MANY>(k);
-    if !ep.would_be_last(tcb)
-        || tcb.bound_notification.get().is_some_and(|n| comes_first(&n))
-        || !sched.may_follow::<MANY>(tcb, dest)
-    {
-        return None;
+    match ep.state() {
+        EndpointState::Idle => {}
+        EndpointState::Recv if FULL => {}
+        EndpointState::Recv => return Err(Other::Full),
+        EndpointState::Send => return Err(Other::Ordinary),
+    }
+    let sched = scheduler::<FULL>(k);
+    if tcb.bound_notification.get().is_some_and(|n| comes_first(&n)) || !sched.may_follow::<FULL>(tcb, dest) {
+        return Err(Other::Ordinary);
     }
     match dest.sc.get() {
         Some(sc) => {
             // In the middle of a stack of donations there is more to do.
             if reply.sc.get().is_some() || reply.prev.get().is_some() || reply.next.get().is_some() {
-                return None;
+                return Err(Other::Ordinary);
             }
-            sched.switch_to(dest, sc)?;
+            sched.switch_to::<FULL>(dest, sc)?;
         }
         None => {
             // What the caller lent goes back to it; whether it is used up is of interest to a timeout handler only.
-            let sc = sched.lendable(tcb)?;
+            let sc = usual(sched.lendable(tcb))?;
             if reply.sc.get() != Some(sc) || dest.slots[slot::TIMEOUT_HANDLER].raw().tag() == tag::ENDPOINT {
-                return None;
+                return Err(Other::Ordinary);
             }
             Reply::pop(reply, sc);
             sched.lend(sc, tcb, dest);
@@ -146,6 +178,10 @@ pub fn reply_recv<const MANY: bool>(
     tcb.endpoint.set(Some(ep));
     tcb.reply.set(Some(reply));
     reply.tcb.set(Some(tcb));
-    ep.last_waits(tcb);
-    Some(dest)
+    if FULL {
+        ep.wait(tcb, EndpointState::Recv);
+    } else {
+        ep.only_one_waits(tcb);
+    }
+    Ok(dest)
 }

@@ -2,6 +2,7 @@
 //! The scheduler of a domain on a processor: strict priorities, round robin among equals, budgets.
 
 use crate::arch;
+use crate::fastpath::Other;
 use crate::object::sched_context::SchedContext;
 use crate::object::tcb::Tcb;
 use crate::postponed::Postponed;
@@ -184,38 +185,48 @@ impl Scheduler {
     }
 
     /// True when `tcb`, which is blocked, would be chosen if it had time and the current thread stopped: nothing that waits has a
-    /// higher priority. Asked at entry from user level, with `MANY` processors or domains, or one of each.
+    /// higher priority. Asked at entry from user level, with several processors or domains (`FULL`), or one of each.
     #[inline(always)]
-    pub fn may_follow<const MANY: bool>(&self, current: Ptr<Tcb>, tcb: Ptr<Tcb>) -> bool {
+    pub fn may_follow<const FULL: bool>(&self, current: Ptr<Tcb>, tcb: Ptr<Tcb>) -> bool {
         debug_assert!(!tcb.postponed.get(), "who waits for time isn't blocked");
         debug_assert!(
-            MANY || !self.resched,
+            FULL || !self.resched,
             "a choice that was asked for has been made before user level runs"
         );
-        debug_assert!(MANY || tcb.place.get() == current.place.get());
+        debug_assert!(FULL || tcb.place.get() == current.place.get());
         // Nothing that waits has a higher priority than the current thread, unless another processor asked for a choice.
-        (!MANY || !self.resched && tcb.place.get() == current.place.get())
+        (!FULL || !self.resched && tcb.place.get() == current.place.get())
             && (tcb.priority.get() >= current.priority.get()
                 || self.highest().is_none_or(|p| p <= usize::from(tcb.priority.get())))
     }
 
     /// Makes `tcb`, which [may follow](Scheduler::may_follow), the current thread on its own scheduling context; the one that was has
-    /// stopped. `None`, and nothing is done, if it has no time, if its time is counted in a way that takes more than this, or if the timer has
-    /// to be set.
+    /// stopped.
+    ///
+    /// # Errors
+    /// Nothing is done. `Ordinary`: it has no time, or the timer has to be set. `Full`, without `FULL`: its time is limited, or the time of the
+    /// one that was is over.
     #[inline(always)]
-    pub fn switch_to(&mut self, tcb: Ptr<Tcb>, sc: Ptr<SchedContext>) -> Option<()> {
+    pub fn switch_to<const FULL: bool>(&mut self, tcb: Ptr<Tcb>, sc: Ptr<SchedContext>) -> Result<(), Other> {
         let (now, left) = (arch::now(), sc.remaining.get());
         // The timer is armed for the first of those who wait for time already.
         if left == 0 || now.saturating_add(left) < self.armed {
-            return None;
+            return Err(Other::Ordinary);
         }
-        if !sc.is_round_robin() {
-            sc.resume(now);
+        if FULL {
+            if !sc.is_round_robin() {
+                sc.resume(now);
+            }
+            self.charge_until(now);
+        } else {
+            if !sc.is_round_robin() || self.current_sc.is_some_and(|old| !old.charge(self.used_until(now))) {
+                return Err(Other::Full);
+            }
+            self.charged_until = now;
         }
-        self.charge_until(now);
         self.current = Some(tcb);
         self.current_sc = Some(sc);
-        Some(())
+        Ok(())
     }
 
     /// The scheduling context of the current thread at entry from user level: the one which is being charged.
@@ -244,16 +255,19 @@ impl Scheduler {
 
     #[inline(always)]
     fn charge_until(&mut self, now: u64) {
-        if let Some(sc) = self.current_sc {
-            // Another processor's clock may have been a little ahead.
-            let used = now.saturating_sub(self.charged_until);
-            sc.consumed.set(sc.consumed.get().wrapping_add(used));
-            match sc.remaining.get().checked_sub(used) {
-                Some(left) => sc.remaining.set(left),
-                None => sc.overrun(used),
-            }
+        let used = self.used_until(now);
+        if let Some(sc) = self.current_sc
+            && !sc.charge(used)
+        {
+            sc.overrun(used);
         }
         self.charged_until = now;
+    }
+
+    #[inline(always)]
+    fn used_until(&self, now: u64) -> u64 {
+        // Another processor's clock may have been a little ahead.
+        now.saturating_sub(self.charged_until)
     }
 
     /// A scheduling context is going away or changes hands: forgets it.

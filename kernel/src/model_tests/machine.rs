@@ -13,7 +13,7 @@ use crate::arch::NOW;
 use crate::arch::context::{KIND_SYSCALL, MESSAGE};
 use crate::cap::{Cap, Root};
 use crate::cdt;
-use crate::fastpath;
+use crate::fastpath::{self, Other};
 use crate::object::sched_context::SchedContext;
 use crate::object::tcb::{Tcb, ThreadState, slot};
 use crate::ptr::Ptr;
@@ -216,14 +216,18 @@ impl Machine {
         let c = &tcb.context;
         let (address, info) = (c.rdi.get(), c.rsi.get());
         let k = &mut *self.w.k;
-        let next = match (c.rdx.get() as i64, k.domains.count()) {
-            (number::CALL, 1) => fastpath::call::<false>(k, tcb, address, info),
-            (number::CALL, _) => fastpath::call::<true>(k, tcb, address, info),
-            (number::REPLY_RECV, 1) => fastpath::reply_recv::<false>(k, tcb, address, info),
-            (number::REPLY_RECV, _) => fastpath::reply_recv::<true>(k, tcb, address, info),
-            _ => None,
+        let full = k.domains.count() != 1;
+        let next = match c.rdx.get() as i64 {
+            number::CALL if !full => fastpath::call::<false>(k, tcb, address, info),
+            number::REPLY_RECV if !full => fastpath::reply_recv::<false>(k, tcb, address, info),
+            _ => Err(Other::Full),
         };
-        if next.is_none() {
+        let next = match (next, c.rdx.get() as i64) {
+            (Err(Other::Full), number::CALL) => fastpath::call::<true>(k, tcb, address, info),
+            (Err(Other::Full), number::REPLY_RECV) => fastpath::reply_recv::<true>(k, tcb, address, info),
+            (next, _) => next,
+        };
+        if next.is_err() {
             syscall::handle(&mut self.w.k);
         }
         self.w.k.schedule();

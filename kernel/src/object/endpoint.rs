@@ -144,37 +144,18 @@ impl Endpoint {
             .then(|| unsafe { Ptr::from_addr(head & !3).unwrap_unchecked() })
     }
 
-    /// As [`Endpoint::leave`], for the first receiver.
+    /// As [`Endpoint::leave`], for the only thread that waits.
     #[inline(always)]
-    pub fn first_leaves(&self, tcb: Ptr<Tcb>) {
-        match tcb.ipc_next.get() {
-            None => {
-                self.queue.head.set(0);
-                self.queue.tail.set(None);
-            }
-            Some(_) => self.queue.remove(tcb),
-        }
+    pub fn only_one_leaves(&self) {
+        self.queue.head.set(0);
+        self.queue.tail.set(None);
     }
 
-    /// True if `tcb` would be the last of those who wait to receive, if anybody does.
+    /// As [`Endpoint::wait`], for a receiver where nobody waits.
     #[inline(always)]
-    pub fn would_be_last(&self, tcb: Ptr<Tcb>) -> bool {
-        match self.queue.tail.get() {
-            None => true,
-            Some(last) => self.state() == EndpointState::Recv && last.priority.get() >= tcb.priority.get(),
-        }
-    }
-
-    /// As [`Endpoint::wait`], for a receiver that [is the last](Endpoint::would_be_last).
-    #[inline(always)]
-    pub fn last_waits(&self, tcb: Ptr<Tcb>) {
-        match self.queue.tail.get() {
-            None => {
-                self.queue.tail.set(Some(tcb));
-                self.queue.head.set(tcb.addr() | EndpointState::Recv as u64);
-            }
-            Some(_) => self.queue.insert(tcb),
-        }
+    pub fn only_one_waits(&self, tcb: Ptr<Tcb>) {
+        self.queue.tail.set(Some(tcb));
+        self.queue.head.set(tcb.addr() | EndpointState::Recv as u64);
     }
 
     /// Adds a waiting thread; the queue then is of kind `state`.

@@ -157,10 +157,20 @@ impl SchedContext {
         }
     }
 
+    /// Charges `used` ticks, if they are left.
+    #[inline(always)]
+    pub fn charge(&self, used: u64) -> bool {
+        let Some(left) = self.remaining.get().checked_sub(used) else { return false };
+        self.remaining.set(left);
+        self.consumed.set(self.consumed.get().wrapping_add(used));
+        true
+    }
+
     /// Charges `used` ticks, more than are left.
     #[cold]
     #[inline(never)]
     pub fn overrun(&self, used: u64) {
+        self.consumed.set(self.consumed.get().wrapping_add(used));
         let beyond = used - self.remaining.replace(0);
         if !self.is_round_robin() {
             let owed = self.budget.get().min(u64::from(self.owed.get()).saturating_add(beyond));

@@ -15,7 +15,7 @@ use super::tables::{PerCpu, Tss, set_context};
 use super::tlb::{self, Plain, Tagged, Way};
 use super::{apic, cpu, smp};
 use crate::arch::context::{Bases, Context, KIND_SYSCALL};
-use crate::fastpath;
+use crate::fastpath::{self, Other};
 use crate::fault::{self, Fault};
 use crate::iommu;
 use crate::irq;
@@ -327,54 +327,56 @@ fn is_void(k: &mut Kernel) -> bool {
 /// goes for [`handle_reply_recv`].
 extern "C" fn handle_call<W: Way>(address: u64, info: u64) -> ! {
     if !cpu::is_ordinary() {
-        call_specially(address, info)
+        call_in_full(address, info)
     }
     let k = smp::acquire_alone();
     // SAFETY: it is the current thread that makes system calls.
     let tcb = unsafe { k.sched.only().current.unwrap_unchecked() };
     match fastpath::call::<false>(k, tcb, address, info) {
-        Some(next) => resume_fast::<W>(k, next),
-        None => syscall(k),
+        Ok(next) => resume_fast::<W>(k, next),
+        Err(Other::Full) => call_in_full(address, info),
+        Err(Other::Ordinary) => syscall(k),
     }
 }
 
-/// The same where more than an exchange may be necessary.
+/// The same where more may be necessary: an exchange of what is in the processor, or counting limited time.
 #[cold]
 #[inline(never)]
-fn call_specially(address: u64, info: u64) -> ! {
+fn call_in_full(address: u64, info: u64) -> ! {
     let k = take_kernel();
     // SAFETY: it is the current thread that makes system calls.
     let tcb = unsafe { k.sched.current.unwrap_unchecked() };
     match fastpath::call::<true>(k, tcb, address, info) {
-        Some(next) => resume(k, next),
-        None => syscall(k),
+        Ok(next) => resume(k, next),
+        Err(_) => syscall(k),
     }
 }
 
 /// `ReplyRecv`.
 extern "C" fn handle_reply_recv<W: Way>(address: u64, info: u64) -> ! {
     if !cpu::is_ordinary() {
-        reply_recv_specially(address, info)
+        reply_recv_in_full(address, info)
     }
     let k = smp::acquire_alone();
     // SAFETY: it is the current thread that makes system calls.
     let tcb = unsafe { k.sched.only().current.unwrap_unchecked() };
     match fastpath::reply_recv::<false>(k, tcb, address, info) {
-        Some(next) => resume_fast::<W>(k, next),
-        None => syscall(k),
+        Ok(next) => resume_fast::<W>(k, next),
+        Err(Other::Full) => reply_recv_in_full(address, info),
+        Err(Other::Ordinary) => syscall(k),
     }
 }
 
-/// The same where more than an exchange may be necessary.
+/// The same where more may be necessary: an exchange of what is in the processor, or counting limited time.
 #[cold]
 #[inline(never)]
-fn reply_recv_specially(address: u64, info: u64) -> ! {
+fn reply_recv_in_full(address: u64, info: u64) -> ! {
     let k = take_kernel();
     // SAFETY: it is the current thread that makes system calls.
     let tcb = unsafe { k.sched.current.unwrap_unchecked() };
     match fastpath::reply_recv::<true>(k, tcb, address, info) {
-        Some(next) => resume(k, next),
-        None => syscall(k),
+        Ok(next) => resume(k, next),
+        Err(_) => syscall(k),
     }
 }
 
