@@ -103,6 +103,7 @@ fn settings(folder: &Path, processor: &str) -> String {
          com1: enabled=1, mode=file, dev=/dev/stderr\n\
          clock: sync=none, time0=1\n\
          sound: driver=dummy\n\
+         port_e9_hack: enabled=1\n\
          log: \"{folder}/log\"\n\
          panic: action=fatal\n\
          error: action=report\n\

@@ -13,7 +13,7 @@ use sel4_abi::{TCB_FLAG_FPU_DISABLED, syscall as number};
 
 use super::tables::{PerCpu, Tss, set_context};
 use super::tlb::{self, Plain, Tagged, Way};
-use super::{apic, cpu, smp};
+use super::{apic, cpu, probe, smp};
 use crate::arch::context::{Bases, Context, KIND_SYSCALL};
 use crate::fastpath::{self, Other};
 use crate::fault::{self, Fault};
@@ -458,6 +458,7 @@ extern "C" fn handle_kernel_trap(registers: *const Context) -> ! {
     let r = unsafe { &*registers };
     let vector = r.kind.get();
     if vector < 32 {
+        probe::resume(r);
         panic!(
             "exception {vector} in the kernel, code {:#x}, at {:#x}, stack {:#x}, CR2 {:#x}",
             r.error.get(),

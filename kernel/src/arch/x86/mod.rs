@@ -8,6 +8,7 @@ pub mod fpu;
 pub mod ioapic;
 pub mod nested;
 pub mod port;
+pub mod probe;
 pub mod remap;
 pub mod serial;
 pub mod smp;

@@ -8,7 +8,7 @@ use svm::tlb::Tlb;
 use x86_64::registers::model_specific::Msr;
 
 use super::{Machine, debug, extended};
-use crate::arch::{self, cpu};
+use crate::arch::{self, cpu, probe};
 use crate::virt::FrameSource;
 
 const MSR_EFER: u32 = 0xc000_0080;
@@ -17,7 +17,8 @@ const MSR_PAT: u32 = 0x277;
 /// Does it, or says why it can't be. `first` is the first processor's.
 pub fn enable(frames: FrameSource<'_>, first: Option<&Machine>) -> Result<Machine, &'static str> {
     let leaves = leaves();
-    let vm_cr = if features::has_svm(&leaves) { read(MSR_VM_CR) } else { 0 };
+    // An emulator may list SVM without it: then firmware had nothing to turn off by.
+    let vm_cr = if features::has_svm(&leaves) { probe::read_msr(MSR_VM_CR).unwrap_or(0) } else { 0 };
     let features = features::decode(&leaves, vm_cr).map_err(|absent| absent.text())?;
 
     // Firmware may have left anything in VM_CR's debug and INIT switches; SVM itself is not disabled, as decoded.

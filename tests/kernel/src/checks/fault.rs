@@ -7,6 +7,7 @@ use sel4::{Fault, MessageInfo, UnknownSyscall, UserException};
 
 kernel_tests::checks! {
     divide_error_is_vector_0,
+    single_step_is_vector_1,
     invalid_opcode_is_vector_6,
     privileged_instructions_are_vector_13,
     breakpoint_is_a_fault_message,
@@ -33,6 +34,15 @@ core::arch::global_asm!(
     "ud2",
     "kernel_tests_after:",
     "ret",
+    ".global kernel_tests_step, kernel_tests_step_at",
+    "kernel_tests_step:",
+    "mov eax, 0x51",
+    "pushfq",
+    "or qword ptr [rsp], 0x100",
+    "popfq",
+    "nop",
+    "kernel_tests_step_at:",
+    "ud2",
     // RDI: number. The registers are marked.
     ".global kernel_tests_syscall, kernel_tests_syscall_at",
     "kernel_tests_syscall:",
@@ -72,6 +82,8 @@ unsafe extern "C" {
     fn kernel_tests_divide();
     fn kernel_tests_divide_at();
     fn kernel_tests_after();
+    fn kernel_tests_step();
+    fn kernel_tests_step_at();
     fn kernel_tests_syscall(number: u64) -> u64;
     fn kernel_tests_syscall_at();
 }
@@ -80,6 +92,11 @@ fn body_divide(_: &mut Me) {
     // SAFETY: it divides by zero, and returns when the check lets it.
     unsafe { kernel_tests_divide() };
     thread::put(0, 1);
+}
+
+fn body_step(_: &mut Me) {
+    // SAFETY: it ends in a debug exception, behind which nobody lets it go on.
+    unsafe { kernel_tests_step() };
 }
 
 fn body_syscall(me: &mut Me) {
@@ -114,6 +131,16 @@ fn divide_error_is_vector_0(env: &mut Env) -> Outcome {
     check_eq!(found.ip, kernel_tests_divide_at as *const () as u64, "instruction pointer");
     check!(found.flags & 0x200 != 0 && found.sp != 0, "{found:x?}");
     check_eq!(thread.tcb.tcb_read_all_registers(false)?.rax, 1, "RAX");
+    Ok(())
+}
+
+fn single_step_is_vector_1(env: &mut Env) -> Outcome {
+    let thread = env.spawn(HIGH, body_step, [0; 4])?;
+    let found = exception(env, thread)?;
+    check_eq!(found.number, 1, "vector");
+    check_eq!(found.ip, kernel_tests_step_at as *const () as u64, "instruction pointer");
+    check!(found.flags & 0x100 != 0 && found.sp != 0, "{found:x?}");
+    check_eq!(thread.tcb.tcb_read_all_registers(false)?.rax, 0x51, "RAX");
     Ok(())
 }
 

@@ -173,6 +173,7 @@ fn guest(env: &mut Env, tcb: cap::Tcb, code: &[u8]) -> Outcome<cap::VCpu> {
     vcpu.vcpu_set_tcb(tcb)?;
     tcb.tcb_set_ept_root(root)?;
     real_mode(vcpu)?;
+    vcpu.vcpu_write_vmcb(vmcb::RFLAGS, env.guest_flags())?;
     Ok(vcpu)
 }
 
@@ -186,7 +187,6 @@ fn real_mode(vcpu: cap::VCpu) -> Outcome {
         vcpu.vcpu_write_vmcb(segment + 8, 0)?;
     }
     vcpu.vcpu_write_vmcb(vmcb::CR0, 0x10)?;
-    vcpu.vcpu_write_vmcb(vmcb::RFLAGS, 2)?;
     vcpu.vcpu_write_vmcb(vmcb::RSP, 0x1ff0)?;
     Ok(())
 }

@@ -4,7 +4,7 @@
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use crate::code::entry;
-use crate::vm::{End, INTERRUPT, Vm, exit, reg};
+use crate::vm::{End, INTERRUPT, REFUSED_EVENT, Vm, exit, reg};
 use kernel_tests::{Env, Failure, Outcome, check, check_eq, expect_error, expect_reply};
 use sel4::init_thread::slot;
 use sel4::{CapRights, EptVmAttributes, Error, Fault, VCpuContext, cap};
@@ -81,14 +81,19 @@ fn registers_are_read_as_the_guest_left_them(env: &mut Env) -> Outcome {
     vm.expect_done()
 }
 
+/// EXITINFO1 without the size of addresses, which emulators tell of string instructions only, or of all.
+fn port_access(vm: &Vm) -> u64 {
+    vm.word(vcpu::MR_EXIT_INFO1) & !0x380
+}
+
 fn port_exits_tell_size_direction_and_length(env: &mut Env) -> Outcome {
     let mut vm = Vm::bound(env, 0, entry::guest_ports())?;
     vm.expect(exit::IOIO)?;
-    check_eq!(vm.word(vcpu::MR_EXIT_INFO1), 0x3f8_0010, "EXITINFO1 of OUT");
+    check_eq!(port_access(&vm), 0x3f8_0010, "EXITINFO1 of OUT");
     check_eq!(vm.registers[reg::RAX], 0x41, "the byte");
     vm.skip(1)?;
     vm.expect(exit::IOIO)?;
-    check_eq!(vm.word(vcpu::MR_EXIT_INFO1), 0x3f8_0011, "EXITINFO1 of IN");
+    check_eq!(port_access(&vm), 0x3f8_0011, "EXITINFO1 of IN");
     vm.registers[reg::RAX] = 0x5a;
     vm.skip(1)?;
     vm.expect(exit::IOIO)?;
@@ -181,6 +186,7 @@ fn interrupt_window_opens_when_interrupts_do(env: &mut Env) -> Outcome {
 
 /// The handler's frame goes to a page that is not there yet.
 fn instruction_interrupt_is_delivered_once(env: &mut Env) -> Outcome {
+    env.not_in_bochs("Bochs tells of the event before")?;
     let mut vm = Vm::bound(env, 0, entry::guest_soft_interrupt())?;
     vm.expect(exit::NESTED_PAGE_FAULT)?;
     check_eq!(vm.event, 0, "the event, which INT n brings about again");
@@ -216,10 +222,10 @@ fn avx_survives_another_guest(env: &mut Env) -> Outcome {
     let mut b = Vm::new(env, 1, entry::guest_avx())?;
     a.allow_xsave()?;
     b.allow_xsave()?;
-    a.expect_call(8)?;
+    a.expect_call_behind_xsetbv(8)?;
     check_eq!(a.vcpu.vcpu_read_vmcb(vmcb::XCR0)?, 7, "XCR0");
     b.bind(slot::TCB.cap())?;
-    b.expect_call(8)?;
+    b.expect_call_behind_xsetbv(8)?;
     b.expect_done()?;
     a.bind(slot::TCB.cap())?;
     a.expect_done()
@@ -239,7 +245,7 @@ fn xcr0_of_threads_stays(env: &mut Env) -> Outcome {
     let mut vm = Vm::bound(env, 0, entry::guest_avx())?;
     vm.allow_xsave()?;
     check_eq!(xcr0(), 3, "XCR0 before");
-    vm.expect_call(8)?;
+    vm.expect_call_behind_xsetbv(8)?;
     check_eq!(xcr0(), 3, "XCR0 after");
     vm.set(vmcb::XCR0, 3)?;
     check_eq!(vm.vcpu.vcpu_write_vmcb(vmcb::XCR0, u64::MAX)?, 7, "XCR0 of all ones");
@@ -252,7 +258,7 @@ fn sse_of_the_vmm_survives(env: &mut Env) -> Outcome {
     vm.allow_xsave()?;
     // SAFETY: the target's own code uses no SSE register.
     unsafe { core::arch::asm!("movq xmm7, {}", in(reg) MARK, options(nomem, nostack)) };
-    vm.expect_call(8)?;
+    vm.expect_call_behind_xsetbv(8)?;
     let found: u64;
     // SAFETY: as above.
     unsafe { core::arch::asm!("movq {}, xmm7", out(reg) found, options(nomem, nostack)) };
@@ -261,6 +267,7 @@ fn sse_of_the_vmm_survives(env: &mut Env) -> Outcome {
 }
 
 fn triple_fault_is_shutdown(env: &mut Env) -> Outcome {
+    env.not_in_bochs("a guest's triple fault ends Bochs")?;
     let mut vm = Vm::bound(env, 0, entry::guest_triple_fault())?;
     vm.expect(exit::SHUTDOWN)
 }
@@ -442,7 +449,7 @@ fn spoilt_state_is_refused_with_poisoned_registers(env: &mut Env) -> Outcome {
 }
 
 fn spoilt_event_is_refused_with_poisoned_registers(env: &mut Env) -> Outcome {
-    for event in [0x8000_031f, 0x8000_0100, 0x8000_0302] {
+    for event in [REFUSED_EVENT, 0x8000_0100, 0x8000_0502] {
         for value in POISON {
             let mut vm = Vm::bound(env, 0, entry::guest_cpuid())?;
             poison(&mut vm, value);

@@ -14,7 +14,7 @@ use sel4_abi::vmcb::{BUFFER_CLEARS, L1D_FLUSHES, PREDICTOR_BARRIERS};
 
 use crate::checks::ticks;
 use crate::code::entry;
-use crate::vm::{Vm, exit};
+use crate::vm::{REFUSED_EVENT, Vm, exit};
 
 kernel_tests::checks! {
     a_forced_flush_grows_the_entry_by_just_its_instructions,
@@ -177,7 +177,7 @@ fn a_new_guest_in_old_memory_is_another_one(env: &mut Env) -> Outcome {
     enter(&mut vm, 1)?;
     let before = counters(&vm)?[2];
     // Dies of a refused entry, and lives again in its old place as another one.
-    vm.event = 0x8000_031f;
+    vm.event = REFUSED_EVENT;
     vm.expect(exit::REFUSED)?;
     vm.bind(slot::TCB.cap())?;
     check_eq!(counters(&vm)?[2], 0, "barriers of the new guest");

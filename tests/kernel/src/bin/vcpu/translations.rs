@@ -10,7 +10,7 @@ use sel4_abi::vmcb::{self, TLB_FLUSHES, TLB_RENEWALS};
 
 use crate::code::entry;
 use crate::steps::enter;
-use crate::vm::{Vm, exit};
+use crate::vm::{REFUSED_EVENT, Vm, exit};
 
 kernel_tests::checks! {
     translations_are_dropped_when_they_may_have_changed,
@@ -147,7 +147,7 @@ fn a_refused_entry_leaves_its_flush_to_the_next(env: &mut Env) -> Outcome {
     }
     let before = pair.counts()?;
     let mut spoilt = Vm::bound(env, 5, entry::guest_cpuid())?;
-    spoilt.event = 0x8000_031f;
+    spoilt.event = REFUSED_EVENT;
     spoilt.expect(exit::REFUSED)?;
     Pair::run(&mut pair.calm)?;
     Pair::run(&mut pair.busy)?;

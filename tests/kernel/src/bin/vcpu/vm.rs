@@ -19,6 +19,7 @@ pub mod exit {
     pub const IOIO: u64 = 0x7b;
     pub const MSR: u64 = 0x7c;
     pub const SHUTDOWN: u64 = 0x7f;
+    pub const XSETBV: u64 = 0x8d;
     pub const VMMCALL: u64 = 0x81;
     pub const NESTED_PAGE_FAULT: u64 = 0x400;
     pub const REFUSED: u64 = u64::MAX;
@@ -26,6 +27,8 @@ pub mod exit {
 
 /// EVENTINJ of the external interrupt 0x41.
 pub const INTERRUPT: u64 = 0x8000_0041;
+/// One that is refused: an exception of the vector of NMIs.
+pub const REFUSED_EVENT: u64 = 0x8000_0302;
 /// Where the first guest's memory is in the initial thread's address space; the next ones follow.
 const RAM: usize = 0x90_0000_0000;
 /// Bytes of a guest's memory.
@@ -114,6 +117,7 @@ impl Vm {
         };
         vm.fill_memory();
         vm.long_mode()?;
+        vm.set(vmcb::RFLAGS, env.guest_flags())?;
         Ok(vm)
     }
 
@@ -288,12 +292,29 @@ impl Vm {
     #[track_caller]
     pub fn expect_call(&mut self, rax: u64) -> Outcome {
         self.expect(exit::VMMCALL)?;
+        self.judge_call(rax)
+    }
+
+    #[track_caller]
+    fn judge_call(&mut self, rax: u64) -> Outcome {
+        check_eq!(self.word(vcpu::MR_EXIT_CODE), exit::VMMCALL, "the exit");
         let (found, place) = (self.registers[reg::RAX], self.registers[reg::RDI]);
         if found == code::FAILED {
             return Err(Failure::new(format_args!("the guest failed at {place}")));
         }
         check_eq!(found, rax, "RAX of VMMCALL");
         self.skip(3)
+    }
+
+    /// [`Vm::expect_call`] of a guest that sets XCR0 before: some emulators let it do so by itself.
+    #[track_caller]
+    pub fn expect_call_behind_xsetbv(&mut self, rax: u64) -> Outcome {
+        if self.enter() == End::Exit(exit::XSETBV) {
+            self.set(vmcb::XCR0, self.registers[reg::RAX])?;
+            self.skip(3)?;
+            self.enter();
+        }
+        self.judge_call(rax)
     }
 
     /// Expects the end of the routine.
