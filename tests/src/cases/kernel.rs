@@ -31,7 +31,7 @@ const ENOUGH: usize = 249;
 /// The same for those of DMA and interrupt remapping.
 const ENOUGH_OF_DMA: usize = 42;
 /// The same for the methods of the table.
-const ENOUGH_OF_CALLS: usize = 90;
+const ENOUGH_OF_CALLS: usize = 91;
 /// The same for those of virtual CPUs.
 const ENOUGH_OF_VCPUS: usize = 49;
 /// The same for those of several domains.

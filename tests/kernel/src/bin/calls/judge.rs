@@ -84,6 +84,23 @@ pub fn no_methods(env: &mut Env) -> Outcome {
     judge.outcome()
 }
 
+/// The answer to a message; `None` if it is no error that there is.
+pub fn answer(
+    on: sel4::Cap<cap_type::Unspecified>,
+    label: u64,
+    words: &[u64],
+    caps: &[u64],
+) -> Option<Gives> {
+    let (info, _) = on.invoke_raw(label, words, caps);
+    if info.label() == 0 {
+        return Some(Gives::Words(info.length()));
+    }
+    let mut words = [0; 5];
+    let length = info.length().min(words.len());
+    sel4::with_ipc_buffer(|buffer| words[..length].copy_from_slice(&buffer.msg_regs()[..length]));
+    Some(Gives::Error(Error::from_code(info.label())?, words, info.length()))
+}
+
 impl World {
     fn facts(&self, thing: Thing) -> CapFacts {
         at(self.cap::<cap_type::Unspecified>(thing)).describe().unwrap_or_default()
@@ -198,23 +215,15 @@ impl<'a> Judge<'a> {
         println!("{}: {what}", self.method.name);
     }
 
-    /// The answer; `None` if it is no error that there is.
+    /// The answer to a row's message.
     fn send(&self, label: u64, on: Thing, words: &[u64], caps: &[Thing]) -> Option<Gives> {
         let mut extra = [0; 3];
         for (address, thing) in extra.iter_mut().zip(caps) {
             *address = self.world.address(*thing);
         }
-        let service = self.world.cap::<cap_type::Unspecified>(on);
         let mut given = [0; MAX_WORDS];
         given.iter_mut().zip(words).for_each(|(given, word)| *given = self.world.resolve(*word));
-        let (info, _) = service.invoke_raw(label, &given[..words.len()], &extra[..caps.len()]);
-        if info.label() == 0 {
-            return Some(Gives::Words(info.length()));
-        }
-        let mut words = [0; 5];
-        let length = info.length().min(words.len());
-        sel4::with_ipc_buffer(|buffer| words[..length].copy_from_slice(&buffer.msg_regs()[..length]));
-        Some(Gives::Error(Error::from_code(info.label())?, words, info.length()))
+        answer(self.world.cap(on), label, &given[..words.len()], &extra[..caps.len()])
     }
 
     /// Messages that are too short, by words and by capabilities.

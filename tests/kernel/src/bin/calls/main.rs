@@ -4,6 +4,7 @@
 #![no_std]
 #![no_main]
 
+mod copies;
 mod judge;
 mod making;
 mod rows;
@@ -40,6 +41,8 @@ fn main(bootinfo: &BootInfoPtr) -> ! {
     }
     let outcome = env.run(judge::no_methods);
     tally.note("labels_that_are_no_methods", &outcome);
+    let outcome = env.run(copies::judge);
+    tally.note("copies_of_every_kind", &outcome);
     let mut score = Score::default();
     let outcome = env.run(|env| syscalls::judge(env, &mut score));
     tally.note("system_calls", &outcome);

@@ -9,10 +9,10 @@ use crate::table::{
     DELETE_FIRST, DONE, Group, REVOKE_FIRST, argument, cap, capability, good, group, lookup, range, row, slot,
 };
 use crate::things::Thing::{
-    self, AsidControl, AsidPool, CNode, DeviceUntyped, EptPml4, Frame, Pml4, RawEptPml4, RawPml4,
+    self, AsidControl, AsidPool, CNode, DeviceUntyped, EptPml4, Frame, OwnCNode, Pml4, RawEptPml4, RawPml4,
     SmallUntyped, Untyped, UsedUntyped,
 };
-use crate::things::{DEPTH as D, FREE};
+use crate::things::{DEPTH as D, FREE, address};
 
 const MEMORY: &[Thing] = &[SmallUntyped, CNode];
 
@@ -28,6 +28,10 @@ pub const ROWS: &[Group] = &[
             row("64 KiB", AsidControl, &[FREE, D], &[Untyped, CNode], capability(1)),
             row("of a device", AsidControl, &[FREE, D], &[DeviceUntyped, CNode], capability(1)),
             row("memory that was used", AsidControl, &[FREE, D], &[UsedUntyped, CNode], REVOKE_FIRST),
+            row("copy", CNode, &[FREE + 1, D, address(SmallUntyped), 64, 15], &[OwnCNode], DONE)
+                .of(label::CNODE_COPY),
+            row("memory with a copy", AsidControl, &[FREE, D], MEMORY, REVOKE_FIRST),
+            row("copy gone", CNode, &[FREE + 1, D], &[], DONE).of(label::CNODE_DELETE),
             row("slot in use", AsidControl, &[1, D], MEMORY, DELETE_FIRST),
             row("memory before root", AsidControl, &[FREE, D], &[Untyped, Frame], capability(1)),
             row("use before root", AsidControl, &[FREE, D], &[UsedUntyped, Frame], REVOKE_FIRST),

@@ -9,8 +9,8 @@ use crate::table::{
     CapArgument, DELETE_FIRST, DONE, Group, ILLEGAL, REVOKE_FIRST, Row, SlotArgument, cap, good, group,
     lookup, missing, range, row,
 };
-use crate::things::Thing::{self, CNode, Frame, OwnCNode};
-use crate::things::{DEPTH as D, FREE, UNMAPPED_TABLE, USED_UNTYPED};
+use crate::things::Thing::{self, CNode, Frame, OwnCNode, SmallUntyped};
+use crate::things::{DEPTH as D, FREE, UNMAPPED_TABLE, USED_UNTYPED, address};
 
 const ROOT: &[Thing] = &[CNode];
 const ROOTS: &[Thing] = &[CNode, CNode];
@@ -83,7 +83,18 @@ pub const ROWS: &[Group] = &[
             row("use before rights", CNode, &[BADGED, D, ENDPOINT, D], ROOT, DELETE_FIRST),
             row("source before rights", CNode, &[FREE, D, 0, D], ROOT, missing(true, D)),
         ],
-        &[row("in use now", CNode, &[FREE, D, ENDPOINT, D, 15], ROOT, DELETE_FIRST)],
+        &[
+            row("in use now", CNode, &[FREE, D, ENDPOINT, D, 15], ROOT, DELETE_FIRST),
+            row("memory", CNode, &[FREE + 1, D, address(SmallUntyped), 64, 15], &[OwnCNode], DONE),
+            row(
+                "that again",
+                CNode,
+                &[FREE + 2, D, address(SmallUntyped), 64, 15],
+                &[OwnCNode],
+                REVOKE_FIRST,
+            ),
+            row("its copy", CNode, &[FREE + 2, D, FREE + 1, D, 15], ROOT, DONE),
+        ],
     ),
     transfer(
         label::CNODE_MINT,

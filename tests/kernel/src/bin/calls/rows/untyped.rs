@@ -8,7 +8,10 @@ use crate::table::cap;
 use crate::table::{
     DELETE_FIRST, DONE, Group, SlotArgument, argument, capability, good, group, memory, missing, range, row,
 };
-use crate::things::Thing::{self, CNode, DeviceUntyped, Frame, SmallUntyped, Untyped, UsedUntyped};
+use crate::things::Thing::{
+    self, CNode, DeviceUntyped, Frame, Nothing, OwnCNode, SmallUntyped, Untyped, UsedUntyped,
+};
+use crate::things::address;
 
 const UNTYPED: u64 = 0;
 const ENDPOINT: u64 = 2;
@@ -68,7 +71,17 @@ pub const ROWS: &[Group] = &[Group {
         row("and no more slots", Untyped, &[ENDPOINT, 0, 0, 0, 15, 1], NODE, DELETE_FIRST),
         // 48 bytes are taken, so the next place for a page is behind the first.
         row("15 pages are left of 16", Untyped, &[UNTYPED, 15, 0, 0, 0, 1], NODE, DONE),
-        row("empty untyped", Thing::Nothing, &[ENDPOINT, 0, 0, 0, 0, 1], NODE, capability(0)),
+        row("copy", CNode, &[5, 4, address(SmallUntyped), 64, 15], &[OwnCNode], DONE).of(label::CNODE_COPY),
+        row(
+            "nothing is left beside a copy",
+            SmallUntyped,
+            &[ENDPOINT, 0, 0, 0, address(Nothing), 1],
+            &[OwnCNode],
+            memory(0),
+        ),
+        row("second copy", CNode, &[5, 4], &[], DONE).of(label::CNODE_DELETE),
+        row("all is left without it", SmallUntyped, &[ENDPOINT, 0, 0, 0, 5, 1], NODE, DONE),
+        row("empty untyped", Nothing, &[ENDPOINT, 0, 0, 0, 0, 1], NODE, capability(0)),
     ],
     ..group(label::UNTYPED_RETYPE, good(Untyped, &[ENDPOINT, 0, 0, 0, 12, 3], NODE, DONE))
 }];
