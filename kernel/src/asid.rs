@@ -54,6 +54,12 @@ fn entry(pool: u64, index: u16) -> *mut u64 {
     arch::phys_to_virt(pool + 8 * u64::from(index % POOL_ENTRIES)).cast()
 }
 
+/// True for an identifier of the pool that nobody has.
+fn is_free(pool: u64, index: u16) -> bool {
+    // SAFETY: entries lie in pools, whose memory their capabilities hold.
+    unsafe { entry(pool, index).read() == 0 }
+}
+
 impl AsidTable {
     /// No pools.
     pub const fn new() -> Self {
@@ -126,8 +132,9 @@ pub fn assign(k: &mut Kernel, pool: u64, index: u16, slot: SlotRef, entry_flush:
     }
     let base = index * POOL_ENTRIES;
     // Identifier 0 means none.
-    let free = (base.max(1)..base + POOL_ENTRIES)
-        .find(|&a| k.asids.root(a).is_none())
+    let free = (u16::from(base == 0)..POOL_ENTRIES)
+        .find(|&i| is_free(pool, i))
+        .map(|i| base + i)
         .ok_or(SysError::DeleteFirst)?;
     k.asids.assign(free, root.paddr, if nested { NESTED | entry_flush << ENTRY_FLUSH_SHIFT } else { 0 });
     let named = Root { asid: free, ..root };

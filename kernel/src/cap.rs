@@ -89,6 +89,16 @@ impl RawCap {
         (self.head & (31 | FLAT) == tag::CNODE as u64 | FLAT)
             .then(|| (self.paddr(), self.head >> 5 & 63, self.word))
     }
+    /// The CNode of a CNode capability. Shorter than [`RawCap::decode`], since an address may lead through many.
+    #[inline(always)]
+    pub(crate) fn cnode(self) -> Option<CNode> {
+        (self.tag() == tag::CNODE).then(|| CNode {
+            slots: self.object(),
+            radix: (self.head >> 5) as u8 & 63,
+            guard_bits: (self.head >> 11) as u8 & 63,
+            guard: self.word,
+        })
+    }
     /// True for an endpoint capability with all of `rights`.
     #[inline(always)]
     pub(crate) fn is_endpoint_with(self, rights: u64) -> bool {

@@ -33,12 +33,9 @@ pub fn resolve(root: Cap, address: u64, bits: u32) -> Result<Resolved, LookupFai
     loop {
         let (guard_bits, radix) = (u32::from(node.guard_bits), u32::from(node.radix));
         let level = guard_bits + radix;
-        let guard = if guard_bits == 0 {
-            0
-        } else {
-            address.checked_shr(left.wrapping_sub(guard_bits)).unwrap_or(0) & mask(guard_bits)
-        };
-        if guard_bits > left || guard != node.guard {
+        let guarded = guard_bits == 0
+            || guard_bits <= left && (address >> (left - guard_bits)) & mask(guard_bits) == node.guard;
+        if !guarded {
             return Err(LookupFailure::GuardMismatch {
                 bits_left: u64::from(left),
                 guard: node.guard,
@@ -51,15 +48,15 @@ pub fn resolve(root: Cap, address: u64, bits: u32) -> Result<Resolved, LookupFai
                 bits_found: u64::from(level),
             });
         }
-        let index = (address >> (left - level)) & mask(radix);
-        let slot = node.slot(index);
         left -= level;
+        // SAFETY: the CNode has 2^radix slots.
+        let slot = unsafe { slot_at(node.slots, (address >> left) & mask(radix)) };
         if left == 0 || level == 0 {
             return Ok(Resolved { slot, bits_left: left });
         }
-        match slot.cap() {
-            Cap::CNode(next) => node = next,
-            _ => return Ok(Resolved { slot, bits_left: left }),
+        match slot.raw().cnode() {
+            Some(next) => node = next,
+            None => return Ok(Resolved { slot, bits_left: left }),
         }
     }
 }

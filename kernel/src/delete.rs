@@ -108,6 +108,7 @@ fn step(k: &mut Kernel) -> SysResult {
     let Some(top) = k.dying else { return Ok(()) };
     let Cap::Zombie(z) = top.cap() else { return Ok(()) };
     if z.remaining == 0 {
+        k.search = None;
         k.dying = at(z.below);
         cdt::remove(top);
         return Ok(());
@@ -119,10 +120,7 @@ fn step(k: &mut Kernel) -> SysResult {
     // SAFETY: the zombie's object has at least `remaining` slots, and its memory is held by the zombie.
     let slot = unsafe { slot_at(Ptr::<Slot>::from_paddr(z.paddr), z.remaining - 1) };
     match slot.cap() {
-        Cap::Zombie(_) if slot != top => {
-            relink(k, slot, top);
-            return Ok(());
-        }
+        Cap::Zombie(_) if slot != top => return relink(k, slot, top),
         Cap::Null | Cap::Zombie(_) => {}
         _ => {
             take_out(k, slot);
@@ -152,21 +150,41 @@ fn rest_of(k: &mut Kernel, z: Zombie) -> Option<u64> {
     Some(u64::from(more))
 }
 
+/// How far the stack has been searched for the zombie right above the one in `slot`, which the object whose zombie is in `top` holds.
+#[derive(Clone, Copy)]
+pub struct Search {
+    top: SlotRef,
+    slot: SlotRef,
+    at: SlotRef,
+}
+
+/// Zombies that one step of a search looks at.
+const SEARCHED_AT_ONCE: u32 = 16;
+
 /// Exchanges the zombie on top of the stack with the one in `slot`, further down, and mends the stack's links.
-fn relink(k: &mut Kernel, slot: SlotRef, top: SlotRef) {
-    let (old, new) = (slot.paddr(), top.paddr());
+///
+/// # Errors
+/// Preempted: nothing is exchanged yet.
+fn relink(k: &mut Kernel, slot: SlotRef, top: SlotRef) -> SysResult {
+    let mut above = k.search.take().filter(|s| (s.top, s.slot) == (top, slot)).map_or(top, |s| s.at);
+    let mut looked_at = 0;
+    while let Cap::Zombie(z) = above.cap() {
+        if z.below == slot.paddr() {
+            above.set(Cap::Zombie(Zombie { below: top.paddr(), ..z }));
+            break;
+        }
+        let Some(next) = at(z.below) else { break };
+        above = next;
+        looked_at += 1;
+        if looked_at % SEARCHED_AT_ONCE == 0 {
+            k.search = Some(Search { top, slot, at: above });
+            k.preempt()?;
+        }
+    }
+    k.search = None;
     cdt::swap(slot, top);
     k.dying = Some(slot);
-    let mut s = Some(slot);
-    while let Some(x) = s
-        && let Cap::Zombie(z) = x.cap()
-    {
-        if z.below == old {
-            x.set(Cap::Zombie(Zombie { below: new, ..z }));
-            return;
-        }
-        s = at(z.below);
-    }
+    Ok(())
 }
 
 /// What else has to happen when a capability goes; `last` says that it was its object's last.

@@ -4,6 +4,7 @@
 use crate::arch;
 use crate::asid::AsidTable;
 use crate::cdt::SlotRef;
+use crate::delete::Search;
 use crate::domains::Domains;
 use crate::error::{SysError, SysResult};
 use crate::fault;
@@ -19,7 +20,7 @@ use crate::sched::Scheduler;
 use crate::sync::KernelCell;
 
 /// Steps of a long operation between two looks at pending interrupts.
-const STEPS_PER_PREEMPTION: u32 = 8;
+const STEPS_PER_PREEMPTION: u32 = 6;
 
 /// The state of the kernel.
 pub struct Kernel {
@@ -35,6 +36,8 @@ pub struct Kernel {
     pub asids: AsidTable,
     /// Top of the stack of objects that are being taken apart (`delete`).
     pub dying: Option<SlotRef>,
+    /// A search in that stack.
+    pub search: Option<Search>,
     /// Senders of a badge that are being cancelled (`ipc`).
     pub cancelling: Option<Cancelling>,
     /// How often that was begun.
@@ -54,6 +57,7 @@ impl Kernel {
             ports: PortTable::new(),
             asids: AsidTable::new(),
             dying: None,
+            search: None,
             cancelling: None,
             cancellations: 0,
             dma_fault_notification: crate::cap::Slot::empty(),

@@ -144,12 +144,15 @@ const ROWS: &[(&str, &[Row])] = &[
     ),
     (
         "bounded",
-        &[row(
-            "longest-stretch",
-            "longest stretch with interrupts off, kernel entry to exit, of what takes long",
-            10_000,
-            "",
-        )],
+        &[
+            row(
+                "longest-stretch",
+                "longest stretch with interrupts off, kernel entry to exit, of what takes long",
+                10_000,
+                "",
+            ),
+            plain("longest-stretch-62-levels", "messages in a capability space of 62 levels", ""),
+        ],
     ),
     (
         "exits",

@@ -229,3 +229,32 @@ fn rights_only_shrink_when_a_capability_is_copied() {
     let Cap::Frame(copy) = derive(w.slot(1)).expect("can be copied") else { panic!("a frame") };
     assert_eq!((copy.rights, copy.mapping), (f.rights, crate::cap::Mapping::None));
 }
+
+#[test]
+fn a_long_circle_of_cnodes_is_taken_apart_though_it_is_interrupted_all_the_time() {
+    const MANY: u64 = 4000;
+    let mut w = World::new();
+    let node = |w: &World, slot| match w.slot(slot).cap() {
+        Cap::CNode(c) => c,
+        other => panic!("no CNode: {other:?}"),
+    };
+    // Each but the last holds the next one's only capability, the last one that of the first.
+    w.retype(0, ObjectType::CNode, 1, 2, 1).expect("there is room");
+    let mut last = node(&w, 2);
+    for _ in 1..MANY {
+        w.retype(0, ObjectType::CNode, 1, 1, 1).expect("there is room");
+        let next = node(&w, 1);
+        cdt::move_to(last.slot(0), w.slot(1), w.slot(1).cap());
+        last = next;
+    }
+    let entry = last.slot(0);
+    cdt::move_to(entry, w.slot(2), w.slot(2).cap());
+    PENDING.with(|p| p.set(true));
+    // Down the circle, and through the stack for the first one's zombie. Then the slot is empty; the rest goes with the memory.
+    let restarts = drain(&mut w.k, entry, delete::delete);
+    assert!(restarts > MANY as u32 / 8, "{restarts} restarts");
+    let slot = w.slot(0);
+    drain(&mut w.k, slot, delete::revoke);
+    assert_eq!(w.order().len(), 1, "only the memory remains");
+    assert!(w.k.dying.is_none() && w.k.search.is_none());
+}

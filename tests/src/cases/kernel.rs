@@ -39,7 +39,7 @@ const ENOUGH_OF_DOMAINS: usize = 100;
 /// The same for those of more than one processor.
 const ENOUGH_OF_CPUS: usize = 21;
 /// The same for the operations that take long.
-const ENOUGH_OF_STRETCHES: usize = 16;
+const ENOUGH_OF_STRETCHES: usize = 267;
 /// The same for those of guests on another processor.
 const ENOUGH_OF_GUESTS_ELSEWHERE: usize = 7;
 /// The longest stretch with interrupts off that a program may bring about, in instructions.

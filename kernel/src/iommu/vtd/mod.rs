@@ -7,7 +7,6 @@ mod registers;
 mod start;
 mod unit;
 
-use ::vtd::context::ContextEntry;
 use ::vtd::irte::Irte;
 use ::vtd::pte::Access;
 use ::vtd::{Changes, Conflict, PAGE_BYTES, Space, Traits};
@@ -29,8 +28,8 @@ pub struct Vtd {
     levels: u8,
     address_bits: u8,
     domains: u32,
-    /// Present context entries of each bus, so that looking for a domain needn't read all tables.
-    live_on_bus: [u16; 256],
+    /// Physical address of a table that has, for each domain ID, two bytes: the requester that was given it last.
+    owners: u64,
     /// Physical address of the interrupt remapping table.
     irt: u64,
     irte_count: u32,
@@ -85,16 +84,23 @@ impl Vtd {
         })
     }
 
-    /// Whether a requester has this domain ID.
+    /// Whether a requester has this domain ID: the one that was given it last, if it still does.
     fn domain_in_use(&mut self, domain: u16) -> bool {
-        (0..=255u8).filter(|&bus| self.live_on_bus[usize::from(bus)] != 0).any(|bus| {
-            (0..=255u8).any(|devfn| {
-                let rid = u16::from_be_bytes([bus, devfn]);
-                let low = memory::load(ContextEntry::address(self.context_table(rid), rid));
-                let high = memory::load(ContextEntry::address(self.context_table(rid), rid) + 8);
-                ContextEntry { low, high }.target().is_some_and(|(of, _)| of == domain)
-            })
-        })
+        let (word, shift) = self.owner(domain);
+        let rid = (memory::load(word) >> shift) as u16;
+        self.context_root(rid).is_some_and(|(of, _)| of == domain)
+    }
+
+    /// Notes to whom a domain ID is given.
+    fn set_owner(&mut self, domain: u16, rid: u16) {
+        let (word, shift) = self.owner(domain);
+        let others = memory::load(word) & !(0xffff << shift);
+        memory::store(word, others | u64::from(rid) << shift);
+    }
+
+    /// Where the owner of a domain ID is noted: the address of the word, and the shift in it.
+    fn owner(&self, domain: u16) -> (u64, u32) {
+        (self.owners + u64::from(domain / 4) * 8, u32::from(domain % 4) * 16)
     }
 }
 
@@ -124,15 +130,14 @@ impl Backend for Vtd {
         }
         let (table, space) = (self.context_table(rid), self.space(domain, root));
         self.changes(rid).ok_or(SetError::NotCovered)?.set_context(table, rid, space);
-        self.live_on_bus[usize::from(rid >> 8)] += 1;
+        self.set_owner(domain, rid);
         Ok(())
     }
 
     fn clear_context(&mut self, rid: u16) {
         let table = self.context_table(rid);
-        let cleared = self.changes(rid).and_then(|mut changes| changes.clear_context(table, rid));
-        if cleared.is_some() {
-            self.live_on_bus[usize::from(rid >> 8)] -= 1;
+        if let Some(mut changes) = self.changes(rid) {
+            changes.clear_context(table, rid);
         }
     }
 

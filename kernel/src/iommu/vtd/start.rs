@@ -112,6 +112,8 @@ pub fn start(env: &mut dyn BootEnv, table: &[u8], want_intremap: bool) -> Result
     let root = alloc(1, PAGE_BYTES)?;
     let empty_root = alloc(1, PAGE_BYTES)?;
     let statuses = alloc(1, PAGE_BYTES)?;
+    let domains = found.iter().map(|unit| unit.cap.domains()).fold(1 << 16, u32::min);
+    let owners = alloc((domains as usize * 2).div_ceil(PAGE_BYTES as usize), PAGE_BYTES)?;
     let irt = alloc(IRT_FRAMES, PAGE_BYTES * IRT_FRAMES as u64)?;
     for bus in 0..BUSES {
         let entry = RootEntry::new(contexts + bus * PAGE_BYTES);
@@ -138,7 +140,6 @@ pub fn start(env: &mut dyn BootEnv, table: &[u8], want_intremap: bool) -> Result
         interrupt_remapping: remap_interrupts,
         fault_reports: true,
     };
-    let domains = found.iter().map(|unit| unit.cap.domains()).fold(1 << 16, u32::min);
 
     let mut units: Vec<Unit, MAX_UNITS> = Vec::new();
     let mut roots: Vec<(u64, u64, Capability), MAX_UNITS> = Vec::new();
@@ -191,7 +192,7 @@ pub fn start(env: &mut dyn BootEnv, table: &[u8], want_intremap: bool) -> Result
         levels,
         address_bits,
         domains,
-        live_on_bus: [0; BUSES as usize],
+        owners,
         irt,
         irte_count: info.irte_count,
         shared,
