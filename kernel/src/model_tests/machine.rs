@@ -227,10 +227,14 @@ impl Machine {
             (Err(Other::Full), number::REPLY_RECV) => fastpath::reply_recv::<true>(k, tcb, address, info),
             (next, _) => next,
         };
-        if next.is_err() {
-            syscall::handle(&mut self.w.k);
+        match next {
+            // The short path leaves the kernel without a choice.
+            Ok(next) => assert_eq!(self.w.k.sched.current, Some(next)),
+            Err(_) => {
+                syscall::handle(&mut self.w.k);
+                self.w.k.schedule();
+            }
         }
-        self.w.k.schedule();
     }
 
     /// True when a thread's next instruction is the system call that it has made already: it was preempted, cancelled, or faulted.

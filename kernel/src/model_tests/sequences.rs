@@ -316,3 +316,27 @@ fn configuring_a_context_takes_a_thread_out_of_its_wait() {
     assert!(!b.tcb.postponed.get() && b.tcb.queued.get());
     invariants::check(&m);
 }
+
+/// The short path too leaves a thread of another domain alone.
+#[test]
+fn a_call_and_its_reply_wait_for_the_turn_of_whom_they_wake() {
+    let mut m = Machine::with_domains(2);
+    let (server, client) = (m.spawn(5), m.spawn(5));
+    let (target, reply) = (m.make(ObjectType::Endpoint, 0), m.make(ObjectType::Reply, 0));
+    m.syscall(server, &Call { number: number::RECV, target, reply, ..Call::default() });
+    m.w.k.set_domain(server.tcb, 1);
+    m.syscall(client, &Call { number: number::CALL, target, ..Call::default() });
+    assert_eq!((m.w.k.sched.current, server.tcb.state.get()), (None, ThreadState::Running));
+    let turn_of = |m: &mut Machine, domain| {
+        m.w.k.domains.configure(1, domain, 1000).expect("is an entry");
+        m.w.k.domains.set_start(1, 1).expect("is an entry");
+        m.w.k.change_domain();
+        m.w.k.schedule();
+    };
+    turn_of(&mut m, 1);
+    assert_eq!(m.w.k.sched.current, Some(server.tcb));
+    m.enter(&Call { number: number::REPLY_RECV, target, reply, ..Call::default() });
+    assert_eq!((m.w.k.sched.current, client.tcb.state.get()), (None, ThreadState::Running));
+    turn_of(&mut m, 0);
+    assert_eq!(m.w.k.sched.current, Some(client.tcb));
+}

@@ -18,6 +18,7 @@ pub(super) const CASES: &[Case] = &[
     Case::new("kernel::a_wrong_number_of_domains_is_refused", wrong_domains),
     Case::new("kernel::two_processors_act_on_each_other_as_one_would", two_processors),
     Case::new("kernel::four_processors_act_on_each_other_as_one_would", four_processors),
+    Case::new("kernel::two_processors_are_in_the_same_domains_turn", turns),
     Case::new("kernel::one_thread_of_each_core_is_used", threads),
     Case::new("kernel::interrupts_wait_no_longer_than_10000_instructions", bounded),
     Case::new("kernel::dma_and_messages_reach_only_what_capabilities_say", dma),
@@ -40,6 +41,8 @@ const ENOUGH_OF_DOMAINS: usize = 100;
 const ENOUGH_OF_CPUS: usize = 21;
 /// The same for the operations that take long.
 const ENOUGH_OF_STRETCHES: usize = 267;
+/// The same for those of domains on more than one.
+const ENOUGH_OF_TURNS: usize = 3;
 /// The same for those of guests on another processor.
 const ENOUGH_OF_GUESTS_ELSEWHERE: usize = 7;
 /// The longest stretch with interrupts off that a program may bring about, in instructions.
@@ -153,6 +156,15 @@ fn four_processors() -> Outcome {
     arguments.extend(["-smp", "4"].map(String::from));
     arguments.extend(qemu::boot_arguments(&image));
     with(Machine::start(&arguments)?, |machine| judge_at_least(machine, ENOUGH_OF_CPUS))
+}
+
+/// The checks of domains on two processors.
+fn turns() -> Outcome {
+    let image = build::bare(("kernel-tests", "cpus"), &[])?;
+    let mut arguments = counted();
+    arguments.extend(["-smp", "2", "-append", "domains=2"].map(String::from));
+    arguments.extend(qemu::boot_arguments(&image));
+    with(Machine::start(&arguments)?, |machine| judge_at_least(machine, ENOUGH_OF_TURNS))
 }
 
 /// The checks of guests on a second processor.

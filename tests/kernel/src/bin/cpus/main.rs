@@ -6,13 +6,15 @@
 
 mod checks;
 mod stress;
+mod turns;
 mod worker;
 
+use kernel_tests::env::has_domains;
 use kernel_tests::run::run;
 use sel4::BootInfoPtr;
 
 sel4_root_task::declare!(main);
 
 fn main(bootinfo: &BootInfoPtr) -> ! {
-    run(bootinfo, |_| &[checks::CHECKS, stress::CHECKS], || ())
+    run(bootinfo, |_| if has_domains() { &[turns::CHECKS] } else { &[checks::CHECKS, stress::CHECKS] }, || ())
 }
