@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::log;
+use crate::snapshot;
 
 /// A command that is always answered, and ends a wait for an answer that doesn't come.
 const HARMLESS: &str = "help";
@@ -69,6 +70,16 @@ impl Answer {
 pub fn array(objects: &[Value]) -> String {
     let lines: Vec<_> = objects.iter().map(|object| format!("\n  {object}")).collect();
     format!("[{}\n]", lines.join(","))
+}
+
+/// The capability graph that a debug kernel has printed last in a log of COM1: an object of JSON for each of its objects.
+///
+/// # Errors
+/// A sentence: the log can't be read, or has no snapshot, or a spoilt one.
+pub fn from_log(file: &Path) -> Result<Vec<Value>, String> {
+    let text = std::fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?;
+    let read = snapshot::read(&String::from_utf8_lossy(&text));
+    read.map(|snapshot| snapshot.objects()).map_err(|error| format!("{}: {error}", file.display()))
 }
 
 /// Types a command on the console at `path`, a socket or a serial device, and gives the objects of its answer.

@@ -17,6 +17,7 @@ pub mod log;
 pub mod qemu;
 pub mod report;
 pub mod run;
+pub mod snapshot;
 pub mod source;
 pub mod toolchain;
 pub mod workspace;

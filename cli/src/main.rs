@@ -87,9 +87,10 @@ struct Run {
 #[derive(Args)]
 struct Inspect {
     /// The description that `postern run` runs, for example systems/web.toml; or the console itself: a socket, or the serial
-    /// device of a real machine.
+    /// device of a real machine; or a log of COM1, for `snapshot`.
     machine: PathBuf,
-    /// The command: `devices`, `vms`, `exits VM`, `registers VM`, `memory VM`, `caps [PART]`; `help` lists them.
+    /// The command: `devices`, `vms`, `exits VM`, `registers VM`, `memory VM`, `caps [PART]`; `help` lists them. Of a log: `snapshot`, the
+    /// capability graph that a debug kernel has printed.
     #[arg(required = true)]
     command: Vec<String>,
     /// Wait so many seconds for an answer.
@@ -160,6 +161,22 @@ fn console_in(folder: &Path) -> PathBuf {
 
 fn look(options: &Inspect) -> Result<(), String> {
     let Inspect { machine, command, timeout } = options;
+    let is_snapshot = *command == ["snapshot"];
+    if is_snapshot && machine.exists() && !machine.is_file() {
+        return Err(format!(
+            "{}: `snapshot` is read out of a log of COM1, which is a file",
+            machine.display()
+        ));
+    }
+    if is_snapshot || machine.is_file() && machine.extension().is_none_or(|extension| extension != "toml") {
+        if !is_snapshot {
+            let file = machine.display();
+            return Err(format!("{file} is a file: `snapshot` is all that can be read out of a log"));
+        }
+        let objects = inspect::from_log(machine)?;
+        println!("{}", inspect::array(&objects));
+        return Ok(());
+    }
     let console = if machine.extension().is_some_and(|extension| extension == "toml") {
         let (workspace, source) = open(machine)?;
         console_in(&workspace.build_folder(source.description.system().name))

@@ -5,6 +5,7 @@
 use core::fmt;
 
 use protocol::look::{Mapped, Run};
+use sel4_abi::object::tag_name;
 
 /// A text in quotes.
 pub struct Text<'a>(pub &'a str);
@@ -23,45 +24,6 @@ impl fmt::Display for Text<'_> {
     }
 }
 
-/// The name of a kind of capability (`sel4_abi::object::tag`).
-const fn kind(tag: u8) -> &'static str {
-    const NAMES: [&str; 32] = [
-        "none",
-        "frame",
-        "untyped",
-        "page-table",
-        "endpoint",
-        "page-directory",
-        "notification",
-        "pdpt",
-        "reply",
-        "vspace",
-        "cnode",
-        "asid-control",
-        "thread",
-        "asid-pool",
-        "irq-control",
-        "io-space",
-        "irq-handler",
-        "io-page-table",
-        "zombie",
-        "io-ports",
-        "domain",
-        "vcpu",
-        "sched-context",
-        "nested-page-table",
-        "sched-control",
-        "nested-page-directory",
-        "dma-fault-control",
-        "nested-pdpt",
-        "io-permission-map",
-        "nested-root",
-        "unknown",
-        "io-port-control",
-    ];
-    NAMES[(tag & 31) as usize]
-}
-
 const FRAME: u8 = 1;
 const UNTYPED: u8 = 2;
 const CNODE: u8 = 10;
@@ -78,7 +40,7 @@ impl fmt::Display for Caps<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { part, run } = self;
         write!(f, "{{\"look\":\"caps\",\"part\":{},\"slot\":\"{:#x}\"", Text(part), run.slot)?;
-        write!(f, ",\"count\":{},\"kind\":\"{}\",\"rights\":\"", run.count, kind(run.tag))?;
+        write!(f, ",\"count\":{},\"kind\":\"{}\",\"rights\":\"", run.count, tag_name(run.tag))?;
         for (bit, letter) in [(2, "r"), (1, "w"), (4, "g"), (8, "a")] {
             f.write_str(if run.rights & bit != 0 { letter } else { "" })?;
         }

@@ -37,6 +37,8 @@ pub mod postponed;
 pub mod processors;
 pub mod ptr;
 pub mod sched;
+#[cfg(feature = "debug-syscalls")]
+pub mod snapshot;
 pub mod stretch;
 pub mod sync;
 pub mod syscall;

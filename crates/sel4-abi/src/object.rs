@@ -156,3 +156,43 @@ pub mod tag {
     pub const EPT_PML4: u8 = 29;
     pub const IO_PORT_CONTROL: u8 = 31;
 }
+
+/// The name that people read of a kind of capability, one of [`tag`].
+#[must_use]
+pub const fn tag_name(tag: u8) -> &'static str {
+    const NAMES: [&str; 32] = [
+        "none",
+        "frame",
+        "untyped",
+        "page-table",
+        "endpoint",
+        "page-directory",
+        "notification",
+        "pdpt",
+        "reply",
+        "vspace",
+        "cnode",
+        "asid-control",
+        "thread",
+        "asid-pool",
+        "irq-control",
+        "io-space",
+        "irq-handler",
+        "io-page-table",
+        "zombie",
+        "io-ports",
+        "domain",
+        "vcpu",
+        "sched-context",
+        "nested-page-table",
+        "sched-control",
+        "nested-page-directory",
+        "dma-fault-control",
+        "nested-pdpt",
+        "io-permission-map",
+        "nested-root",
+        "unknown",
+        "io-port-control",
+    ];
+    NAMES[(tag & 31) as usize]
+}

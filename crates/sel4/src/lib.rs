@@ -42,7 +42,9 @@ pub use cap_types::{
     cap_type,
 };
 pub use cptr::{AbsoluteCPtr, CPtr, CPtrBits, CPtrWithDepth, Cap, HasCPtrWithDepth, NULL, WORD_SIZE};
-pub use debug::{benchmark_finalize_log, debug_cap_identify, debug_halt, debug_name_thread, debug_put_char};
+pub use debug::{
+    benchmark_finalize_log, debug_cap_identify, debug_halt, debug_name_thread, debug_put_char, debug_snapshot,
+};
 pub use error::{Error, FailedLookup, Result, lookup_failure};
 pub use fault::{CapFault, Fault, TimeoutFault, UnknownSyscall, UserException, VmFault};
 pub use invocation_context::{InvocationContext, NoExplicitInvocationContext};

@@ -24,6 +24,7 @@ mod messages;
 mod nvme;
 mod refusals;
 mod restart;
+mod snapshot;
 mod sriov;
 mod time;
 mod tool;
@@ -47,6 +48,7 @@ pub fn all() -> Vec<Case> {
         memory::CASES,
         http::CASES,
         inspect::CASES,
+        snapshot::CASES,
         refusals::CASES,
         firmware::CASES,
         hostile::CASES,

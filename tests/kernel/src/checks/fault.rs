@@ -3,6 +3,7 @@
 
 use kernel_tests::env::{HIGH, MAIN};
 use kernel_tests::{Env, Failure, Me, Outcome, check, check_eq, thread};
+use sel4::abi::syscall as call;
 use sel4::{Fault, MessageInfo, UnknownSyscall, UserException};
 
 kernel_tests::checks! {
@@ -15,6 +16,7 @@ kernel_tests::checks! {
     reply_with_a_label_leaves_the_thread_stopped,
     avx_is_not_for_threads,
     unknown_syscall_shows_the_registers,
+    debug_calls_are_unknown,
     reply_to_an_unknown_syscall_writes_registers,
     vmenter_without_vcpu_is_an_unknown_syscall,
     software_interrupt_is_an_unknown_syscall,
@@ -223,6 +225,27 @@ fn unknown_syscall_shows_the_registers(env: &mut Env) -> Outcome {
         check_eq!((r[0], r[1], r[3], r[4]), (0x1001, 0x1002, number, 0x1005), "RAX, RBX, RDX, RSI");
         check_eq!((r[5], r[6], r[7], r[8]), (0x1006, 0x1007, 0x1008, 0x1009), "RDI, RBP, R8, R9");
         check_eq!((r[9], r[11], r[12], r[14]), (0x100a, 0x100c, 0x100d, 0x100f), "R10, R12, R13, R15");
+    }
+    Ok(())
+}
+
+fn debug_calls_are_unknown(env: &mut Env) -> Outcome {
+    // First one that does no harm where it is known.
+    for number in [
+        call::DEBUG_CAP_IDENTIFY,
+        call::DEBUG_SNAPSHOT,
+        call::DEBUG_DUMP_SCHEDULER,
+        call::DEBUG_NAME_THREAD,
+        call::DEBUG_PUT_CHAR,
+        call::DEBUG_HALT,
+    ] {
+        let thread = env.spawn(HIGH, body_syscall, [number as u64, 0, 0, 0])?;
+        match env.fault_of(thread) {
+            Ok(Fault::UnknownSyscall(found)) => check_eq!(found.number, number as u64, "number"),
+            Ok(other) => check!(false, "{other:x?} is no unknown system call"),
+            Err(_) if number == call::DEBUG_CAP_IDENTIFY => return Err(Failure::skip("the debug build")),
+            Err(why) => return Err(why),
+        }
     }
     Ok(())
 }
