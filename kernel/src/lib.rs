@@ -37,7 +37,7 @@ pub mod postponed;
 pub mod processors;
 pub mod ptr;
 pub mod sched;
-#[cfg(feature = "debug-syscalls")]
+#[cfg(any(test, feature = "debug-syscalls"))]
 pub mod snapshot;
 pub mod stretch;
 pub mod sync;

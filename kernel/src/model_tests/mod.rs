@@ -8,6 +8,7 @@ mod machine;
 mod random;
 mod scheduling;
 mod sequences;
+mod snapshot;
 mod world;
 
 /// xorshift64*: the same sequence on every machine.
