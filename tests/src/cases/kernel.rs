@@ -24,6 +24,7 @@ pub(super) const CASES: &[Case] = &[
     Case::new("kernel::dma_and_messages_reach_only_what_capabilities_say", dma),
     Case::new("kernel::a_guest_gets_what_its_vmm_may_give_and_no_more", vcpu),
     Case::new("kernel::guests_run_on_two_processors", guests_elsewhere),
+    Case::new("kernel::guests_run_in_their_domains_turns", guests_turns),
     Case::new("kernel::a_processor_that_needs_every_step_at_an_entry_gets_them", vulnerable),
 ];
 
@@ -170,6 +171,15 @@ fn turns() -> Outcome {
 /// The checks of guests on a second processor.
 fn guests_elsewhere() -> Outcome {
     side_by_side("vcpu", ENOUGH_OF_GUESTS_ELSEWHERE)
+}
+
+/// The check of guests in domains.
+fn guests_turns() -> Outcome {
+    let image = build::bare(("kernel-tests", "vcpu"), &[])?;
+    let mut arguments = counted();
+    arguments.extend(qemu::boot_arguments(&image));
+    arguments.extend(["-append", "domains=3"].map(String::from));
+    with(Machine::start(&arguments)?, |machine| judge_at_least(machine, 1))
 }
 
 /// Boots a test image on two processors that really run side by side, so that one is anywhere while the other acts.

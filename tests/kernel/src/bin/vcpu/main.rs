@@ -11,10 +11,13 @@ mod processors;
 mod steps;
 mod threads;
 mod translations;
+mod turns;
 mod vm;
 
 use core::sync::atomic::Ordering;
 
+use kernel_tests::Env;
+use kernel_tests::env::has_domains;
 use kernel_tests::run::{Check, run};
 use sel4::BootInfoPtr;
 use sel4_root_task::println;
@@ -26,7 +29,14 @@ const ALL: &[&[Check]] =
 
 fn main(bootinfo: &BootInfoPtr) -> ! {
     // What the others measure and wait for is that of one processor.
-    run(bootinfo, |env| if env.bootinfo.num_nodes() == 1 { ALL } else { &[processors::CHECKS] }, report)
+    let choose = |env: &Env| -> &'static [&'static [Check]] {
+        match env.bootinfo.num_nodes() {
+            1 if has_domains() => &[turns::CHECKS],
+            1 => ALL,
+            _ => &[processors::CHECKS],
+        }
+    };
+    run(bootinfo, choose, report)
 }
 
 fn report() {
