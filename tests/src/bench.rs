@@ -119,7 +119,21 @@ fn ipc(figures: &mut Figures) -> Result<(), String> {
     let image = build::bare(("kernel-tests", "ipc-bench"), &[])?;
     let mut arguments = qemu::Machine::default().arguments();
     arguments.extend(qemu::boot_arguments(&image));
-    measure(figures, &arguments, "off", " passed, 0 failed")
+    measure(figures, &arguments, "off", " passed, 0 failed")?;
+    ipc_isolated(figures, arguments)
+}
+
+/// The same machine with the kernel isolated, for the rows that say so.
+fn ipc_isolated(figures: &mut Figures, mut arguments: Vec<String>) -> Result<(), String> {
+    arguments.extend(["-append", "kpti=on", "-icount", "shift=0,sleep=off"].map(String::from));
+    let mut machine = Machine::start(&arguments)?;
+    machine.expect_within(" passed, 0 failed", LIMIT)?;
+    for name in ["ipc-call-reply", "ipc-passive-call-reply"] {
+        let line = machine.expect_anywhere(&format!("bench {name} "))?;
+        let value = line.rsplit(' ').next().and_then(|number| number.parse().ok());
+        figures.set(&format!("{name}-isolated"), value.ok_or_else(|| format!("no number in: {line}"))?);
+    }
+    Ok(())
 }
 
 /// With a device that sends a message when its register is written.

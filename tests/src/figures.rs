@@ -40,11 +40,17 @@ const ROWS: &[(&str, &[Row])] = &[
                 "seL4, whose fast path is for passive servers: see the next rows",
             ),
             row("ipc-call-reply-10", "the same with 10 words", 2158, ""),
+            plain("ipc-call-reply-isolated", "the first, the kernel isolated (`kpti=on`)", ""),
             row(
                 "ipc-passive-call-reply",
                 "call of a passive server and its reply, two processes",
                 400,
                 "seL4: MCS 489 to 509, without its fast path 2,068, before MCS 415",
+            ),
+            plain(
+                "ipc-passive-call-reply-isolated",
+                "the same, the kernel isolated (`kpti=on`)",
+                "seL4: with the skim window 509",
             ),
             row(
                 "ipc-passive-call",

@@ -53,7 +53,9 @@ impl Verdict {
         if possible { Self::Taken(against) } else { Self::NoWay(against) }
     }
 
-    const fn is_needed(self) -> bool {
+    /// True if the step is needed.
+    #[must_use]
+    pub const fn is_needed(self) -> bool {
         !matches!(self, Self::NotNeeded(_))
     }
 }
@@ -77,6 +79,8 @@ pub struct Decision {
     pub buffers: Verdict,
     /// The barrier where the VM changes.
     pub predictors: Verdict,
+    /// User level without the kernel in its address space.
+    pub isolation: Verdict,
     possible: Steps,
 }
 
@@ -89,6 +93,7 @@ impl Decision {
             buffers: buffers(processor),
             // No processor says that it doesn't need one: not even enhanced IBRS keeps guests apart.
             predictors: Verdict::needed("Spectre v2", processor.says.contains(Says::IBPB)),
+            isolation: isolation(processor),
             possible: possible(processor.says),
         }
     }
@@ -105,6 +110,18 @@ impl Decision {
             Policy::On => self.possible,
             Policy::Off => Steps::empty(),
         }
+    }
+}
+
+/// Whether user level may have the kernel in its address space (Intel, "Rogue Data Cache Load": Meltdown). AMD: no access is made, nor its result
+/// used, that the translation doesn't allow.
+const fn isolation(processor: &Processor) -> Verdict {
+    if matches!(processor.vendor, Vendor::Amd) {
+        Verdict::NotNeeded("AMD's processors have no Meltdown")
+    } else if processor.says.contains(Says::RDCL_NO) {
+        Verdict::NotNeeded("RDCL_NO")
+    } else {
+        Verdict::Taken("Meltdown")
     }
 }
 

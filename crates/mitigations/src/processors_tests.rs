@@ -187,6 +187,25 @@ fn the_emulated_epyc() {
     does(decision, Steps::empty(), FILL);
 }
 
+/// Intel's processors before those with RDCL_NO, and nobody else's that is known.
+#[test]
+fn the_kernel_is_isolated_unless_the_processor_has_no_meltdown() {
+    let meltdown = Verdict::Taken("Meltdown");
+    for (decision, verdict) in [
+        (intel(0x106a5, 0, 0, 0), meltdown),
+        (intel(0x50654, 0xd39f_fffb, 0x9c00_2400, 0), meltdown),
+        // What the register would say doesn't count where there is none.
+        (intel(0x50654, 0xd39f_fffb, 0x9c00_2400, 1), meltdown),
+        (intel(0x50657, 0xd39f_fffb, 0xbc00_0400, 0x2b), Verdict::NotNeeded("RDCL_NO")),
+        (intel(0x806f8, 0xf3bf_bfff, 0xffdd_4432, 0xe16b), Verdict::NotNeeded("RDCL_NO")),
+        (amd(AMD, 0x80_0f12, 0, 0, 0, 0), Verdict::NotNeeded("AMD's processors have no Meltdown")),
+        (amd(HYGON, 0x90_0f02, 0, 0, 0, 0), Verdict::NotNeeded("AMD's processors have no Meltdown")),
+        (Decision::of(&Processor::decode(&Leaves::default(), 0)), meltdown),
+    ] {
+        assert_eq!(decision.isolation, verdict);
+    }
+}
+
 /// Nobody knows it: it is treated as the worst.
 #[test]
 fn an_unknown_vendor() {

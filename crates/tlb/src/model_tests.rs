@@ -235,7 +235,7 @@ impl World {
         }
     }
 
-    fn into_kernel(&mut self, n: usize) {
+    fn enter_kernel(&mut self, n: usize) {
         if self.processors[n].in_user && self.mode.isolated {
             let stays = if self.mode.tagged { NO_FLUSH } else { 0 };
             self.load(n, KERNEL_ROOT | stays);
@@ -244,7 +244,7 @@ impl World {
     }
 
     /// To user level, in what the thread there runs in.
-    fn into_user(&mut self, n: usize) -> Result<(), String> {
+    fn go_to_user(&mut self, n: usize) -> Result<(), String> {
         let (mode, runs) = (self.mode, self.processors[n].runs);
         let none = if mode.isolated { EMPTY_ROOT } else { KERNEL_ROOT };
         let space = runs.map_or(mode.space(none, 0), |runs| mode.space(runs.root, runs.asid));
@@ -299,14 +299,14 @@ impl World {
             }
             self.counts.asked += 1;
             let was_in_user = self.processors[other].in_user;
-            self.into_kernel(other);
+            self.enter_kernel(other);
             let step = self.processors[other].translations.retreat(self.mode);
             self.apply(other, step);
             // It looks afresh at what it runs, if that lives, once it has the kernel.
             let runs = self.processors[other].runs;
             self.processors[other].runs = runs.filter(|runs| self.spaces.contains(runs));
             if was_in_user {
-                self.into_user(other)?;
+                self.go_to_user(other)?;
             }
         }
         Ok(())
@@ -397,7 +397,7 @@ impl World {
     fn step(&mut self) -> Result<(), String> {
         let n = self.random.below(self.processors.len() as u64) as usize;
         let (action, page) = (self.random.below(16), self.random.below(PAGES));
-        self.into_kernel(n);
+        self.enter_kernel(n);
         let any = if self.spaces.is_empty() { None } else { Some(self.random.of(&self.spaces)) };
         match (action, any) {
             (_, None) | (0 | 1, _) => self.create(),
@@ -417,7 +417,7 @@ impl World {
             (10, _) => {}
             (_, Some(of)) => self.processors[n].runs = Some(of),
         }
-        self.into_user(n)?;
+        self.go_to_user(n)?;
         // The others compute on, and find what they find.
         (0..self.processors.len())
             .filter(|other| *other != n)
@@ -488,9 +488,9 @@ fn what_is_switched_back_to_is_not_flushed() {
         let mut world = World::new(0, mode, 1, None);
         world.spaces = vec![Alive { root: ROOTS[0], asid: 1 }, Alive { root: ROOTS[1], asid: 2 }];
         for n in 0..2000 {
-            world.into_kernel(0);
+            world.enter_kernel(0);
             world.processors[0].runs = Some(world.spaces[n % 2]);
-            world.into_user(0).unwrap();
+            world.go_to_user(0).unwrap();
         }
         assert_eq!((world.counts.loads, world.counts.flushes), (loads, flushes), "{mode:?}");
     }
@@ -505,18 +505,18 @@ fn a_page_that_goes_takes_no_other_with_it() {
         world.spaces = vec![Alive { root: ROOTS[0], asid: 1 }, Alive { root: ROOTS[1], asid: 2 }];
         let [own, other] = [world.spaces[0], world.spaces[1]];
         let run = |world: &mut World, space| {
-            world.into_kernel(0);
+            world.enter_kernel(0);
             world.processors[0].runs = Some(space);
-            world.into_user(0).unwrap();
+            world.go_to_user(0).unwrap();
         };
         world.map(other, 1);
         run(&mut world, other);
         run(&mut world, own);
         for _ in 0..100 {
-            world.into_kernel(0);
+            world.enter_kernel(0);
             world.map(other, 1);
             world.page_changed(0, other, 1).unwrap();
-            world.into_user(0).unwrap();
+            world.go_to_user(0).unwrap();
             run(&mut world, other);
             run(&mut world, own);
         }

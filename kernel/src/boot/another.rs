@@ -9,7 +9,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use super::memory::Ranges;
 use super::params::Region;
 use crate::arch::tables::{self, IST_BYTES, PerCpu, STACK_BYTES};
-use crate::arch::{apic, cpu, entry as traps, phys_to_virt, smp, time, tlb, window};
+use crate::arch::{apic, cpu, entry as traps, isolation, phys_to_virt, smp, time, tlb, window};
 use crate::processors::MAX_CPUS;
 use crate::virt;
 use crate::{cores, klog};
@@ -147,6 +147,10 @@ fn start_one(id: u32, index: u8, block: u64, page: u8) -> bool {
         memory.cast::<PerCpu>().write(PerCpu::empty());
         &*memory.cast()
     };
+    if tlb::mode().isolated {
+        // The tables are those of the first processor's area.
+        isolation::map_area(index, block, block + IST_AT as u64, &mut || unreachable!());
+    }
     STACK.store(memory as u64 + FRAMES_AT as u64, Ordering::Relaxed);
     BLOCK.store(block, Ordering::Relaxed);
     INDEX.store(index.into(), Ordering::Relaxed);

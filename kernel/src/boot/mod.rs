@@ -14,7 +14,9 @@ use core::ptr::NonNull;
 use ::tlb::Mode;
 use sel4_abi::bootinfo as bi;
 
-use crate::arch::{self, apic, cpu, entry as traps, ioapic, serial, smp, tables, time, tlb, window};
+use crate::arch::{
+    self, apic, cpu, entry as traps, ioapic, isolation, serial, smp, tables, time, tlb, window,
+};
 use crate::iommu::{self, BootEnv};
 use crate::kernel::{KERNEL, Kernel};
 use crate::klog;
@@ -70,10 +72,17 @@ fn boot(magic: u32, info: u32) -> ! {
     let (start, end) = (&raw const kernel_phys_start as u64, &raw const kernel_phys_end as u64);
     free.remove(start, end.next_multiple_of(4096));
     free.remove(module & !0xfff, module_end.next_multiple_of(4096));
+    tlb::choose(!params.has("pcid=off"), is_isolated(&params));
     window::build(top, || free.alloc(4096, 4096).unwrap_or_else(|| give_up("no memory for page tables")));
 
-    tlb::init(tlb::choose(!params.has("pcid=off")));
-    tables::aim_system_calls();
+    tlb::start();
+    if tlb::mode().isolated {
+        isolation::init(&mut || {
+            free.alloc(4096, 4096).unwrap_or_else(|| give_up("no memory for page tables"))
+        });
+    } else {
+        tables::aim_system_calls();
+    }
     klog!("address spaces: {}", switching());
 
     let firmware = firmware::read(&params);
@@ -134,6 +143,19 @@ fn make_domains(k: &mut Kernel, domains: u16, cpus: usize, free: &mut Ranges) {
     k.domains.begin(domains, arch::now());
     k.change_domain();
     klog!("domains: {domains}");
+}
+
+/// True if user level is to run without the kernel in its address space: where the processor needs it, and where the command line says so.
+fn is_isolated(params: &Params) -> bool {
+    let verdict = virt::mitigations::isolation();
+    let (isolated, why) = match (params.has("kpti=on"), params.has("kpti=off")) {
+        (true, false) => (true, "by the command line"),
+        (false, true) => (false, "by the command line"),
+        _ => (verdict.is_needed(), "by the processor"),
+    };
+    let state = if isolated { "on" } else { "off" };
+    klog!("kernel page-table isolation: {state}, {why}; {verdict}");
+    isolated
 }
 
 /// How address spaces are switched, for the log.

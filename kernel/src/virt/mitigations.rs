@@ -8,7 +8,7 @@ use core::arch::asm;
 use core::cell::Cell;
 
 use ::mitigations::processor::{MSR_ARCH_CAPABILITIES, MSR_PRED_CMD};
-use ::mitigations::{Decision, Leaf, Leaves, Policy, Processor, Steps, fill};
+use ::mitigations::{Decision, Leaf, Leaves, Policy, Processor, Steps, Verdict, fill};
 use sel4_abi::bootinfo as bi;
 use sel4_abi::entry_flush;
 
@@ -51,6 +51,11 @@ pub fn init(frames: FrameSource<'_>) {
         POSTERN_FILL_END.0.set(start + fill::BYTES as u64);
     }
     STATE.decision.set(Some(decision));
+}
+
+/// Whether user level has to run without the kernel in its address space.
+pub fn isolation() -> Verdict {
+    Decision::of(&real_processor()).isolation
 }
 
 /// The steps under a policy; none before [`init`], and where no guest can run.

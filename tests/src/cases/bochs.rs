@@ -29,29 +29,49 @@ const NOT_THESE_GUESTS: [(&str, usize); 6] = [
 ];
 
 fn intel() -> Outcome {
-    boot("corei7_skylake_x", "kernel-tests", 228, &[&NO_IOMMU[..], &[NO_SVM]].concat())
+    boot("corei7_skylake_x", "kernel-tests", 228, &[&NO_IOMMU[..], &[NO_SVM]].concat(), &INTEL_SAYS)
 }
 
 /// Without process-context identifiers, pages of 1 GiB, `WRFSBASE` and whatever else came later.
 fn old() -> Outcome {
     let skipped = [&NO_IOMMU[..], &[NO_SVM, ("no FSGSBASE", 1)]].concat();
-    boot("p4_prescott_celeron_336", "kernel-tests", 227, &skipped)
+    boot("p4_prescott_celeron_336", "kernel-tests", 227, &skipped, &OLD_SAYS)
 }
 
 fn ryzen() -> Outcome {
-    boot("ryzen", "kernel-tests", 240, &NO_IOMMU)
+    boot("ryzen", "kernel-tests", 240, &NO_IOMMU, &RYZEN_SAYS)
 }
 
 fn guests() -> Outcome {
-    boot("ryzen", "vcpu", 43, &NOT_THESE_GUESTS)
+    boot("ryzen", "vcpu", 43, &NOT_THESE_GUESTS, &RYZEN_SAYS)
 }
 
-/// Boots checks; at least `enough` must pass, and those that are skipped must number `skipped`.
-fn boot(processor: &str, program: &str, enough: usize, skipped: &[(&str, usize)]) -> Outcome {
+/// What the kernel makes of a processor with identifiers for address spaces, and with Meltdown.
+const INTEL_SAYS: [&str; 2] = [
+    "kernel page-table isolation: on, by the processor",
+    "address spaces: switched with identifiers (PCID, INVPCID)",
+];
+
+/// Of the first with Meltdown.
+const OLD_SAYS: [&str; 2] =
+    ["kernel page-table isolation: on, by the processor", "address spaces: switched without identifiers"];
+const RYZEN_SAYS: [&str; 1] = ["kernel page-table isolation: off, by the processor"];
+
+/// Boots checks; the kernel says the lines `says`; at least `enough` must pass, and those that are skipped must number `skipped`.
+fn boot(processor: &str, program: &str, enough: usize, skipped: &[(&str, usize)], says: &[&str]) -> Outcome {
     let image = build::bare(("kernel-tests", program), &[])?;
     let mut machine = Bochs::start(processor, &image)?;
     let judged = checks::judge(&machine.serial, enough)
         .and_then(|()| checks::judge_skipped(&machine.serial, skipped))
+        .and_then(|()| heard(&machine.serial.lines(), says))
         .and_then(|()| machine.wait_end(LIMIT));
     judged.map_err(|error| format!("{error}\n{}", machine.evidence()))
+}
+
+/// Fails unless each of `says` is in a line.
+fn heard(lines: &[String], says: &[&str]) -> Outcome {
+    match says.iter().find(|text| !lines.iter().any(|line| line.contains(**text))) {
+        Some(text) => Err(format!("no line with `{text}`")),
+        None => Ok(()),
+    }
 }

@@ -29,17 +29,17 @@ pub(super) const CASES: &[Case] = &[
 ];
 
 /// The least number of checks that must have passed.
-const ENOUGH: usize = 249;
+pub(super) const ENOUGH: usize = 249;
 /// The same for those of DMA and interrupt remapping.
 const ENOUGH_OF_DMA: usize = 42;
 /// The same for the methods of the table.
 const ENOUGH_OF_CALLS: usize = 91;
 /// The same for those of virtual CPUs.
-const ENOUGH_OF_VCPUS: usize = 49;
+pub(super) const ENOUGH_OF_VCPUS: usize = 49;
 /// The same for those of several domains.
 const ENOUGH_OF_DOMAINS: usize = 100;
 /// The same for those of more than one processor.
-const ENOUGH_OF_CPUS: usize = 21;
+pub(super) const ENOUGH_OF_CPUS: usize = 21;
 /// The same for the operations that take long.
 const ENOUGH_OF_STRETCHES: usize = 267;
 /// The same for those of domains on more than one.
@@ -52,7 +52,7 @@ const LONGEST_STRETCH: u64 = 10_000;
 const SUCCESS: i32 = 0x10 << 1 | 1;
 
 /// What the checks want to find: devices for those of DMA and messages, and a way to end QEMU with a status.
-fn machine() -> qemu::Machine {
+pub(super) fn machine() -> qemu::Machine {
     let devices = [
         "-device",
         "isa-debug-exit,iobase=0xf4,iosize=4",
@@ -65,7 +65,7 @@ fn machine() -> qemu::Machine {
 }
 
 /// The machine's arguments, with time counted in instructions: what the checks say of time is then no matter of the host's speed.
-fn counted() -> Vec<String> {
+pub(super) fn counted() -> Vec<String> {
     let mut arguments = machine().arguments();
     arguments.extend(["-icount".into(), "shift=0,sleep=off".into()]);
     arguments
@@ -255,7 +255,7 @@ fn judge(machine: &mut Machine) -> Outcome {
     judge_at_least(machine, ENOUGH)
 }
 
-fn judge_at_least(machine: &mut Machine, enough: usize) -> Outcome {
+pub(super) fn judge_at_least(machine: &mut Machine, enough: usize) -> Outcome {
     checks::judge(&machine.serial, enough)?;
     match machine.wait_end(LIMIT)? {
         SUCCESS => Ok(()),

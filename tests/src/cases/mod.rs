@@ -17,6 +17,7 @@ mod groups;
 mod hostile;
 mod http;
 mod inspect;
+mod isolation;
 mod kernel;
 mod line;
 mod memory;
@@ -35,6 +36,7 @@ mod vmm;
 pub fn all() -> Vec<Case> {
     [
         kernel::CASES,
+        isolation::CASES,
         bochs::CASES,
         edu::CASES,
         nvme::CASES,

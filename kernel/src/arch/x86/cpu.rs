@@ -157,6 +157,12 @@ pub fn init() -> Result<(), &'static str> {
 #[inline(always)]
 pub fn activate(t: Ptr<Tcb>) {
     tlb::enter(t.space.get());
+    activate_registers(t);
+}
+
+/// As [`activate`], without the address space.
+#[inline(always)]
+pub fn activate_registers(t: Ptr<Tcb>) {
     if !are_loaded(&t.bases) {
         if loaded().fsgsbase.get() { switch_bases(&t.bases) } else { switch_bases_by_msr(&t.bases) }
     }

@@ -11,9 +11,9 @@ use core::mem::{offset_of, size_of};
 use sel4_abi::object::tag;
 use sel4_abi::{TCB_FLAG_FPU_DISABLED, syscall as number};
 
-use super::tables::{PerCpu, Tss, set_context};
+use super::tables::{Gate, PerCpu, Tss, set_context};
 use super::tlb::{self, Plain, Tagged, Way};
-use super::{apic, cpu, probe, smp};
+use super::{apic, cpu, gate, probe, smp};
 use crate::arch::context::{Bases, Context, KIND_SYSCALL};
 use crate::fastpath::{self, Other};
 use crate::fault::{self, Fault};
@@ -57,6 +57,9 @@ global_asm!(
 .macro SYSCALL_ENTRY call, reply_recv
     swapgs
     mov gs:[{scratch}], rsp
+    SYSCALL \call, \reply_recv
+.endm
+.macro SYSCALL call, reply_recv
     mov rsp, gs:[{context_end}]
     // The segments are what they always are.
     lea rsp, [rsp - 8]
@@ -89,6 +92,11 @@ syscall_entry:
 .p2align 6
 syscall_entry_tagged:
     SYSCALL_ENTRY {handle_call_tagged}, {handle_reply_recv_tagged}
+// From `gate`.
+.global syscall_isolated
+.p2align 4
+syscall_isolated:
+    SYSCALL {handle_call}, {handle_reply_recv}
 
 .global trap_stubs
 .p2align 4
@@ -109,12 +117,16 @@ trap_common:
     test byte ptr [rsp + 24], 3
     jz 4f
     swapgs
-6:  PUSH_REGISTERS
+.global trap_from_user
+trap_from_user:
+    PUSH_REGISTERS
     mov rdi, rsp
     mov rsp, gs:[{kernel_stack}]
     cld
     call {handle_trap}
     ud2
+.global trap_from_kernel
+trap_from_kernel:
 4:  PUSH_REGISTERS
     mov rdi, rsp
     and rsp, -16
@@ -170,12 +182,6 @@ return_with_bases:
     wrgsbase rax
     jmp 3b
 
-// An NMI is counted and ignored; it has a stack of its own and touches no register.
-.global nmi_entry
-nmi_entry:
-    lock inc qword ptr [rip + nmi_count]
-    iretq
-
 // A debug exception has a stack of its own, since one that SYSCALL held up (a single step, a breakpoint behind MOV SS) can come before
 // the stack pointer is the kernel's. SYSCALL has cleared TF: so that one is dropped. One of user level goes the way of all exceptions.
 .global debug_entry
@@ -185,6 +191,8 @@ debug_entry:
     swapgs
     mov gs:[{scratch}], rax
     mov rax, rsp
+.global debug_from_user
+debug_from_user:
     mov rsp, gs:[{context_end}]
     push qword ptr [rax + 32]
     push qword ptr [rax + 24]
@@ -194,7 +202,7 @@ debug_entry:
     push 0
     push 1
     mov rax, gs:[{scratch}]
-    jmp 6b
+    jmp trap_from_user
 5:  push rax
     lea rax, [rip + syscall_entry]
     cmp rax, [rsp + 8]
@@ -205,25 +213,9 @@ debug_entry:
     pop rax
     push 0
     push 1
-    jmp 4f
+    jmp trap_from_kernel
 7:  pop rax
     iretq
-
-// Double fault and machine check end the kernel, wherever they come from; each has a stack of its own.
-.global double_fault_entry
-double_fault_entry:
-    push 8
-    jmp 4f
-.global machine_check_entry
-machine_check_entry:
-    push 0
-    push 18
-4:  PUSH_REGISTERS
-    mov rdi, rsp
-    and rsp, -16
-    cld
-    call {handle_kernel_trap}
-    ud2
 
 // Waits for an interrupt, on an empty stack.
 .global idle_loop
@@ -234,14 +226,11 @@ idle_loop:
     cli
     jmp idle_loop
 
-.section .bss
-.p2align 3
-nmi_count: .quad 0
 .text
 "#,
     context_end = const CONTEXT_END,
     kernel_stack = const KERNEL_STACK,
-    scratch = const offset_of!(PerCpu, scratch),
+    scratch = const offset_of!(PerCpu, gate) + offset_of!(Gate, scratch),
     syscall = const KIND_SYSCALL,
     bases = const offset_of!(Tcb, bases),
     fs = const offset_of!(Bases, fs),
@@ -264,14 +253,8 @@ unsafe extern "C" {
     pub fn syscall_entry();
     /// The same where translations have identifiers.
     pub fn syscall_entry_tagged();
-    /// Target of NMIs.
-    pub fn nmi_entry();
     /// Target of debug exceptions.
     pub fn debug_entry();
-    /// Target of double faults.
-    pub fn double_fault_entry();
-    /// Target of machine checks.
-    pub fn machine_check_entry();
     fn trap_stubs();
     fn return_to_user(context: *const Context) -> !;
     fn return_with_bases(context: *const Context, old: *const Bases) -> !;
@@ -519,10 +502,24 @@ fn resume(k: &mut Kernel, t: Ptr<Tcb>) -> ! {
     if t.root_epoch.get() != k.asids.epoch {
         look_up_root(k, t);
     }
+    if tlb::mode().isolated {
+        resume_isolated(t)
+    }
     cpu::activate(t);
     smp::release();
     // SAFETY: the context is the thread's own, sanitised wherever user level writes it.
     unsafe { return_to_user(&t.context) }
+}
+
+/// The end of [`resume`] where user level runs without the kernel.
+#[cold]
+#[inline(never)]
+fn resume_isolated(t: Ptr<Tcb>) -> ! {
+    cpu::activate_registers(t);
+    tlb::prepare(t.space.get());
+    smp::release();
+    // SAFETY: as in `resume`, and the address space has just been prepared.
+    unsafe { gate::gate_return(&t.context) }
 }
 
 fn end_of_context(t: Ptr<Tcb>) -> u64 {

@@ -6,10 +6,10 @@ use core::cell::{Cell, UnsafeCell};
 use core::mem::offset_of;
 use core::sync::atomic::AtomicU32;
 
-use ::tlb::Translations;
+use ::tlb::{Mode, Translations};
 
 use super::cpu::{Loaded, read_msr, write_msr};
-use super::{entry, fpu, tlb};
+use super::{entry, fpu, gate, isolation, tlb};
 use crate::sync::KernelCell;
 
 /// Kernel code segment.
@@ -21,13 +21,13 @@ pub const STACK_BYTES: usize = 32 << 10;
 /// What belongs to one processor, at its GS base while the kernel runs. The entry code knows offsets in the first two fields.
 #[repr(C, align(4096))]
 pub struct PerCpu {
+    /// What user level's address space has too, if the kernel is isolated.
+    pub gate: Gate,
     /// Its stack pointer for entry from user level is the end of the current thread's `Context`: the registers are pushed below, by the
     /// processor and by the entry code.
     pub tss: UnsafeCell<Tss>,
     /// Top of the kernel's stack.
     pub kernel_stack: Cell<u64>,
-    /// User's stack pointer on the way through SYSCALL.
-    pub scratch: Cell<u64>,
     this: Cell<*const PerCpu>,
     /// Its number; 0 is the processor that booted.
     pub index: Cell<u8>,
@@ -41,7 +41,37 @@ pub struct PerCpu {
     pub translations: Translations,
     /// Whose x87 and SSE state it holds.
     pub fpu: fpu::State,
+}
+
+/// Of a processor: what the way into the kernel and out of it needs.
+#[repr(C, align(4096))]
+pub struct Gate {
+    /// A register of user level's, on the way.
+    pub scratch: Cell<u64>,
+    /// For CR3 on the way out of an isolated kernel.
+    pub user_cr3: Cell<u64>,
+    /// Address, in each address space, of what IRET takes from `frame`.
+    pub frame_at: Cell<u64>,
+    unused: u64,
+    /// Where an interrupt of user level leaves RIP, CS, RFLAGS, RSP and SS, if the kernel is isolated; below these, error code and vector.
+    pub frame: [Cell<u64>; 8],
+    /// The task state segment then: its stack is `frame`.
+    tss: UnsafeCell<Tss>,
     gdt: UnsafeCell<[u64; 9]>,
+}
+
+impl Gate {
+    const fn new() -> Self {
+        Self {
+            scratch: Cell::new(0),
+            user_cr3: Cell::new(0),
+            frame_at: Cell::new(0),
+            unused: 0,
+            frame: [const { Cell::new(0) }; 8],
+            tss: UnsafeCell::new(Tss::NEW),
+            gdt: UnsafeCell::new(GDT),
+        }
+    }
 }
 
 // SAFETY: what is not atomic is the processor's own; others may read `index`, `apic_id` and `loaded`, and use `translations`, which
@@ -52,9 +82,9 @@ impl PerCpu {
     /// Nothing loaded.
     pub const fn empty() -> Self {
         Self {
+            gate: Gate::new(),
             tss: UnsafeCell::new(Tss::NEW),
             kernel_stack: Cell::new(0),
-            scratch: Cell::new(0),
             this: Cell::new(core::ptr::null()),
             index: Cell::new(0),
             apic_id: Cell::new(0),
@@ -62,7 +92,6 @@ impl PerCpu {
             loaded: Loaded::empty(),
             translations: Translations::new(),
             fpu: fpu::State::empty(),
-            gdt: UnsafeCell::new(GDT),
         }
     }
 }
@@ -112,10 +141,10 @@ impl Tss {
     };
 }
 
-#[repr(C, align(16))]
+#[repr(C, align(4096))]
 struct Stack<const N: usize>([u8; N]);
 
-#[repr(C, align(16))]
+#[repr(C, align(4096))]
 struct Idt([[u64; 2]; 256]);
 
 const GDT: [u64; 9] = [
@@ -154,7 +183,7 @@ pub fn stack_top() -> u64 {
     STACK.as_ptr() as u64 + STACK_BYTES as u64
 }
 
-fn gate(vector: usize, handler: u64, dpl: u64, ist: u64) {
+fn set_gate(vector: usize, handler: u64, dpl: u64, ist: u64) {
     let low = handler & 0xffff
         | u64::from(KERNEL_CS) << 16
         | ist << 32
@@ -164,8 +193,19 @@ fn gate(vector: usize, handler: u64, dpl: u64, ist: u64) {
     unsafe { IDT.get().0[vector] = [low, handler >> 32] };
 }
 
+/// The one interrupt descriptor table.
+pub fn idt() -> *const u8 {
+    IDT.as_ptr().cast()
+}
+
+/// Stacks of [`IST_BYTES`] of the processor that boots.
+pub fn first_ist() -> *const u8 {
+    IST.as_ptr().cast()
+}
+
 /// Fills the one interrupt descriptor table.
 fn fill_idt() {
+    let isolated = tlb::mode().isolated;
     for v in 0..256 {
         // Breakpoint and overflow are instructions that user level may execute.
         let dpl = if v == 3 || v == 4 { 3 } else { 0 };
@@ -177,13 +217,15 @@ fn fill_idt() {
             _ => 0,
         };
         let handler = match v {
+            1 if isolated => gate::gate_debug as *const () as u64,
             1 => entry::debug_entry as *const () as u64,
-            2 => entry::nmi_entry as *const () as u64,
-            8 => entry::double_fault_entry as *const () as u64,
-            18 => entry::machine_check_entry as *const () as u64,
+            2 => gate::nmi_entry as *const () as u64,
+            8 => gate::double_fault_entry as *const () as u64,
+            18 => gate::machine_check_entry as *const () as u64,
+            _ if isolated => gate::stub(v),
             _ => entry::stub(v),
         };
-        gate(v, handler, dpl, ist);
+        set_gate(v, handler, dpl, ist);
     }
 }
 
@@ -193,19 +235,45 @@ pub fn init() {
     load(stack_top(), IST.as_ptr() as u64);
 }
 
+/// Loads them anew on the processor that boots, whose kernel is isolated from now on.
+pub fn isolate() {
+    fill_idt();
+    load(stack_top(), IST.as_ptr() as u64);
+}
+
 /// Loads all tables and turns SYSCALL on, for a processor whose stack ends at `stack` and whose stacks of [`IST_BYTES`] begin at `ist`.
 pub fn load(stack: u64, ist: u64) {
     let area = this();
-    let tss = area.tss.get() as u64;
+    let isolated = tlb::mode().isolated && isolation::empty_root() != 0;
+    let index = area.index.get();
+    // Where the area and the stacks are in all address spaces.
+    let (at, ist) = if isolated {
+        (isolation::area_of(index), isolation::ist_of(index))
+    } else {
+        (core::ptr::from_ref(area) as u64, ist)
+    };
+    let (own_tss, tss) = if isolated {
+        (area.gate.tss.get(), at + (offset_of!(PerCpu, gate) + offset_of!(Gate, tss)) as u64)
+    } else {
+        (area.tss.get(), area.tss.get() as u64)
+    };
+    let frame = at + (offset_of!(PerCpu, gate) + offset_of!(Gate, frame)) as u64;
     // SAFETY: boot of this processor: its area is this function's; everything loaded here stays for ever.
     unsafe {
-        let gdt = &mut *area.gdt.get();
+        if isolated {
+            (*own_tss).rsp[0] = frame + 64;
+            area.gate.frame_at.set(frame + 24);
+        }
+        let gdt = &mut *area.gate.gdt.get();
         gdt[7] = 0x0000_8900_0000_0067 | (tss & 0xff_ffff) << 16 | (tss >> 24 & 0xff) << 56;
         gdt[8] = tss >> 32;
         for i in 0..ISTS {
-            (*area.tss.get()).ist[i] = ist + (IST_ONE * (i + 1)) as u64;
+            (*own_tss).ist[i] = ist + (IST_ONE * (i + 1)) as u64;
         }
-        let gdtr = Descriptor { limit: 9 * 8 - 1, base: area.gdt.get() as u64 };
+        let gdtr = Descriptor {
+            limit: 9 * 8 - 1,
+            base: at + (offset_of!(PerCpu, gate) + offset_of!(Gate, gdt)) as u64,
+        };
         let idtr = Descriptor { limit: 4095, base: IDT.as_ptr() as u64 };
         asm!(
             "lgdt [{g}]",
@@ -222,7 +290,7 @@ pub fn load(stack: u64, ist: u64) {
         );
         area.kernel_stack.set(stack);
         // Loading a selector has set the base to zero.
-        write_msr(GS_BASE, core::ptr::from_ref(area) as u64);
+        write_msr(GS_BASE, at);
         write_msr(KERNEL_GS_BASE, 0);
         // SYSRET: CS = base + 16 = 0x2b, SS = base + 8 = 0x23.
         write_msr(STAR, 0x1b << 48 | u64::from(KERNEL_CS) << 32);
@@ -234,8 +302,12 @@ pub fn load(stack: u64, ist: u64) {
 
 /// Makes SYSCALL enter the kernel in the way in which address spaces are switched.
 pub fn aim_system_calls() {
-    let target = if tlb::mode().tagged { entry::syscall_entry_tagged } else { entry::syscall_entry };
-    // SAFETY: both are entries.
+    let target = match tlb::mode() {
+        Mode { isolated: true, .. } => gate::gate_syscall,
+        Mode { tagged: true, .. } => entry::syscall_entry_tagged,
+        _ => entry::syscall_entry,
+    };
+    // SAFETY: all of them are entries.
     unsafe { write_msr(LSTAR, target as *const () as u64) }
 }
 

@@ -4,12 +4,11 @@
 use core::arch::asm;
 use core::cell::Cell;
 
-use ::tlb::{Mode, Space, Step};
+use ::tlb::{Mode, NO_FLUSH, Space, Step};
 
-use super::cpu;
-use super::smp;
 use super::tables::{PerCpu, this};
 use super::window::kernel_root;
+use super::{cpu, isolation, smp};
 use crate::cap::Root;
 
 /// CR4.PCIDE: translations bear identifiers.
@@ -29,19 +28,13 @@ pub fn mode() -> Mode {
     MODE.0.get()
 }
 
-/// What the processor has, as far as it is to be used.
-pub fn choose(identifiers: bool) -> Mode {
+/// Decides how address spaces are going to be switched: with what the processor has, as far as it is to be used.
+pub fn choose(identifiers: bool, isolated: bool) {
     let tagged = identifiers && cpu::leaf(1).ecx & 1 << 17 != 0;
-    Mode { tagged, by_page: tagged && cpu::leaf(7).ebx & 1 << 10 != 0, isolated: false }
+    MODE.0.set(Mode { tagged, by_page: tagged && cpu::leaf(7).ebx & 1 << 10 != 0, isolated });
 }
 
-/// Switches address spaces in this way from now on. The kernel's own one is loaded.
-pub fn init(mode: Mode) {
-    MODE.0.set(mode);
-    start();
-}
-
-/// The same on a further processor.
+/// Switches them so from now on, on this processor.
 pub fn start() {
     // SAFETY: the kernel's own root. All that is cached goes; identifiers are turned on with identifier 0 loaded, as they have to be, where
     // CPUID lists them.
@@ -51,7 +44,7 @@ pub fn start() {
             asm!("mov {t}, cr4", "or {t}, {PCIDE}", "mov cr4, {t}", t = out(reg) _, PCIDE = const CR4_PCIDE, options(nostack));
         }
     }
-    this().translations.start(nobodys());
+    this().translations.start(mode().space(kernel_root(), 0));
 }
 
 /// The address space of a root that has its identifier.
@@ -61,7 +54,12 @@ pub fn space(root: Root) -> Space {
 
 /// The address space of threads that have none: there is nothing in it.
 pub fn nobodys() -> Space {
-    mode().space(kernel_root(), 0)
+    mode().space(if mode().isolated { isolation::empty_root() } else { kernel_root() }, 0)
+}
+
+/// What leads from user level into the kernel's own address space.
+pub fn kernel_cr3() -> u64 {
+    kernel_root() | if mode().tagged { NO_FLUSH } else { 0 }
 }
 
 /// Loads CR3.
@@ -106,6 +104,12 @@ pub fn enter(space: Space) {
     if this().translations.loaded() != space {
         enter_by(mode(), space);
     }
+}
+
+/// The way out of an isolated kernel will load the address space of the thread that is about to run. It has to be taken then.
+pub fn prepare(space: Space) {
+    let area = this();
+    area.gate.user_cr3.set(area.translations.leave(mode(), space));
 }
 
 #[inline(always)]

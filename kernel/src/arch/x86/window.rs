@@ -12,6 +12,7 @@
 
 use core::arch::asm;
 
+use super::{isolation, tlb};
 use crate::sync::KernelCell;
 use crate::vspace::KERNEL_INDEX;
 
@@ -21,6 +22,8 @@ pub const WINDOW: u64 = 0xffff_ff80_0000_0000;
 pub const IMAGE: u64 = 0xffff_ffff_8000_0000;
 /// Start of device mappings.
 pub const DEVICES: u64 = 0xffff_ffff_c000_0000;
+/// Start of what both the kernel and user level find of each processor, if the kernel is isolated (`isolation`).
+pub const AREAS: u64 = DEVICES + (4 << 20);
 /// Largest physical address in the window: two of its 512 GiB are the image's and the devices'.
 pub const WINDOW_BYTES: u64 = 510 << 30;
 
@@ -28,7 +31,6 @@ const PRESENT: u64 = 1;
 const WRITE: u64 = 2;
 const UNCACHED: u64 = 3 << 3;
 const LARGE: u64 = 1 << 7;
-const GLOBAL: u64 = 1 << 8;
 const NX: u64 = 1 << 63;
 
 #[repr(C, align(4096))]
@@ -84,20 +86,26 @@ pub fn clear_memory(paddr: u64, bytes: u64) {
     }
 }
 
+/// Bit 8 of an entry, if what it maps is in all address spaces.
+fn global() -> u64 {
+    u64::from(!tlb::mode().isolated) << 8
+}
+
 /// Builds the address space of the table above, with RAM up to `top`, and switches to it. `frame` gives zeroed frames, for machines without
 /// 1 GiB pages.
 pub fn build(top: u64, mut frame: impl FnMut() -> u64) {
     // SAFETY: boot, once; the statics are this function's until it returns.
     let (root, pdpt, pd, pts) = unsafe { (ROOT.get(), PDPT.get(), IMAGE_PD.get(), IMAGE_PTS.get()) };
+    let global = global();
     root.0[KERNEL_INDEX as usize] = image_to_phys(PDPT.as_ptr()) | PRESENT | WRITE;
     for i in 0..top.min(WINDOW_BYTES).div_ceil(1 << 30) {
         let base = i << 30;
         pdpt.0[i as usize] = if super::cpu::has_huge_pages() {
-            base | PRESENT | WRITE | LARGE | GLOBAL | NX
+            base | PRESENT | WRITE | LARGE | global | NX
         } else {
             let table = frame();
             for j in 0..512 {
-                let e = (base + (j << 21)) | PRESENT | WRITE | LARGE | GLOBAL | NX;
+                let e = (base + (j << 21)) | PRESENT | WRITE | LARGE | global | NX;
                 // SAFETY: the frame is fresh; the boot tables' window covers it.
                 unsafe { phys_to_virt(table + 8 * j).cast::<u64>().write(e) }
             }
@@ -124,7 +132,7 @@ pub fn build(top: u64, mut frame: impl FnMut() -> u64) {
             _ if v < data => NX,
             _ => NX | WRITE,
         };
-        pts[(page / 512) as usize].0[(page % 512) as usize] = (page << 12) | PRESENT | GLOBAL | rights;
+        pts[(page / 512) as usize].0[(page % 512) as usize] = (page << 12) | PRESENT | global | rights;
     }
     // SAFETY: the new tables map everything that is in use: image, stack (in the image), and RAM.
     unsafe { asm!("mov cr3, {}", in(reg) kernel_root(), options(nostack, preserves_flags)) };
@@ -141,17 +149,20 @@ pub fn map_device(paddr: u64, length: u64) -> *mut u8 {
     let base = paddr & !0xfff;
     for page in 0..(paddr - base + length).div_ceil(4096) {
         assert!(*used < 1024, "too many device registers");
-        pts[*used / 512].0[*used % 512] = (base + (page << 12)) | PRESENT | WRITE | UNCACHED | GLOBAL | NX;
+        pts[*used / 512].0[*used % 512] = (base + (page << 12)) | PRESENT | WRITE | UNCACHED | global() | NX;
         *used += 1;
     }
     (DEVICES + ((first as u64) << 12) + (paddr - base)) as *mut u8
 }
 
-/// Puts the kernel's part into a top-level table of user level.
+/// Puts the kernel's part into a top-level table of user level, or the way there.
 pub fn install_kernel_mappings(root: u64) {
     // SAFETY: the root's capability was shown; the kernel's table is only read.
     unsafe {
-        let entry = (*ROOT.as_ptr()).0[KERNEL_INDEX as usize];
+        let entry = match tlb::mode().isolated {
+            true => isolation::user_entry(),
+            false => (*ROOT.as_ptr()).0[KERNEL_INDEX as usize],
+        };
         phys_to_virt(root + 8 * KERNEL_INDEX).cast::<u64>().write(entry);
     }
 }

@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Into the kernel and out of it where user level runs without the kernel in its address space. What is here is mapped in both (`isolation`):
+//! it loads the kernel's address space and goes on in `entry`, and on the way back loads the thread's as the last thing.
+//!
+//! An interrupt of user level pushes to the frame in the processor's [`Gate`](super::tables::Gate), from where it is copied into the thread's `Context`.
+//! In the gate nothing of another thread is left when a thread runs.
+
+use core::arch::global_asm;
+use core::mem::offset_of;
+
+use super::tables::{Gate, PerCpu, Tss};
+use crate::arch::context::{Context, KIND_SYSCALL};
+use crate::sync::KernelCell;
+
+const FRAME: usize = offset_of!(PerCpu, gate) + offset_of!(Gate, frame);
+
+/// What the code here reads and writes, beside the processor's [`Gate`].
+#[repr(C, align(4096))]
+pub struct Shared {
+    /// For CR3 at entry; 0 where the kernel is in every address space.
+    pub kernel_cr3: u64,
+    nmis: u64,
+    rest: [u64; 510],
+}
+
+/// The one there is.
+#[unsafe(no_mangle)]
+pub static POSTERN_GATE: KernelCell<Shared> =
+    KernelCell::new(Shared { kernel_cr3: 0, nmis: 0, rest: [0; 510] });
+
+global_asm!(
+    r#"
+.section .text.gate, "ax"
+.global gate_syscall
+.p2align 6
+gate_syscall:
+    swapgs
+    mov gs:[{scratch}], rsp
+    mov rsp, [rip + POSTERN_GATE]
+    mov cr3, rsp
+    jmp syscall_isolated
+
+.global gate_stubs
+.p2align 4
+gate_stubs:
+.set gate_vector, 0
+.rept 256
+    .p2align 4
+    .if gate_vector != 8 && gate_vector != 10 && gate_vector != 11 && gate_vector != 12 && gate_vector != 13 && gate_vector != 14 && gate_vector != 17 && gate_vector != 21 && gate_vector != 29 && gate_vector != 30
+    push 0
+    .endif
+    push gate_vector
+    jmp gate_trap
+    .set gate_vector, gate_vector + 1
+.endr
+
+.p2align 4
+gate_trap:
+    test byte ptr [rsp + 24], 3
+    jz 2f
+    swapgs
+    mov gs:[{scratch}], rax
+    mov rax, [rip + POSTERN_GATE]
+    mov cr3, rax
+    mov rsp, gs:[{context_end}]
+    push qword ptr gs:[{frame} + 56]
+    push qword ptr gs:[{frame} + 48]
+    push qword ptr gs:[{frame} + 40]
+    push qword ptr gs:[{frame} + 32]
+    push qword ptr gs:[{frame} + 24]
+    push qword ptr gs:[{frame} + 16]
+    push qword ptr gs:[{frame} + 8]
+    mov rax, gs:[{scratch}]
+    jmp trap_from_user
+2:  jmp trap_from_kernel
+
+// Returns to user level; rdi is the thread's Context.
+.global gate_return
+.p2align 6
+gate_return:
+    mov rsp, rdi
+    xor eax, eax
+    cmp qword ptr [rsp + 15 * 8], {syscall}
+    je 3f
+    mov rax, [rsp + 17 * 8]
+    mov gs:[{frame} + 24], rax
+    mov rax, [rsp + 18 * 8]
+    mov gs:[{frame} + 32], rax
+    mov rax, [rsp + 19 * 8]
+    mov gs:[{frame} + 40], rax
+    mov rax, [rsp + 20 * 8]
+    mov gs:[{frame} + 48], rax
+    mov rax, [rsp + 21 * 8]
+    mov gs:[{frame} + 56], rax
+    jmp 4f
+3:  mov gs:[{frame} + 24], rax
+    mov gs:[{frame} + 40], rax
+    mov gs:[{frame} + 48], rax
+    cmp eax, eax
+4:  pop r15
+    pop r14
+    pop r13
+    pop r12
+    pop r11
+    pop r10
+    pop r9
+    pop r8
+    pop rdi
+    pop rsi
+    pop rbp
+    pop rbx
+    pop rdx
+    pop rcx
+    pop rax
+    mov gs:[{scratch}], rax
+    mov rax, gs:[{user_cr3}]
+    jne 5f
+    mov rsp, [rsp + 40]
+    mov cr3, rax
+    mov rax, gs:[{scratch}]
+    swapgs
+    sysretq
+5:  mov rsp, gs:[{frame_at}]
+    mov cr3, rax
+    mov rax, gs:[{scratch}]
+    swapgs
+    iretq
+
+// An NMI is counted and ignored; it has a stack of its own and touches no register.
+.global nmi_entry
+nmi_entry:
+    lock inc qword ptr [rip + POSTERN_GATE + 8]
+    iretq
+
+// As debug_entry.
+.global gate_debug
+gate_debug:
+    test byte ptr [rsp + 8], 3
+    jz 6f
+    swapgs
+    mov gs:[{scratch}], rax
+    mov rax, [rip + POSTERN_GATE]
+    mov cr3, rax
+    mov rax, rsp
+    jmp debug_from_user
+6:  push rax
+    lea rax, [rip + gate_syscall]
+    cmp rax, [rsp + 8]
+    pop rax
+    je 7f
+    push 0
+    push 1
+    jmp 8f
+7:  iretq
+
+// Double fault and machine check end the kernel, wherever they come from; each has a stack of its own.
+.global double_fault_entry
+double_fault_entry:
+    push 8
+    jmp 8f
+.global machine_check_entry
+machine_check_entry:
+    push 0
+    push 18
+8:  push rax
+    mov rax, [rip + POSTERN_GATE]
+    test rax, rax
+    jz 9f
+    mov cr3, rax
+9:  pop rax
+    jmp trap_from_kernel
+.text
+"#,
+    context_end = const offset_of!(PerCpu, tss) + offset_of!(Tss, rsp),
+    scratch = const offset_of!(PerCpu, gate) + offset_of!(Gate, scratch),
+    user_cr3 = const offset_of!(PerCpu, gate) + offset_of!(Gate, user_cr3),
+    frame_at = const offset_of!(PerCpu, gate) + offset_of!(Gate, frame_at),
+    frame = const FRAME,
+    syscall = const KIND_SYSCALL,
+);
+
+const _: () = {
+    assert!(offset_of!(Shared, nmis) == 8 && FRAME.is_multiple_of(16));
+    assert!(offset_of!(Context, rip) == 17 * 8 && offset_of!(Context, ss) == 21 * 8);
+};
+
+unsafe extern "C" {
+    /// Target of SYSCALL.
+    pub fn gate_syscall();
+    /// Target of debug exceptions.
+    pub fn gate_debug();
+    /// Target of NMIs, in any case.
+    pub fn nmi_entry();
+    /// Target of double faults, in any case.
+    pub fn double_fault_entry();
+    /// Target of machine checks, in any case.
+    pub fn machine_check_entry();
+    fn gate_stubs();
+    /// Returns to user level, in the address space of the processor's gate.
+    ///
+    /// # Safety
+    /// The context is sanitised, and the gate's address space is its thread's.
+    pub fn gate_return(context: *const Context) -> !;
+}
+
+/// Address of the entry stub of a vector; stubs are 16 bytes.
+pub fn stub(vector: usize) -> u64 {
+    gate_stubs as *const () as u64 + 16 * vector as u64
+}

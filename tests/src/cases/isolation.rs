@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Kernel page-table isolation, forced by the command line: the kernel's checks hold with it, and user level's tables are looked at from outside.
+
+use std::ops::RangeInclusive;
+
+use postern_cli::elf::Elf;
+use postern_cli::qemu;
+
+use super::kernel::{ENOUGH, ENOUGH_OF_CPUS, ENOUGH_OF_VCPUS, counted, judge_at_least, machine};
+use crate::build;
+use crate::checks::LIMIT;
+use crate::machine::Machine;
+use crate::qmp::Monitor;
+use crate::runner::{Case, Outcome, with};
+
+pub(super) const CASES: &[Case] = &[
+    Case::new("isolation::every_check_holds_without_the_kernel_in_user_levels_tables", checks),
+    Case::new("isolation::processors_act_on_each_other_as_one_would", processors),
+    Case::new("isolation::a_guest_gets_what_its_vmm_may_give_and_no_more", guests),
+    Case::new("isolation::user_level_finds_nothing_of_the_kernel_but_the_way_there", tables),
+];
+
+const ON: [&str; 2] = ["-append", "kpti=on"];
+/// What the boot log says of it.
+const IS_ON: &str = "kernel page-table isolation: on, by the command line";
+/// The kernel's image, and what the processor needs of each processor, as virtual addresses (`kernel/src/arch/x86/window.rs`).
+const IMAGE: RangeInclusive<u64> = 0xffff_ffff_8000_0000..=0xffff_ffff_803f_ffff;
+const AREAS: RangeInclusive<u64> = 0xffff_ffff_c040_0000..=0xffff_ffff_c05f_ffff;
+/// Pages of the way into the kernel: code, data, interrupt descriptors; a gate and four stacks.
+const MOST_OF_IMAGE: usize = 5;
+const OF_AREAS: usize = 5;
+
+fn boot(mut arguments: Vec<String>, program: &str, enough: usize) -> Outcome {
+    let image = build::bare(("kernel-tests", program), &[])?;
+    arguments.extend(qemu::boot_arguments(&image));
+    arguments.extend(ON.map(String::from));
+    with(Machine::start(&arguments)?, |machine| {
+        machine.expect(IS_ON)?;
+        judge_at_least(machine, enough)
+    })
+}
+
+fn checks() -> Outcome {
+    boot(counted(), "kernel-tests", ENOUGH)
+}
+
+/// Two that really run side by side.
+fn processors() -> Outcome {
+    let mut arguments = machine().arguments();
+    arguments.extend(["-smp", "2"].map(String::from));
+    boot(arguments, "cpus", ENOUGH_OF_CPUS)
+}
+
+fn guests() -> Outcome {
+    boot(counted(), "vcpu", ENOUGH_OF_VCPUS)
+}
+
+/// Looks at the tables at user level's first instruction.
+fn tables() -> Outcome {
+    for isolated in [true, false] {
+        let image = build::bare(("kernel-tests", "kernel-tests"), &[])?;
+        let bytes = std::fs::read(&image.root_task).map_err(|error| error.to_string())?;
+        let entry = Elf::parse(bytes).map_err(|error| error.to_string())?.entry();
+        let mut arguments = counted();
+        arguments.extend(qemu::boot_arguments(&image));
+        arguments.extend(["-append", if isolated { "kpti=on" } else { "kpti=off" }].map(String::from));
+        let (mut machine, mut debugger) = Machine::start_with_debugger(&arguments, LIMIT)?;
+        debugger.run_to(entry)?;
+        let pages = kernels_pages(machine.monitor()?)?;
+        judge(&pages, isolated)
+            .map_err(|why| format!("isolated: {isolated}: {why}\n{}", machine.evidence()))?;
+    }
+    Ok(())
+}
+
+fn judge(pages: &[Page], isolated: bool) -> Outcome {
+    if let Some(page) = pages.iter().find(|page| page.is_users) {
+        return Err(format!("a page of the kernel's is user level's: {page:x?}"));
+    }
+    let inside = |range: &RangeInclusive<u64>| pages.iter().filter(|page| range.contains(&page.at)).count();
+    let is_large = pages.iter().any(|page| page.is_large);
+    if !isolated {
+        // All RAM, in large pages.
+        return if is_large { Ok(()) } else { Err(format!("the kernel isn't there: {pages:x?}")) };
+    }
+    let (image, areas) = (inside(&IMAGE), inside(&AREAS));
+    if is_large || image + areas != pages.len() || image > MOST_OF_IMAGE || areas != OF_AREAS {
+        return Err(format!("more of the kernel is there than the way to it: {pages:x?}"));
+    }
+    match pages.iter().find(|page| page.is_global) {
+        Some(page) => Err(format!("a page outlives the address space in the processor: {page:x?}")),
+        None => Ok(()),
+    }
+}
+
+#[derive(Debug)]
+struct Page {
+    at: u64,
+    is_large: bool,
+    is_users: bool,
+    is_global: bool,
+}
+
+/// What the loaded tables map in the upper half.
+fn kernels_pages(monitor: &mut Monitor) -> Result<Vec<Page>, String> {
+    let registers = monitor.human("info registers")?;
+    let cr3 = registers.split("CR3=").nth(1).and_then(|rest| rest.split_whitespace().next());
+    let cr3 = cr3.and_then(|number| u64::from_str_radix(number, 16).ok()).ok_or("no CR3")?;
+    let mut pages = Vec::new();
+    walk(monitor, cr3 & !0xfff, 4, 0, true, &mut pages)?;
+    Ok(pages)
+}
+
+fn walk(
+    monitor: &mut Monitor,
+    table: u64,
+    level: u32,
+    base: u64,
+    is_users: bool,
+    pages: &mut Vec<Page>,
+) -> Result<(), String> {
+    let entries = monitor.words(table, 512)?;
+    let first = if level == 4 { 256 } else { 0 };
+    for (index, entry) in entries.into_iter().enumerate().skip(first).filter(|(_, entry)| entry & 1 != 0) {
+        let mut at = base | (index as u64) << (3 + 9 * level);
+        if level == 4 {
+            at |= 0xffff << 48;
+        }
+        let (is_users, is_large) = (is_users && entry & 4 != 0, level > 1 && entry & 1 << 7 != 0);
+        if level == 1 || is_large {
+            pages.push(Page { at, is_large, is_users, is_global: entry & 1 << 8 != 0 });
+        } else {
+            walk(monitor, entry & 0x000f_ffff_ffff_f000, level - 1, at, is_users, pages)?;
+        }
+    }
+    Ok(())
+}
