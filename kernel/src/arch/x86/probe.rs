@@ -25,6 +25,13 @@ global_asm!(
     "postern_probe_resume:",
     "lea rax, [rip + 2b]",
     "mov [rdi + 17 * 8], rax",
+    // What the caller of `postern_probe_msr` doesn't give up, the exception's handler has used.
+    "mov r15, [rdi]",
+    "mov r14, [rdi + 1 * 8]",
+    "mov r13, [rdi + 2 * 8]",
+    "mov r12, [rdi + 3 * 8]",
+    "mov rbp, [rdi + 10 * 8]",
+    "mov rbx, [rdi + 11 * 8]",
     "lea rsp, [rdi + 17 * 8]",
     "iretq",
 );
@@ -41,7 +48,10 @@ unsafe extern "C" {
     fn postern_probe_resume(frame: *const Context) -> !;
 }
 
-const _: () = assert!(core::mem::offset_of!(Context, rip) == 17 * 8);
+const _: () = {
+    assert!(core::mem::offset_of!(Context, rip) == 17 * 8);
+    assert!(core::mem::offset_of!(Context, r12) == 3 * 8 && core::mem::offset_of!(Context, rbx) == 11 * 8);
+};
 
 /// The value of a model-specific register, `None` if the processor hasn't it.
 pub fn read_msr(msr: u32) -> Option<u64> {
@@ -53,7 +63,7 @@ pub fn read_msr(msr: u32) -> Option<u64> {
 /// Goes on behind a probe, if it was one that raised the general-protection exception with this frame.
 pub fn resume(frame: &Context) {
     if frame.kind.get() == 13 && frame.rip.get() == postern_probe_msr_at as *const () as u64 {
-        // SAFETY: the frame of an exception in `postern_probe_msr`, which changes only registers that its caller gives up.
+        // SAFETY: the frame of an exception in `postern_probe_msr`, which changes only registers that its caller gives up: the others are the frame's.
         unsafe { postern_probe_resume(frame) }
     }
 }
