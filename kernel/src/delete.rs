@@ -222,6 +222,7 @@ fn finalize(k: &mut Kernel, cap: Cap, last: bool) {
             crate::virt::iomap::close(map, first, end);
             if map != 0 {
                 k.stop_guests();
+                k.took(1);
             }
             if last {
                 k.ports.free(first, end);

@@ -88,6 +88,11 @@ impl Kernel {
         Ok(())
     }
 
+    /// The step under way takes as long as so many more.
+    pub fn took(&mut self, steps: u32) {
+        self.steps += steps;
+    }
+
     /// Chooses the thread to run next. Called at the end of every kernel entry.
     #[inline]
     pub fn schedule(&mut self) {

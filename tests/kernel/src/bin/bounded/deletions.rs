@@ -14,6 +14,7 @@ kernel_tests::checks! {
     senders_of_one_badge,
     pool_of_address_spaces,
     all_ports,
+    all_ports_opened_to_a_guest_by_many_copies,
 }
 
 /// Threads that wait.
@@ -56,4 +57,16 @@ fn all_ports(env: &mut Env) -> Outcome {
     let ports = env.empty::<cap_type::IOPort>()?;
     slot::IO_PORT_CONTROL.cap().ioport_control_issue(0x1000, 0xffff, &at(ports))?;
     Ok(at(ports).delete()?)
+}
+
+fn all_ports_opened_to_a_guest_by_many_copies(env: &mut Env) -> Outcome {
+    let ports = env.empty::<cap_type::IOPort>()?;
+    slot::IO_PORT_CONTROL.cap().ioport_control_issue(0x1000, 0xffff, &at(ports))?;
+    let (vcpu, map): (cap::VCpu, cap::IOPermissionMap) = (env.make()?, env.make()?);
+    vcpu.vcpu_set_io_permission_map(map)?;
+    for _ in 0..20 {
+        let copy = env.copy(ports, CapRights::all())?;
+        vcpu.vcpu_enable_ioport(copy, 0x1000, 0xffff)?;
+    }
+    Ok(at(ports).revoke()?)
 }
