@@ -136,21 +136,22 @@ fn ipc_isolated(figures: &mut Figures, mut arguments: Vec<String>) -> Result<(),
     Ok(())
 }
 
-/// With a device that sends a message when its register is written.
 fn kernel(figures: &mut Figures) -> Result<(), String> {
-    let image = build::bare(("kernel-tests", "kernel-bench"), &[])?;
+    bare(figures, "kernel-bench", &[])
+}
+
+/// The same machine, with a kernel that measures itself.
+fn bounded(figures: &mut Figures) -> Result<(), String> {
+    bare(figures, "bounded", &["postern-kernel/pretend-interrupted"])
+}
+
+/// A program of the kernel's tests, on a machine with a device that sends a message when its register is written.
+fn bare(figures: &mut Figures, program: &str, features: &[&str]) -> Result<(), String> {
+    let image = build::bare(("kernel-tests", program), features)?;
     let mut arguments = qemu::Machine::default().arguments();
     for device in ["pcie-root-port,id=rp1,bus=pcie.0,chassis=1,slot=1,addr=4.0", "edu,bus=rp1"] {
         arguments.extend(["-device".into(), device.into()]);
     }
-    arguments.extend(qemu::boot_arguments(&image));
-    measure(figures, &arguments, "off", " passed, 0 failed")
-}
-
-/// With a kernel that measures itself.
-fn bounded(figures: &mut Figures) -> Result<(), String> {
-    let image = build::bare(("kernel-tests", "bounded"), &["postern-kernel/pretend-interrupted"])?;
-    let mut arguments = qemu::Machine::default().arguments();
     arguments.extend(qemu::boot_arguments(&image));
     measure(figures, &arguments, "off", " passed, 0 failed")
 }
