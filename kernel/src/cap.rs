@@ -104,6 +104,17 @@ impl RawCap {
     pub(crate) fn is_endpoint_with(self, rights: u64) -> bool {
         self.head & (31 | rights << 5) == tag::ENDPOINT as u64 | rights << 5
     }
+    /// True for a notification capability with all of `rights`.
+    #[inline(always)]
+    pub(crate) fn is_notification_with(self, rights: u64) -> bool {
+        self.head & (31 | rights << 5) == tag::NOTIFICATION as u64 | rights << 5
+    }
+    /// The notification; the tag is `NOTIFICATION`.
+    #[inline]
+    pub(crate) fn notification(self) -> Ptr<Notification> {
+        debug_assert!(self.tag() == tag::NOTIFICATION);
+        self.object()
+    }
     /// The same for an object `bytes` further on in memory.
     pub(crate) const fn further(self, bytes: u64) -> Self {
         Self { head: self.head + ((bytes >> 4) << 21), word: self.word }

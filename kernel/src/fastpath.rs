@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The short way through the two system calls that a server and its clients live by: a call that finds its server waiting, and a
-//! reply whose server has nobody else to serve. Each function first checks everything, changing nothing, and says so where another
+//! The short way through the system calls that a server and its clients live by: a call that finds its server waiting, a
+//! reply whose server has nobody else to serve, and a signal for which nobody waits. Each function first checks everything, changing nothing, and says so where another
 //! way has to be taken; then it does exactly what that would do, and gives the thread that runs next. Nothing but
 //! its state in the processor has to be loaded for it.
 //!
@@ -184,4 +184,40 @@ pub fn reply_recv<const FULL: bool>(
         ep.only_one_waits(tcb);
     }
     Ok(dest)
+}
+
+/// What a [`signal`] has come to.
+pub enum Signalled {
+    /// Nobody waits: the thread goes on.
+    Noted,
+    /// Somebody may be woken: `ipc::signal` with this word does it.
+    Wakes(Ptr<Notification>, u64),
+}
+
+/// `Send` of the current thread, with the MessageInfo `info`, on the capability at `address`, if that is a signal. `None`: `syscall` does it.
+#[inline(always)]
+pub fn signal(tcb: Ptr<Tcb>, address: u64, info: u64) -> Option<Signalled> {
+    if info & SHAPE > 4 {
+        return None;
+    }
+    let raw = FlatRoot::of(&tcb)?.lookup(address)?.raw();
+    if !raw.is_notification_with(WRITE) {
+        return None;
+    }
+    let (n, bits) = (raw.notification(), raw.word());
+    match n.state() {
+        NotificationState::Active => n.badge.set(n.badge.get() | bits),
+        NotificationState::Idle if !n.bound.get().is_some_and(|t| takes_signals(&t)) => {
+            n.badge.set(bits);
+            n.set_state(NotificationState::Active);
+        }
+        _ => return Some(Signalled::Wakes(n, bits)),
+    }
+    Some(Signalled::Noted)
+}
+
+/// The thread to which a notification is bound gets a signal at once.
+#[inline(always)]
+fn takes_signals(t: &Tcb) -> bool {
+    matches!(t.state.get(), ThreadState::BlockedOnReceive | ThreadState::RunningVm)
 }

@@ -13,7 +13,8 @@ use crate::arch::NOW;
 use crate::arch::context::{KIND_SYSCALL, MESSAGE};
 use crate::cap::{Cap, Root};
 use crate::cdt;
-use crate::fastpath::{self, Other};
+use crate::fastpath::{self, Other, Signalled};
+use crate::ipc;
 use crate::object::sched_context::SchedContext;
 use crate::object::tcb::{Tcb, ThreadState, slot};
 use crate::ptr::Ptr;
@@ -220,6 +221,14 @@ impl Machine {
         let next = match c.rdx.get() as i64 {
             number::CALL if !full => fastpath::call::<false>(k, tcb, address, info),
             number::REPLY_RECV if !full => fastpath::reply_recv::<false>(k, tcb, address, info),
+            number::SEND if !full => match fastpath::signal(tcb, address, info) {
+                Some(Signalled::Noted) => return,
+                Some(Signalled::Wakes(n, bits)) => {
+                    ipc::signal(k, n, bits);
+                    return k.schedule();
+                }
+                None => Err(Other::Ordinary),
+            },
             _ => Err(Other::Full),
         };
         let next = match (next, c.rdx.get() as i64) {

@@ -340,3 +340,23 @@ fn a_call_and_its_reply_wait_for_the_turn_of_whom_they_wake() {
     turn_of(&mut m, 0);
     assert_eq!(m.w.k.sched.current, Some(client.tcb));
 }
+
+#[test]
+fn a_signal_reaches_whoever_waits_in_either_way_and_is_kept_otherwise() {
+    let mut m = Machine::new();
+    let (signaller, waiter) = (m.spawn(5), m.spawn(6));
+    let (e, r, n) =
+        (m.make(ObjectType::Endpoint, 0), m.make(ObjectType::Reply, 0), m.make(ObjectType::Notification, 0));
+    m.invoke(signaller, waiter.slot, label::TCB_BIND_NOTIFICATION, &[], &[n]).unwrap();
+    for (wait, target) in [(number::WAIT, n), (number::RECV, e)] {
+        m.syscall(waiter, &call(wait, target, r, &[]));
+        assert_ne!(state(waiter), ThreadState::Running, "it waits");
+        m.syscall(signaller, &call(number::SEND, n, 0, &[]));
+        assert_eq!(state(waiter), ThreadState::Running);
+        assert_eq!(m.w.k.sched.current, Some(waiter.tcb), "who is woken goes first");
+        invariants::check(&m);
+    }
+    m.syscall(signaller, &call(number::SEND, n, 0, &[]));
+    m.syscall(waiter, &call(number::RECV, e, r, &[]));
+    assert_eq!(state(waiter), ThreadState::Running, "the signal was kept");
+}

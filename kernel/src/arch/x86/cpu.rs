@@ -175,6 +175,12 @@ pub fn is_ordinary() -> bool {
     super::fpu::is_ordinary()
 }
 
+/// True if there is one processor and one domain, and the kernel isn't isolated.
+#[inline(always)]
+pub fn is_alone() -> bool {
+    super::fpu::is_alone()
+}
+
 /// As [`activate`], without the cases that are rare. If it gives an area, the bases are still to be exchanged: what is in the processor
 /// goes there.
 ///

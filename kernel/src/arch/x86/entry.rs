@@ -15,11 +15,12 @@ use super::tables::{Gate, PerCpu, Tss, set_context};
 use super::tlb::{self, Plain, Tagged, Way};
 use super::{apic, cpu, gate, probe, smp};
 use crate::arch::context::{Bases, Context, KIND_SYSCALL};
-use crate::fastpath::{self, Other};
+use crate::fastpath::{self, Other, Signalled};
 use crate::fault::{self, Fault};
 use crate::iommu;
 use crate::irq;
 use crate::kernel::Kernel;
+use crate::object::notification::Notification;
 use crate::object::tcb::{Tcb, ThreadState, slot};
 use crate::object::vcpu;
 use crate::ptr::Ptr;
@@ -79,7 +80,10 @@ global_asm!(
 2:  cmp rdx, {vm_enter}
     jne 3f
     call {handle_vm_enter}
-3:  call {handle_syscall}
+3:  cmp rdx, {send}
+    jne 4f
+    call {handle_send}
+4:  call {handle_syscall}
     ud2
 .endm
 
@@ -238,11 +242,13 @@ idle_loop:
     call = const number::CALL,
     reply_recv = const number::REPLY_RECV,
     vm_enter = const number::VM_ENTER,
+    send = const number::SEND,
     handle_call = sym handle_call::<Plain>,
     handle_reply_recv = sym handle_reply_recv::<Plain>,
     handle_call_tagged = sym handle_call::<Tagged>,
     handle_reply_recv_tagged = sym handle_reply_recv::<Tagged>,
     handle_vm_enter = sym handle_vm_enter,
+    handle_send = sym handle_send,
     handle_syscall = sym handle_syscall,
     handle_trap = sym handle_trap,
     handle_kernel_trap = sym handle_kernel_trap,
@@ -361,6 +367,32 @@ fn reply_recv_in_full(address: u64, info: u64) -> ! {
         Ok(next) => resume(k, next),
         Err(_) => syscall(k),
     }
+}
+
+/// `Send`. After a signal for which nobody waits everything is as it was at entry.
+extern "C" fn handle_send(address: u64, info: u64) -> ! {
+    if cpu::is_alone() {
+        let k = smp::acquire_alone();
+        // SAFETY: it is the current thread that makes system calls.
+        let tcb = unsafe { k.sched.only().current.unwrap_unchecked() };
+        match fastpath::signal(tcb, address, info) {
+            Some(Signalled::Noted) => {
+                stretch::end();
+                // SAFETY: the processor holds all that is the thread's, since it has just come from there.
+                unsafe { return_to_user(&tcb.context) }
+            }
+            Some(Signalled::Wakes(n, bits)) => wake(k, n, bits),
+            None => syscall(k),
+        }
+    }
+    handle_syscall()
+}
+
+/// A signal that may wake somebody.
+#[inline(never)]
+fn wake(k: &mut Kernel, n: Ptr<Notification>, bits: u64) -> ! {
+    crate::ipc::signal(k, n, bits);
+    leave(k)
 }
 
 /// `VMEnter`.

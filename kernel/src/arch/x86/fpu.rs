@@ -153,6 +153,12 @@ pub fn is_ordinary() -> bool {
     true
 }
 
+/// True if nobody has [left the short way](State::leave_the_short_way).
+#[inline(always)]
+pub fn is_alone() -> bool {
+    !state().has(MANY)
+}
+
 /// As [`activate`].
 ///
 /// # Safety
