@@ -11,6 +11,7 @@ use core::mem::{offset_of, size_of};
 use sel4_abi::object::tag;
 use sel4_abi::{TCB_FLAG_FPU_DISABLED, syscall as number};
 
+use super::snippets::{pop_registers, stubs};
 use super::tables::{Gate, PerCpu, Tss, set_context};
 use super::tlb::{self, Plain, Tagged, Way};
 use super::{apic, cpu, gate, probe, smp};
@@ -105,17 +106,9 @@ syscall_isolated:
 .global trap_stubs
 .p2align 4
 trap_stubs:
-.set vector, 0
-.rept 256
-    .p2align 4
-    .if vector != 8 && vector != 10 && vector != 11 && vector != 12 && vector != 13 && vector != 14 && vector != 17 && vector != 21 && vector != 29 && vector != 30
-    push 0
-    .endif
-    push vector
-    jmp trap_common
-    .set vector, vector + 1
-.endr
-
+"#,
+    stubs!("trap_common"),
+    r#"
 .p2align 4
 trap_common:
     test byte ptr [rsp + 24], 3
@@ -138,24 +131,6 @@ trap_from_kernel:
     call {handle_kernel_trap}
     ud2
 
-.macro POP_REGISTERS
-    pop r15
-    pop r14
-    pop r13
-    pop r12
-    pop r11
-    pop r10
-    pop r9
-    pop r8
-    pop rdi
-    pop rsi
-    pop rbp
-    pop rbx
-    pop rdx
-    pop rcx
-    pop rax
-.endm
-
 // Returns to user level; rdi is the thread's Context.
 .global return_to_user
 .p2align 6
@@ -163,7 +138,9 @@ return_to_user:
     swapgs
 3:  mov rsp, rdi
     cmp qword ptr [rsp + 15 * 8], {syscall}
-    POP_REGISTERS
+"#,
+    pop_registers!(),
+    r#"
     jne 4f
     // RCX and R11 are what SYSCALL made them, the thread's RIP and RFLAGS (`Context::kind`).
     mov rsp, [rsp + 40]

@@ -8,6 +8,7 @@
 use core::arch::global_asm;
 use core::mem::offset_of;
 
+use super::snippets::{pop_registers, stubs};
 use super::tables::{Gate, PerCpu, Tss};
 use crate::arch::context::{Context, KIND_SYSCALL};
 use crate::sync::KernelCell;
@@ -43,17 +44,9 @@ gate_syscall:
 .global gate_stubs
 .p2align 4
 gate_stubs:
-.set gate_vector, 0
-.rept 256
-    .p2align 4
-    .if gate_vector != 8 && gate_vector != 10 && gate_vector != 11 && gate_vector != 12 && gate_vector != 13 && gate_vector != 14 && gate_vector != 17 && gate_vector != 21 && gate_vector != 29 && gate_vector != 30
-    push 0
-    .endif
-    push gate_vector
-    jmp gate_trap
-    .set gate_vector, gate_vector + 1
-.endr
-
+"#,
+    stubs!("gate_trap"),
+    r#"
 .p2align 4
 gate_trap:
     test byte ptr [rsp + 24], 3
@@ -97,21 +90,10 @@ gate_return:
     mov gs:[{frame} + 40], rax
     mov gs:[{frame} + 48], rax
     cmp eax, eax
-4:  pop r15
-    pop r14
-    pop r13
-    pop r12
-    pop r11
-    pop r10
-    pop r9
-    pop r8
-    pop rdi
-    pop rsi
-    pop rbp
-    pop rbx
-    pop rdx
-    pop rcx
-    pop rax
+4:
+"#,
+    pop_registers!(),
+    r#"
     mov gs:[{scratch}], rax
     mov rax, gs:[{user_cr3}]
     jne 5f

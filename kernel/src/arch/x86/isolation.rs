@@ -13,13 +13,10 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use super::gate::POSTERN_GATE;
 use super::tables::{FIRST, IST_BYTES, PerCpu};
-use super::window::{AREAS, image_to_phys, kernel_root, phys_to_virt};
+use super::window::{AREAS, NX, PRESENT, WRITE, image_to_phys, kernel_root, phys_to_virt};
 use super::{tables, tlb};
 use crate::vspace::KERNEL_INDEX;
 
-const PRESENT: u64 = 1;
-const WRITE: u64 = 2;
-const NX: u64 = 1 << 63;
 const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 const PAGE: u64 = 4096;
 /// Of a processor's area, one page is its gate.
@@ -78,7 +75,7 @@ pub fn init(frame: &mut dyn FnMut() -> u64) {
     unsafe { POSTERN_GATE.get().kernel_cr3 = tlb::kernel_cr3() };
     map_area(0, image_to_phys(&raw const FIRST), image_to_phys(tables::first_ist()), frame);
     FIRST.fpu.leave_the_short_way();
-    tables::isolate();
+    tables::init();
 }
 
 /// Maps the area of a processor, at `area`, and its stacks of [`IST_BYTES`] at `ist`, where both the kernel and user level find them.

@@ -14,6 +14,7 @@ pub mod probe;
 pub mod remap;
 pub mod serial;
 pub mod smp;
+mod snippets;
 pub mod tables;
 pub mod time;
 pub mod tlb;

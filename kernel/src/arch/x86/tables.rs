@@ -229,14 +229,8 @@ fn fill_idt() {
     }
 }
 
-/// Loads all tables and turns SYSCALL on, on the processor that boots.
+/// Loads all tables and turns SYSCALL on, on the processor that boots; anew when its kernel has been isolated.
 pub fn init() {
-    fill_idt();
-    load(stack_top(), IST.as_ptr() as u64);
-}
-
-/// Loads them anew on the processor that boots, whose kernel is isolated from now on.
-pub fn isolate() {
     fill_idt();
     load(stack_top(), IST.as_ptr() as u64);
 }

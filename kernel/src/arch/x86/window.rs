@@ -27,11 +27,14 @@ pub const AREAS: u64 = DEVICES + (4 << 20);
 /// Largest physical address in the window: two of its 512 GiB are the image's and the devices'.
 pub const WINDOW_BYTES: u64 = 510 << 30;
 
-const PRESENT: u64 = 1;
-const WRITE: u64 = 2;
+/// Bits of an entry of a table.
+pub const PRESENT: u64 = 1;
+/// See [`PRESENT`].
+pub const WRITE: u64 = 2;
 const UNCACHED: u64 = 3 << 3;
 const LARGE: u64 = 1 << 7;
-const NX: u64 = 1 << 63;
+/// See [`PRESENT`].
+pub const NX: u64 = 1 << 63;
 
 #[repr(C, align(4096))]
 struct Page([u64; 512]);
