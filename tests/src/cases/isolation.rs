@@ -6,12 +6,12 @@ use std::ops::RangeInclusive;
 use postern_cli::elf::Elf;
 use postern_cli::qemu;
 
-use super::kernel::{ENOUGH, ENOUGH_OF_CPUS, ENOUGH_OF_VCPUS, counted, judge_at_least, machine};
+use super::kernel::{self, ENOUGH, ENOUGH_OF_CPUS, ENOUGH_OF_VCPUS, counted, judge_at_least, machine};
 use crate::build;
 use crate::checks::LIMIT;
 use crate::machine::Machine;
 use crate::qmp::Monitor;
-use crate::runner::{Case, Outcome, with};
+use crate::runner::{Case, Outcome};
 
 pub(super) const CASES: &[Case] = &[
     Case::new("isolation::every_check_holds_without_the_kernel_in_user_levels_tables", checks),
@@ -30,29 +30,24 @@ const AREAS: RangeInclusive<u64> = 0xffff_ffff_c040_0000..=0xffff_ffff_c05f_ffff
 const MOST_OF_IMAGE: usize = 5;
 const OF_AREAS: usize = 5;
 
-fn boot(mut arguments: Vec<String>, program: &str, enough: usize) -> Outcome {
-    let image = build::bare(("kernel-tests", program), &[])?;
-    arguments.extend(qemu::boot_arguments(&image));
-    arguments.extend(ON.map(String::from));
-    with(Machine::start(&arguments)?, |machine| {
+fn boot(arguments: Vec<String>, program: &str, more: &[&str], enough: usize) -> Outcome {
+    kernel::boot(arguments, program, &[], &[more, &ON].concat(), |machine| {
         machine.expect(IS_ON)?;
         judge_at_least(machine, enough)
     })
 }
 
 fn checks() -> Outcome {
-    boot(counted(), "kernel-tests", ENOUGH)
+    boot(counted(), "kernel-tests", &[], ENOUGH)
 }
 
 /// Two that really run side by side.
 fn processors() -> Outcome {
-    let mut arguments = machine().arguments();
-    arguments.extend(["-smp", "2"].map(String::from));
-    boot(arguments, "cpus", ENOUGH_OF_CPUS)
+    boot(machine().arguments(), "cpus", &["-smp", "2"], ENOUGH_OF_CPUS)
 }
 
 fn guests() -> Outcome {
-    boot(counted(), "vcpu", ENOUGH_OF_VCPUS)
+    boot(counted(), "vcpu", &[], ENOUGH_OF_VCPUS)
 }
 
 /// Looks at the tables at user level's first instruction.

@@ -80,27 +80,38 @@ fn debug() -> Outcome {
 }
 
 fn all_checks(features: &[&str], also: fn(&mut Machine) -> Outcome) -> Outcome {
-    let image = build::bare(("kernel-tests", "kernel-tests"), features)?;
-    let mut arguments = counted();
+    boot(counted(), "kernel-tests", features, &[], |machine| {
+        judge_at_least(machine, ENOUGH).and_then(|()| also(machine))
+    })
+}
+
+/// Boots a program of `tests/kernel` in the machine with QEMU's `arguments` and `more`.
+pub(super) fn boot(
+    mut arguments: Vec<String>,
+    program: &str,
+    features: &[&str],
+    more: &[&str],
+    judge: impl FnOnce(&mut Machine) -> Outcome,
+) -> Outcome {
+    let image = build::bare(("kernel-tests", program), features)?;
     arguments.extend(qemu::boot_arguments(&image));
-    with(Machine::start(&arguments)?, |machine| judge(machine).and_then(|()| also(machine)))
+    arguments.extend(more.iter().copied().map(String::from));
+    with(Machine::start(&arguments)?, judge)
+}
+
+/// As [`boot`], of time counted in instructions; at least `enough` checks must pass.
+fn boot_checks(program: &str, features: &[&str], more: &[&str], enough: usize) -> Outcome {
+    boot(counted(), program, features, more, |machine| judge_at_least(machine, enough))
 }
 
 /// The table of all invocations and system calls.
 fn calls() -> Outcome {
-    calls_with(&[])
+    boot_checks("calls", &[], &[], ENOUGH_OF_CALLS)
 }
 
 /// The same with a kernel that knows debug calls.
 fn calls_debug() -> Outcome {
-    calls_with(&["postern-kernel/debug-syscalls"])
-}
-
-fn calls_with(features: &[&str]) -> Outcome {
-    let image = build::bare(("kernel-tests", "calls"), features)?;
-    let mut arguments = counted();
-    arguments.extend(qemu::boot_arguments(&image));
-    with(Machine::start(&arguments)?, |machine| judge_at_least(machine, ENOUGH_OF_CALLS))
+    boot_checks("calls", &["postern-kernel/debug-syscalls"], &[], ENOUGH_OF_CALLS)
 }
 
 fn multiboot() -> Outcome {
@@ -112,7 +123,7 @@ fn multiboot() -> Outcome {
     let outcome = written.and_then(|()| {
         let mut arguments = counted();
         arguments.extend(["-boot".into(), "d".into(), "-cdrom".into(), iso.display().to_string()]);
-        with(Machine::start(&arguments)?, judge)
+        with(Machine::start(&arguments)?, |machine| judge_at_least(machine, ENOUGH))
     });
     let _ = std::fs::remove_dir_all(&folder);
     outcome
@@ -120,11 +131,7 @@ fn multiboot() -> Outcome {
 
 /// The checks of scheduling domains, and those that they could break.
 fn domains() -> Outcome {
-    let image = build::bare(("kernel-tests", "kernel-tests"), &[])?;
-    let mut arguments = counted();
-    arguments.extend(qemu::boot_arguments(&image));
-    arguments.extend(["-append", "domains=4"].map(String::from));
-    with(Machine::start(&arguments)?, |machine| {
+    boot(counted(), "kernel-tests", &[], &["-append", "domains=4"], |machine| {
         machine.expect("domains: 4")?;
         judge_at_least(machine, ENOUGH_OF_DOMAINS)
     })
@@ -152,20 +159,12 @@ fn two_processors() -> Outcome {
 
 /// The same on four that take turns after few instructions: whoever spins gives way at once.
 fn four_processors() -> Outcome {
-    let image = build::bare(("kernel-tests", "cpus"), &[])?;
-    let mut arguments = counted();
-    arguments.extend(["-smp", "4"].map(String::from));
-    arguments.extend(qemu::boot_arguments(&image));
-    with(Machine::start(&arguments)?, |machine| judge_at_least(machine, ENOUGH_OF_CPUS))
+    boot_checks("cpus", &[], &["-smp", "4"], ENOUGH_OF_CPUS)
 }
 
 /// The checks of domains on two processors.
 fn turns() -> Outcome {
-    let image = build::bare(("kernel-tests", "cpus"), &[])?;
-    let mut arguments = counted();
-    arguments.extend(["-smp", "2", "-append", "domains=2"].map(String::from));
-    arguments.extend(qemu::boot_arguments(&image));
-    with(Machine::start(&arguments)?, |machine| judge_at_least(machine, ENOUGH_OF_TURNS))
+    boot_checks("cpus", &[], &["-smp", "2", "-append", "domains=2"], ENOUGH_OF_TURNS)
 }
 
 /// The checks of guests on a second processor.
@@ -175,29 +174,17 @@ fn guests_elsewhere() -> Outcome {
 
 /// The check of guests in domains.
 fn guests_turns() -> Outcome {
-    let image = build::bare(("kernel-tests", "vcpu"), &[])?;
-    let mut arguments = counted();
-    arguments.extend(qemu::boot_arguments(&image));
-    arguments.extend(["-append", "domains=3"].map(String::from));
-    with(Machine::start(&arguments)?, |machine| judge_at_least(machine, 1))
+    boot_checks("vcpu", &[], &["-append", "domains=3"], 1)
 }
 
 /// Boots a test image on two processors that really run side by side, so that one is anywhere while the other acts.
 fn side_by_side(program: &str, enough: usize) -> Outcome {
-    let image = build::bare(("kernel-tests", program), &[])?;
-    let mut arguments = machine().arguments();
-    arguments.extend(["-smp", "2"].map(String::from));
-    arguments.extend(qemu::boot_arguments(&image));
-    with(Machine::start(&arguments)?, |machine| judge_at_least(machine, enough))
+    boot(machine().arguments(), program, &[], &["-smp", "2"], |machine| judge_at_least(machine, enough))
 }
 
 /// Two cores with two threads each.
 fn threads() -> Outcome {
-    let image = build::bare(("kernel-tests", "cpus"), &[])?;
-    let mut arguments = counted();
-    arguments.extend(["-smp".into(), "4,cores=2,threads=2".into()]);
-    arguments.extend(qemu::boot_arguments(&image));
-    with(Machine::start(&arguments)?, |machine| {
+    boot(counted(), "cpus", &[], &["-smp", "4,cores=2,threads=2"], |machine| {
         machine.expect("processors: 2 not used: each is a further thread of a core,")?;
         machine.expect("processors: 2 used").map(drop)
     })
@@ -205,10 +192,7 @@ fn threads() -> Outcome {
 
 /// The longest operations that there are, each interrupted wherever it can be, and how long each stretch was.
 fn bounded() -> Outcome {
-    let image = build::bare(("kernel-tests", "bounded"), &["postern-kernel/pretend-interrupted"])?;
-    let mut arguments = counted();
-    arguments.extend(qemu::boot_arguments(&image));
-    with(Machine::start(&arguments)?, |machine| {
+    boot(counted(), "bounded", &["postern-kernel/pretend-interrupted"], &[], |machine| {
         let line = machine.expect_within("bench longest-stretch ", LIMIT)?;
         judge_at_least(machine, ENOUGH_OF_STRETCHES)?;
         let longest = line.rsplit(' ').next().and_then(|number| number.parse::<u64>().ok());
@@ -223,36 +207,23 @@ fn bounded() -> Outcome {
 
 /// The checks of DMA and interrupt remapping, which want a second device.
 fn dma() -> Outcome {
-    let image = build::bare(("kernel-tests", "dma"), &[])?;
-    let mut arguments = counted();
-    let second =
-        ["pcie-root-port,id=rp2,bus=pcie.0,chassis=2,slot=2,addr=5.0", "edu,bus=rp2,dma_mask=0xffffffff"];
-    for device in second {
-        arguments.extend(["-device".into(), device.into()]);
-    }
-    arguments.extend(qemu::boot_arguments(&image));
-    with(Machine::start(&arguments)?, |machine| judge_at_least(machine, ENOUGH_OF_DMA))
+    let second = [
+        "-device",
+        "pcie-root-port,id=rp2,bus=pcie.0,chassis=2,slot=2,addr=5.0",
+        "-device",
+        "edu,bus=rp2,dma_mask=0xffffffff",
+    ];
+    boot_checks("dma", &[], &second, ENOUGH_OF_DMA)
 }
 
 /// The checks of virtual CPUs.
 fn vcpu() -> Outcome {
-    vcpu_with(&[])
+    boot_checks("vcpu", &[], &[], ENOUGH_OF_VCPUS)
 }
 
 /// The same with a kernel that takes the processor for a vulnerable one with all registers against that, which the emulator ignores.
 fn vulnerable() -> Outcome {
-    vcpu_with(&["postern-kernel/pretend-vulnerable"])
-}
-
-fn vcpu_with(features: &[&str]) -> Outcome {
-    let image = build::bare(("kernel-tests", "vcpu"), features)?;
-    let mut arguments = counted();
-    arguments.extend(qemu::boot_arguments(&image));
-    with(Machine::start(&arguments)?, |machine| judge_at_least(machine, ENOUGH_OF_VCPUS))
-}
-
-fn judge(machine: &mut Machine) -> Outcome {
-    judge_at_least(machine, ENOUGH)
+    boot_checks("vcpu", &["postern-kernel/pretend-vulnerable"], &[], ENOUGH_OF_VCPUS)
 }
 
 pub(super) fn judge_at_least(machine: &mut Machine, enough: usize) -> Outcome {

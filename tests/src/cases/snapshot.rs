@@ -7,10 +7,10 @@ use postern_cli::inspect;
 use postern_cli::qemu;
 use serde_json::{Value, json};
 
+use super::kernel::boot;
 use crate::build;
 use crate::checks;
-use crate::machine::Machine;
-use crate::runner::{Case, Outcome, with};
+use crate::runner::{Case, Outcome};
 
 pub(super) const CASES: &[Case] = &[
     Case::new("snapshot::inspect_shows_who_holds_what_and_from_whom", graph),
@@ -23,10 +23,7 @@ const BADGE: &str = "0x5ab";
 const NAME: &str = "observed one";
 
 fn graph() -> Outcome {
-    let image = build::bare(("kernel-tests", "snapshot"), &[DEBUG])?;
-    let mut arguments = qemu::Machine::default().arguments();
-    arguments.extend(qemu::boot_arguments(&image));
-    with(Machine::start(&arguments)?, |machine| {
+    boot(qemu::Machine::default().arguments(), "snapshot", &[DEBUG], &[], |machine| {
         checks::judge(&machine.serial, 1)?;
         let file = std::env::temp_dir().join(format!("postern-{}-snapshot.log", std::process::id()));
         fs::write(&file, machine.lines().join("\r\n")).map_err(|error| error.to_string())?;
