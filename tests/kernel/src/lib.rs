@@ -7,6 +7,7 @@ pub mod env;
 pub mod failure;
 pub mod machine;
 pub mod measure;
+pub mod random;
 pub mod run;
 pub mod space;
 pub mod thread;

@@ -2,6 +2,7 @@
 //! What a program can do to the kernel by asking for nonsense: nothing. The sequences are the same in every run.
 
 use kernel_tests::env::{HIGH, at};
+use kernel_tests::random::Random;
 use kernel_tests::{Env, Outcome, check, space, thread};
 use sel4::init_thread::slot;
 use sel4::{CNodeCapData, CPtr, CapRights, IOSpaceCapData, ObjectBlueprint, UserContext, cap, cap_type};
@@ -13,34 +14,17 @@ kernel_tests::checks! {
     random_registers_leave_the_kernel_alive,
 }
 
-/// xorshift64.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-    fn below(&mut self, end: u64) -> u64 {
-        (self.next() >> 11) % end
-    }
-    fn of<T: Copy>(&mut self, choices: &[T]) -> T {
-        choices[self.below(choices.len() as u64) as usize]
-    }
-    /// A word that is likely to mean something, or at the edge of what does.
-    fn word(&mut self) -> u64 {
-        match self.below(8) {
-            0 => self.below(8),
-            1 => self.below(256),
-            2 => 1 << self.below(64),
-            3 => (1u64 << self.below(64)).wrapping_sub(1),
-            4 => super::vspace::BASE as u64 + (self.below(1 << 12) << 12),
-            5 => self.below(1 << 9) << 21,
-            6 => self.next(),
-            _ => self.below(64),
-        }
+/// A word that is likely to mean something, or at the edge of what does.
+fn word(random: &mut Random) -> u64 {
+    match random.below(8) {
+        0 => random.below(8),
+        1 => random.below(256),
+        2 => 1 << random.below(64),
+        3 => (1u64 << random.below(64)).wrapping_sub(1),
+        4 => super::vspace::BASE as u64 + (random.below(1 << 12) << 12),
+        5 => random.below(1 << 9) << 21,
+        6 => random.number(),
+        _ => random.below(64),
     }
 }
 
@@ -125,7 +109,7 @@ fn invoke_at_random(env: &mut Env, seed: u64, rounds: usize, likely: bool) -> Ou
         let (service, labels) = random.of(&services);
         let mut label = if random.below(8) == 0 { 1024 + random.below(12) } else { random.below(80) };
         let mut words = [0; 24];
-        words.iter_mut().for_each(|word| *word = random.word());
+        words.fill_with(|| word(&mut random));
         let mut extra = [0; 3];
         extra.iter_mut().for_each(|cap| *cap = random.of(&arguments));
         if likely {
@@ -220,7 +204,7 @@ fn system_call(random: &mut Random) -> UserContext {
     // Not the debug calls: one of them stops the machine.
     let number = random.of(&[-1i64, -2, -3, -4, -5, -6, -7, -8, -9, -10, -11, -32, -33, -40, 5]);
     let info = match random.below(4) {
-        0 => random.next(),
+        0 => random.number(),
         _ => random.below(80) << 12 | random.below(4) << 7 | random.below(30),
     };
     UserContext {
@@ -229,10 +213,10 @@ fn system_call(random: &mut Random) -> UserContext {
         rdx: number as u64,
         rdi: random.below(LIVE + 4),
         rsi: info,
-        r10: random.word(),
-        r8: random.word(),
-        r9: random.word(),
-        r15: random.word(),
+        r10: word(random),
+        r8: word(random),
+        r9: word(random),
+        r15: word(random),
         r12: random.below(LIVE + 4),
         r13: random.below(LIVE + 4),
         ..UserContext::default()
@@ -302,7 +286,7 @@ fn random_registers_leave_the_kernel_alive(env: &mut Env) -> Outcome {
     thread.sc.sched_context_bind(thread.tcb)?;
     let mut random = Random(0x94d0_49bb_1331_11eb);
     for round in 0..3000 {
-        let mut words: [u64; 20] = core::array::from_fn(|_| random.word());
+        let mut words: [u64; 20] = core::array::from_fn(|_| word(&mut random));
         for word in &mut words {
             // Addresses at the edges of what is canonical.
             if random.below(4) == 0 {

@@ -3,6 +3,7 @@
 //! time. What holds is that nothing is lost, and that the kernel goes on.
 
 use kernel_tests::env::at;
+use kernel_tests::random::Random;
 use kernel_tests::{Env, Outcome, check_eq, machine, thread};
 use sel4::cap;
 
@@ -11,18 +12,6 @@ use crate::worker::*;
 kernel_tests::checks! {
     calls_go_on_beside_everything,
     threads_come_and_go_on_all_processors,
-}
-
-/// A row of numbers that looks random (xorshift, 64 bits).
-struct Numbers(u64);
-
-impl Numbers {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 20) as usize % n
-    }
 }
 
 fn calls_go_on_beside_everything(env: &mut Env) -> Outcome {
@@ -34,12 +23,12 @@ fn calls_go_on_beside_everything(env: &mut Env) -> Outcome {
         spawn_on(env, 1, call, [endpoint.bits(), CALLS, 10, 0])?,
         spawn_on(env, nodes - 1, call, [endpoint.bits(), CALLS, 11, 0])?,
     ];
-    let mut numbers = Numbers(machine::rdtsc() | 1);
+    let mut numbers = Random(machine::rdtsc() | 1);
     while (thread::get(10), thread::get(11)) != (CALLS, CALLS) {
-        let client = clients[numbers.below(2)];
-        match numbers.below(6) {
-            0 => put_on(env, 1 + numbers.below(nodes - 1), client.sc)?,
-            1 => put_on(env, 1 + numbers.below(nodes - 1), server.sc)?,
+        let client = clients[numbers.index(2)];
+        match numbers.index(6) {
+            0 => put_on(env, 1 + numbers.index(nodes - 1), client.sc)?,
+            1 => put_on(env, 1 + numbers.index(nodes - 1), server.sc)?,
             2 => {
                 server.tcb.tcb_suspend()?;
                 server.tcb.tcb_resume()?;
@@ -55,18 +44,18 @@ fn calls_go_on_beside_everything(env: &mut Env) -> Outcome {
 
 fn threads_come_and_go_on_all_processors(env: &mut Env) -> Outcome {
     let nodes = env.bootinfo.num_nodes();
-    let mut numbers = Numbers(machine::rdtsc() | 1);
+    let mut numbers = Random(machine::rdtsc() | 1);
     for _ in 0..60 {
         let (there, back): (cap::Notification, cap::Notification) = (env.make()?, env.make()?);
         let bodies = [count, count_in_calls, tell_processor];
-        let core = 1 + numbers.below(nodes - 1);
-        let counter = spawn_on(env, core, bodies[numbers.below(3)], [0; 4])?;
+        let core = 1 + numbers.index(nodes - 1);
+        let counter = spawn_on(env, core, bodies[numbers.index(3)], [0; 4])?;
         let ponger =
-            spawn_on(env, 1 + numbers.below(nodes - 1), pong, [there.bits(), back.bits(), u64::MAX, 0])?;
-        for _ in 0..numbers.below(10) {
+            spawn_on(env, 1 + numbers.index(nodes - 1), pong, [there.bits(), back.bits(), u64::MAX, 0])?;
+        for _ in 0..numbers.index(10) {
             there.signal();
-            match numbers.below(4) {
-                0 => put_on(env, 1 + numbers.below(nodes - 1), counter.sc)?,
+            match numbers.index(4) {
+                0 => put_on(env, 1 + numbers.index(nodes - 1), counter.sc)?,
                 1 => {
                     counter.tcb.tcb_suspend()?;
                     counter.tcb.tcb_resume()?;
@@ -75,12 +64,12 @@ fn threads_come_and_go_on_all_processors(env: &mut Env) -> Outcome {
                     counter.sc.sched_context_unbind()?;
                     counter.sc.sched_context_bind(counter.tcb)?;
                 }
-                _ => machine::pass(numbers.below(20) as u64),
+                _ => machine::pass(numbers.below(20)),
             }
         }
         // One object after the other, in one of several orders, each with threads running on it.
         let mut caps = [at(counter.tcb), at(there), at(counter.sc), at(ponger.sc), at(ponger.tcb), at(back)];
-        let turn = numbers.below(caps.len());
+        let turn = numbers.index(caps.len());
         caps.rotate_left(turn);
         for cap in caps {
             cap.revoke()?;
