@@ -39,6 +39,10 @@ impl Mode {
     pub const PLAIN: Self = Self { tagged: false, by_page: false, isolated: false };
     /// The same with identifiers.
     pub const TAGGED: Self = Self { tagged: true, ..Self::PLAIN };
+    /// No identifiers, and the kernel in an address space of its own.
+    pub const ISOLATED: Self = Self { isolated: true, ..Self::PLAIN };
+    /// The same with identifiers.
+    pub const ISOLATED_TAGGED: Self = Self { tagged: true, ..Self::ISOLATED };
 
     /// The address space of the root at physical `root` with identifier `asid`; 0: it has none.
     #[inline]

@@ -28,9 +28,9 @@ const MODES: [Mode; 6] = [
     Mode::PLAIN,
     Mode::TAGGED,
     Mode { by_page: true, ..Mode::TAGGED },
-    Mode { isolated: true, ..Mode::PLAIN },
-    Mode { isolated: true, ..Mode::TAGGED },
-    Mode { isolated: true, tagged: true, by_page: true },
+    Mode::ISOLATED,
+    Mode::ISOLATED_TAGGED,
+    Mode { by_page: true, ..Mode::ISOLATED_TAGGED },
 ];
 
 /// xorshift64.
@@ -482,8 +482,8 @@ fn what_is_switched_back_to_is_not_flushed() {
     for (mode, loads, flushes) in [
         (Mode::PLAIN, 2000, 2000),
         (Mode::TAGGED, 2000, 2),
-        (Mode { isolated: true, ..Mode::PLAIN }, 3999, 3999),
-        (Mode { isolated: true, ..Mode::TAGGED }, 3999, 2),
+        (Mode::ISOLATED, 3999, 3999),
+        (Mode::ISOLATED_TAGGED, 3999, 2),
     ] {
         let mut world = World::new(0, mode, 1, None);
         world.spaces = vec![Alive { root: ROOTS[0], asid: 1 }, Alive { root: ROOTS[1], asid: 2 }];

@@ -9,6 +9,7 @@ use postern_cli::qemu;
 use super::kernel::{self, ENOUGH, ENOUGH_OF_CPUS, ENOUGH_OF_VCPUS, counted, judge_at_least, machine};
 use crate::build;
 use crate::checks::LIMIT;
+use crate::gdb::Debugger;
 use crate::machine::Machine;
 use crate::qmp::Monitor;
 use crate::runner::{Case, Outcome};
@@ -18,6 +19,7 @@ pub(super) const CASES: &[Case] = &[
     Case::new("isolation::processors_act_on_each_other_as_one_would", processors),
     Case::new("isolation::a_guest_gets_what_its_vmm_may_give_and_no_more", guests),
     Case::new("isolation::user_level_finds_nothing_of_the_kernel_but_the_way_there", tables),
+    Case::new("isolation::nothing_of_another_thread_stays_in_the_gate", gate),
 ];
 
 const ON: [&str; 2] = ["-append", "kpti=on"];
@@ -29,6 +31,14 @@ const AREAS: RangeInclusive<u64> = 0xffff_ffff_c040_0000..=0xffff_ffff_c05f_ffff
 /// Pages of the way into the kernel: code, data, interrupt descriptors; a gate and four stacks.
 const MOST_OF_IMAGE: usize = 5;
 const OF_AREAS: usize = 5;
+
+/// In the page of a processor's gate (`Gate` in `kernel/src/arch/x86/tables.rs`), in words: the address of what IRET takes, and the frame of an interrupt.
+const FRAME_AT: usize = 1;
+const FRAME: RangeInclusive<usize> = 2..=9;
+/// What IRET takes begins here.
+const IRETS: usize = 5;
+/// An instruction of the program `gate`: a thread is there that has come out of the kernel by SYSRET, after another one by IRET.
+const SEEN: [u8; 8] = *b"\x0f\x1f\x84\x00gate";
 
 fn boot(arguments: Vec<String>, program: &str, more: &[&str], enough: usize) -> Outcome {
     kernel::boot(arguments, program, &[], &[more, &ON].concat(), |machine| {
@@ -53,17 +63,55 @@ fn guests() -> Outcome {
 /// Looks at the tables at user level's first instruction.
 fn tables() -> Outcome {
     for isolated in [true, false] {
-        let image = build::bare(("kernel-tests", "kernel-tests"), &[])?;
-        let bytes = std::fs::read(&image.root_task).map_err(|error| error.to_string())?;
-        let entry = Elf::parse(bytes).map_err(|error| error.to_string())?.entry();
-        let mut arguments = counted();
-        arguments.extend(qemu::boot_arguments(&image));
-        arguments.extend(["-append", if isolated { "kpti=on" } else { "kpti=off" }].map(String::from));
-        let (mut machine, mut debugger) = Machine::start_with_debugger(&arguments, LIMIT)?;
-        debugger.run_to(entry)?;
+        let option = if isolated { "kpti=on" } else { "kpti=off" };
+        let (mut machine, _debugger) = run_to("kernel-tests", option, |program| Ok(program.entry()))?;
         let pages = kernels_pages(machine.monitor()?)?;
         judge(&pages, isolated)
             .map_err(|why| format!("isolated: {isolated}: {why}\n{}", machine.evidence()))?;
+    }
+    Ok(())
+}
+
+/// A machine that stands where it is about to execute the instruction of a program at the address that `find` gives.
+fn run_to(
+    program: &str,
+    option: &str,
+    find: fn(Elf) -> Result<u64, String>,
+) -> Result<(Machine, Debugger), String> {
+    let image = build::bare(("kernel-tests", program), &[])?;
+    let bytes = std::fs::read(&image.root_task).map_err(|error| error.to_string())?;
+    let address = find(Elf::parse(bytes)?)?;
+    let mut arguments = counted();
+    arguments.extend(qemu::boot_arguments(&image));
+    arguments.extend(["-append", option].map(String::from));
+    let (machine, mut debugger) = Machine::start_with_debugger(&arguments, LIMIT)?;
+    debugger.run_to(address)?;
+    Ok((machine, debugger))
+}
+
+/// A thread's registers are in the gate for IRET. They have to be gone when somebody else runs.
+fn gate() -> Outcome {
+    let (mut machine, _debugger) = run_to("gate", ON[1], |program| {
+        let segments: Vec<_> = program.loads().copied().collect();
+        let bytes = program.into_bytes();
+        let mut found = segments.iter().flat_map(|segment| {
+            let part = &bytes[segment.offset as usize..][..segment.file_size as usize];
+            let places = part.windows(SEEN.len()).enumerate().filter(|(_, window)| *window == SEEN);
+            places.map(|(at, _)| segment.vaddr + at as u64)
+        });
+        match (found.next(), found.next()) {
+            (Some(address), None) => Ok(address),
+            _ => Err("the program `gate` doesn't have the instruction, or has it twice".into()),
+        }
+    })?;
+    let pages = kernels_pages(machine.monitor()?)?;
+    let page = pages.iter().find(|page| page.at == *AREAS.start()).ok_or("there is no gate")?;
+    let words = machine.monitor()?.words(page.frame, FRAME.end() + 1)?;
+    if words[FRAME_AT] != AREAS.start() + 8 * IRETS as u64 {
+        return Err(format!("this is no gate: {words:x?}"));
+    }
+    if words[FRAME].iter().any(|word| *word != 0) {
+        return Err(format!("another thread's frame: {words:x?}"));
     }
     Ok(())
 }
@@ -91,6 +139,7 @@ fn judge(pages: &[Page], isolated: bool) -> Outcome {
 #[derive(Debug)]
 struct Page {
     at: u64,
+    frame: u64,
     is_large: bool,
     is_users: bool,
     is_global: bool,
@@ -121,11 +170,12 @@ fn walk(
         if level == 4 {
             at |= 0xffff << 48;
         }
+        let frame = entry & 0x000f_ffff_ffff_f000;
         let (is_users, is_large) = (is_users && entry & 4 != 0, level > 1 && entry & 1 << 7 != 0);
         if level == 1 || is_large {
-            pages.push(Page { at, is_large, is_users, is_global: entry & 1 << 8 != 0 });
+            pages.push(Page { at, frame, is_large, is_users, is_global: entry & 1 << 8 != 0 });
         } else {
-            walk(monitor, entry & 0x000f_ffff_ffff_f000, level - 1, at, is_users, pages)?;
+            walk(monitor, frame, level - 1, at, is_users, pages)?;
         }
     }
     Ok(())

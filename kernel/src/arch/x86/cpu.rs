@@ -175,23 +175,23 @@ pub fn is_ordinary() -> bool {
     super::fpu::is_ordinary()
 }
 
-/// True if there is one processor and one domain, and the kernel isn't isolated.
+/// True if there is one processor and one domain.
 #[inline(always)]
 pub fn is_alone() -> bool {
     super::fpu::is_alone()
 }
 
-/// As [`activate`], without the cases that are rare. If it gives an area, the bases are still to be exchanged: what is in the processor
-/// goes there.
+/// As [`activate`], without the cases that are rare. It gives what the way out of an isolated kernel loads; if it gives an area too, the
+/// bases are still to be exchanged: what is in the processor goes there.
 ///
 /// # Safety
 /// [`is_ordinary`] has said so in this kernel entry, and the thread has x87 and SSE state.
 #[inline(always)]
-pub unsafe fn activate_ordinary<W: Way>(t: Ptr<Tcb>) -> Option<*const Bases> {
-    W::enter(t.space.get());
+pub unsafe fn activate_ordinary<W: Way>(t: Ptr<Tcb>) -> (u64, Option<*const Bases>) {
+    let cr3 = W::enter(t.space.get());
     // SAFETY: by the caller's promise.
     unsafe { super::fpu::activate_ordinary(t) };
-    (!are_loaded(&t.bases)).then(|| loaded().bases.replace(&raw const t.bases))
+    (cr3, (!are_loaded(&t.bases)).then(|| loaded().bases.replace(&raw const t.bases)))
 }
 
 /// Exchanges, with the instructions for that, the bases in the processor for those of a thread. In the kernel, KERNEL_GS_BASE holds user's GS base: SWAPGS brings it

@@ -13,7 +13,7 @@ use sel4_abi::{TCB_FLAG_FPU_DISABLED, syscall as number};
 
 use super::snippets::{pop_registers, stubs};
 use super::tables::{Gate, PerCpu, Tss, set_context};
-use super::tlb::{self, Plain, Tagged, Way};
+use super::tlb::{self, Isolated, IsolatedTagged, Plain, Tagged, Way};
 use super::{apic, cpu, gate, probe, smp};
 use crate::arch::context::{Bases, Context, KIND_SYSCALL};
 use crate::fastpath::{self, Other, Signalled};
@@ -56,12 +56,13 @@ global_asm!(
     push r15
 .endm
 
-.macro SYSCALL_ENTRY call, reply_recv
+.macro SYSCALL call, reply_recv, send, isolated
     swapgs
     mov gs:[{scratch}], rsp
-    SYSCALL \call, \reply_recv
-.endm
-.macro SYSCALL call, reply_recv
+    .if \isolated
+    mov rsp, [rip + POSTERN_GATE]
+    mov cr3, rsp
+    .endif
     mov rsp, gs:[{context_end}]
     // The segments are what they always are.
     lea rsp, [rsp - 8]
@@ -83,7 +84,7 @@ global_asm!(
     call {handle_vm_enter}
 3:  cmp rdx, {send}
     jne 4f
-    call {handle_send}
+    call \send
 4:  call {handle_syscall}
     ud2
 .endm
@@ -92,16 +93,24 @@ global_asm!(
 .global syscall_entry
 .p2align 6
 syscall_entry:
-    SYSCALL_ENTRY {handle_call}, {handle_reply_recv}
+    SYSCALL {handle_call}, {handle_reply_recv}, {handle_send}, 0
 .global syscall_entry_tagged
 .p2align 6
 syscall_entry_tagged:
-    SYSCALL_ENTRY {handle_call_tagged}, {handle_reply_recv_tagged}
-// From `gate`.
-.global syscall_isolated
-.p2align 4
-syscall_isolated:
-    SYSCALL {handle_call}, {handle_reply_recv}
+    SYSCALL {handle_call_tagged}, {handle_reply_recv_tagged}, {handle_send}, 0
+
+// These two are part of `gate`: they run in both address spaces.
+.section .text.gate, "ax"
+.global gate_syscall
+.p2align 6
+gate_syscall:
+    SYSCALL {handle_call_isolated}, {handle_reply_recv_isolated}, {handle_send_isolated}, 1
+.global gate_syscall_tagged
+.p2align 6
+gate_syscall_tagged:
+    SYSCALL {handle_call_isolated_tagged}, {handle_reply_recv_isolated_tagged}, {handle_send_isolated_tagged}, 1
+
+.section .text.hot, "ax"
 
 .global trap_stubs
 .p2align 4
@@ -225,7 +234,13 @@ idle_loop:
     handle_call_tagged = sym handle_call::<Tagged>,
     handle_reply_recv_tagged = sym handle_reply_recv::<Tagged>,
     handle_vm_enter = sym handle_vm_enter,
-    handle_send = sym handle_send,
+    handle_send = sym handle_send::<Plain>,
+    handle_call_isolated = sym handle_call::<Isolated>,
+    handle_reply_recv_isolated = sym handle_reply_recv::<Isolated>,
+    handle_send_isolated = sym handle_send::<Isolated>,
+    handle_call_isolated_tagged = sym handle_call::<IsolatedTagged>,
+    handle_reply_recv_isolated_tagged = sym handle_reply_recv::<IsolatedTagged>,
+    handle_send_isolated_tagged = sym handle_send::<IsolatedTagged>,
     handle_syscall = sym handle_syscall,
     handle_trap = sym handle_trap,
     handle_kernel_trap = sym handle_kernel_trap,
@@ -236,6 +251,10 @@ unsafe extern "C" {
     pub fn syscall_entry();
     /// The same where translations have identifiers.
     pub fn syscall_entry_tagged();
+    /// Target of SYSCALL where the kernel is isolated.
+    pub fn gate_syscall();
+    /// The same where translations have identifiers.
+    pub fn gate_syscall_tagged();
     /// Target of debug exceptions.
     pub fn debug_entry();
     fn trap_stubs();
@@ -347,7 +366,7 @@ fn reply_recv_in_full(address: u64, info: u64) -> ! {
 }
 
 /// `Send`. After a signal for which nobody waits everything is as it was at entry.
-extern "C" fn handle_send(address: u64, info: u64) -> ! {
+extern "C" fn handle_send<W: Way>(address: u64, info: u64) -> ! {
     if cpu::is_alone() {
         let k = smp::acquire_alone();
         // SAFETY: it is the current thread that makes system calls.
@@ -355,8 +374,8 @@ extern "C" fn handle_send(address: u64, info: u64) -> ! {
         match fastpath::signal(tcb, address, info) {
             Some(Signalled::Noted) => {
                 stretch::end();
-                // SAFETY: the processor holds all that is the thread's, since it has just come from there.
-                unsafe { return_to_user(&tcb.context) }
+                // SAFETY: the processor holds all that is the thread's, since it has just come from there, out of its address space.
+                unsafe { go_out::<W>(&tcb.context, W::stay(tcb.space.get()), None) }
             }
             Some(Signalled::Wakes(n, bits)) => wake(k, n, bits),
             None => syscall(k),
@@ -405,9 +424,24 @@ fn resume_fast<W: Way>(k: &mut Kernel, next: Ptr<Tcb>) -> ! {
     // SAFETY: its root has just been found to be its own, and the processor is ordinary, so there is no lock to be given back and what
     // is left to do is an exchange. The context is sanitised wherever user level writes it.
     unsafe {
-        match cpu::activate_ordinary::<W>(next) {
-            None => return_to_user(&next.context),
-            Some(old) => return_with_bases(&next.context, old),
+        let (cr3, old) = cpu::activate_ordinary::<W>(next);
+        go_out::<W>(&next.context, cr3, old)
+    }
+}
+
+/// Returns to user level, out of an isolated kernel with `cr3`. If there is `old`, the segment bases are stored there and the thread's are loaded.
+///
+/// # Safety
+/// The context is sanitised, and nothing else is left to be done.
+#[inline(always)]
+unsafe fn go_out<W: Way>(context: &Context, cr3: u64, old: Option<*const Bases>) -> ! {
+    // SAFETY: by the caller's promise.
+    unsafe {
+        match (W::MODE.isolated, old) {
+            (false, None) => return_to_user(context),
+            (false, Some(old)) => return_with_bases(context, old),
+            (true, None) => gate::gate_return(context, cr3),
+            (true, Some(old)) => gate::gate_return_with_bases(context, cr3, old),
         }
     }
 }
@@ -525,10 +559,11 @@ fn resume(k: &mut Kernel, t: Ptr<Tcb>) -> ! {
 #[inline(never)]
 fn resume_isolated(t: Ptr<Tcb>) -> ! {
     cpu::activate_registers(t);
-    tlb::prepare(t.space.get());
+    let cr3 = tlb::prepare(t.space.get());
+    gate::clear();
     smp::release();
-    // SAFETY: as in `resume`, and the address space has just been prepared.
-    unsafe { gate::gate_return(&t.context) }
+    // SAFETY: as in `resume`, and the address space is the thread's.
+    unsafe { gate::gate_return(&t.context, cr3) }
 }
 
 fn end_of_context(t: Ptr<Tcb>) -> u64 {

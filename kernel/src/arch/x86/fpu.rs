@@ -18,7 +18,7 @@ use crate::virt;
 pub struct State {
     /// Where it is to be stored: a thread's, or `spare`.
     owner: Cell<*const FpuState>,
-    /// What keeps the ordinary switch from being made: [`NO_XSAVE`], [`TRAPPING`], [`GUEST`].
+    /// What keeps the ordinary switch from being made: [`NO_XSAVE`], [`TRAPPING`], [`GUEST`]; or the short way from being taken.
     special: Cell<u8>,
     /// For state that is nobody's.
     spare: FpuState,
@@ -45,6 +45,11 @@ impl State {
         self.special.set(self.special.get() | MANY);
     }
 
+    /// The processor's gate holds no frame any more.
+    pub fn forget_frame(&self) {
+        self.special.set(self.special.get() & !FRAMED);
+    }
+
     fn has(&self, bit: u8) -> bool {
         self.special.get() & bit != 0
     }
@@ -55,7 +60,7 @@ impl State {
 }
 
 /// Where `special` is in the processor's area.
-const SPECIAL: usize = offset_of!(PerCpu, fpu) + offset_of!(State, special);
+pub const SPECIAL: usize = offset_of!(PerCpu, fpu) + offset_of!(State, special);
 
 /// There is no XSAVE, but FXSAVE.
 const NO_XSAVE: u8 = 1;
@@ -63,6 +68,8 @@ const NO_XSAVE: u8 = 1;
 const NO_FSGSBASE: u8 = 8;
 /// There is more than one processor: of no interest here either.
 const MANY: u8 = 16;
+/// There is a thread's frame in the processor's gate (`gate` says so): nor this.
+pub const FRAMED: u8 = 32;
 /// CR0.TS is set.
 const TRAPPING: u8 = 2;
 /// A guest's registers are in the processor.

@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Into the kernel and out of it where user level runs without the kernel in its address space. What is here is mapped in both (`isolation`):
-//! it loads the kernel's address space and goes on in `entry`, and on the way back loads the thread's as the last thing.
+//! it loads the kernel's address space and goes on in `entry`, where SYSCALL's targets are too, and on the way back loads the thread's as the last thing.
 //!
 //! An interrupt of user level pushes to the frame in the processor's [`Gate`](super::tables::Gate), from where it is copied into the thread's `Context`.
-//! In the gate nothing of another thread is left when a thread runs.
+//! In the gate nothing of another thread is left when a thread runs: `scratch` is the thread's own at each exit, and the frame is [`clear`]ed on the long way
+//! out. The short way is barred after an IRET, which leaves the thread's frame there.
 
 use core::arch::global_asm;
 use core::mem::offset_of;
 
+use super::fpu;
 use super::snippets::{pop_registers, stubs};
-use super::tables::{Gate, PerCpu, Tss};
-use crate::arch::context::{Context, KIND_SYSCALL};
+use super::tables::{Gate, PerCpu, Tss, this};
+use crate::arch::context::{Bases, Context, KIND_SYSCALL};
+use crate::object::tcb::Tcb;
 use crate::sync::KernelCell;
 
 const FRAME: usize = offset_of!(PerCpu, gate) + offset_of!(Gate, frame);
@@ -32,15 +35,6 @@ pub static POSTERN_GATE: KernelCell<Shared> =
 global_asm!(
     r#"
 .section .text.gate, "ax"
-.global gate_syscall
-.p2align 6
-gate_syscall:
-    swapgs
-    mov gs:[{scratch}], rsp
-    mov rsp, [rip + POSTERN_GATE]
-    mov cr3, rsp
-    jmp syscall_isolated
-
 .global gate_stubs
 .p2align 4
 gate_stubs:
@@ -67,44 +61,44 @@ gate_trap:
     jmp trap_from_user
 2:  jmp trap_from_kernel
 
-// Returns to user level; rdi is the thread's Context.
-.global gate_return
+// As gate_return; on the way, the segment bases are stored to rdx, and the thread's are loaded.
+.global gate_return_with_bases
 .p2align 6
+gate_return_with_bases:
+    rdfsbase rax
+    mov [rdx + {fs}], rax
+    mov rax, [rdi + {bases} + {fs}]
+    wrfsbase rax
+    swapgs
+    rdgsbase rax
+    mov [rdx + {gs}], rax
+    mov rax, [rdi + {bases} + {gs}]
+    wrgsbase rax
+    swapgs
+// Returns to user level; rdi is the thread's Context, rsi what CR3 gets.
+.global gate_return
 gate_return:
     mov rsp, rdi
-    xor eax, eax
     cmp qword ptr [rsp + 15 * 8], {syscall}
-    je 3f
-    mov rax, [rsp + 17 * 8]
-    mov gs:[{frame} + 24], rax
-    mov rax, [rsp + 18 * 8]
-    mov gs:[{frame} + 32], rax
-    mov rax, [rsp + 19 * 8]
-    mov gs:[{frame} + 40], rax
-    mov rax, [rsp + 20 * 8]
-    mov gs:[{frame} + 48], rax
-    mov rax, [rsp + 21 * 8]
-    mov gs:[{frame} + 56], rax
-    jmp 4f
-3:  mov gs:[{frame} + 24], rax
-    mov gs:[{frame} + 40], rax
-    mov gs:[{frame} + 48], rax
-    cmp eax, eax
-4:
 "#,
-    pop_registers!(),
+    pop_registers!("qword ptr gs:[{scratch}]"),
     r#"
-    mov gs:[{scratch}], rax
-    mov rax, gs:[{user_cr3}]
     jne 5f
     mov rsp, [rsp + 40]
-    mov cr3, rax
-    mov rax, gs:[{scratch}]
+    mov cr3, rsi
+    mov rsi, gs:[{scratch}]
     swapgs
     sysretq
-5:  mov rsp, gs:[{frame_at}]
-    mov cr3, rax
-    mov rax, gs:[{scratch}]
+5:  add rsp, 16
+    pop qword ptr gs:[{frame} + 24]
+    pop qword ptr gs:[{frame} + 32]
+    pop qword ptr gs:[{frame} + 40]
+    pop qword ptr gs:[{frame} + 48]
+    pop qword ptr gs:[{frame} + 56]
+    or byte ptr gs:[{special}], {framed}
+    mov rsp, gs:[{frame_at}]
+    mov cr3, rsi
+    mov rsi, gs:[{scratch}]
     swapgs
     iretq
 
@@ -128,12 +122,16 @@ gate_debug:
 6:  push rax
     lea rax, [rip + gate_syscall]
     cmp rax, [rsp + 8]
-    pop rax
     je 7f
+    lea rax, [rip + gate_syscall_tagged]
+    cmp rax, [rsp + 8]
+    je 7f
+    pop rax
     push 0
     push 1
     jmp 8f
-7:  iretq
+7:  pop rax
+    iretq
 
 // Double fault and machine check end the kernel, wherever they come from; each has a stack of its own.
 .global double_fault_entry
@@ -155,10 +153,14 @@ machine_check_entry:
 "#,
     context_end = const offset_of!(PerCpu, tss) + offset_of!(Tss, rsp),
     scratch = const offset_of!(PerCpu, gate) + offset_of!(Gate, scratch),
-    user_cr3 = const offset_of!(PerCpu, gate) + offset_of!(Gate, user_cr3),
     frame_at = const offset_of!(PerCpu, gate) + offset_of!(Gate, frame_at),
     frame = const FRAME,
     syscall = const KIND_SYSCALL,
+    special = const fpu::SPECIAL,
+    framed = const fpu::FRAMED,
+    bases = const offset_of!(Tcb, bases),
+    fs = const offset_of!(Bases, fs),
+    gs = const offset_of!(Bases, gs),
 );
 
 const _: () = {
@@ -167,8 +169,6 @@ const _: () = {
 };
 
 unsafe extern "C" {
-    /// Target of SYSCALL.
-    pub fn gate_syscall();
     /// Target of debug exceptions.
     pub fn gate_debug();
     /// Target of NMIs, in any case.
@@ -178,11 +178,19 @@ unsafe extern "C" {
     /// Target of machine checks, in any case.
     pub fn machine_check_entry();
     fn gate_stubs();
-    /// Returns to user level, in the address space of the processor's gate.
+    /// Returns to user level, in the address space that `cr3` is for.
     ///
     /// # Safety
-    /// The context is sanitised, and the gate's address space is its thread's.
-    pub fn gate_return(context: *const Context) -> !;
+    /// The context is sanitised, and the address space is its thread's. There is no other thread's frame in the gate ([`clear`]).
+    pub fn gate_return(context: *const Context, cr3: u64) -> !;
+    /// As [`gate_return`]; on the way, the segment bases are stored to `old`, and those of the context's thread are loaded.
+    pub fn gate_return_with_bases(context: *const Context, cr3: u64, old: *const Bases) -> !;
+}
+
+/// Forgets what is in the processor's frame.
+pub fn clear() {
+    this().gate.frame.iter().for_each(|word| word.set(0));
+    this().fpu.forget_frame();
 }
 
 /// Address of the entry stub of a vector; stubs are 16 bytes.

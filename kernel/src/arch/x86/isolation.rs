@@ -74,7 +74,6 @@ pub fn init(frame: &mut dyn FnMut() -> u64) {
     // SAFETY: boot, one at a time.
     unsafe { POSTERN_GATE.get().kernel_cr3 = tlb::kernel_cr3() };
     map_area(0, image_to_phys(&raw const FIRST), image_to_phys(tables::first_ist()), frame);
-    FIRST.fpu.leave_the_short_way();
     tables::init();
 }
 

@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What the two ways into the kernel and out of it (`entry`, `gate`) have in common, as text for the assembler.
 
-/// The general registers out of a `Context`, in its order.
+/// The general registers out of a `Context`, in its order; RSI goes to `$rsi`.
 macro_rules! pop_registers {
     () => {
-        r#"
+        pop_registers!("rsi")
+    };
+    ($rsi:literal) => {
+        concat!(
+            r#"
     pop r15
     pop r14
     pop r13
@@ -14,13 +18,16 @@ macro_rules! pop_registers {
     pop r9
     pop r8
     pop rdi
-    pop rsi
+    pop "#,
+            $rsi,
+            r#"
     pop rbp
     pop rbx
     pop rdx
     pop rcx
     pop rax
 "#
+        )
     };
 }
 pub(super) use pop_registers;

@@ -48,11 +48,8 @@ pub struct PerCpu {
 pub struct Gate {
     /// A register of user level's, on the way.
     pub scratch: Cell<u64>,
-    /// For CR3 on the way out of an isolated kernel.
-    pub user_cr3: Cell<u64>,
     /// Address, in each address space, of what IRET takes from `frame`.
     pub frame_at: Cell<u64>,
-    unused: u64,
     /// Where an interrupt of user level leaves RIP, CS, RFLAGS, RSP and SS, if the kernel is isolated; below these, error code and vector.
     pub frame: [Cell<u64>; 8],
     /// The task state segment then: its stack is `frame`.
@@ -64,9 +61,7 @@ impl Gate {
     const fn new() -> Self {
         Self {
             scratch: Cell::new(0),
-            user_cr3: Cell::new(0),
             frame_at: Cell::new(0),
-            unused: 0,
             frame: [const { Cell::new(0) }; 8],
             tss: UnsafeCell::new(Tss::NEW),
             gdt: UnsafeCell::new(GDT),
@@ -297,7 +292,8 @@ pub fn load(stack: u64, ist: u64) {
 /// Makes SYSCALL enter the kernel in the way in which address spaces are switched.
 pub fn aim_system_calls() {
     let target = match tlb::mode() {
-        Mode { isolated: true, .. } => gate::gate_syscall,
+        Mode { isolated: true, tagged: true, .. } => entry::gate_syscall_tagged,
+        Mode { isolated: true, .. } => entry::gate_syscall,
         Mode { tagged: true, .. } => entry::syscall_entry_tagged,
         _ => entry::syscall_entry,
     };

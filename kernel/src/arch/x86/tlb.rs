@@ -77,10 +77,20 @@ pub trait Way {
     /// What of it is known beforehand.
     const MODE: Mode;
 
-    /// Loads the address space of the thread that is about to run.
+    /// Loads the address space of the thread that is about to run. Where the kernel is isolated, the way out loads it: this gives what.
     #[inline(always)]
-    fn enter(space: Space) {
+    fn enter(space: Space) -> u64 {
+        if Self::MODE.isolated {
+            return this().translations.leave(Self::MODE, space);
+        }
         enter_by(Self::MODE, space);
+        0
+    }
+
+    /// The same where that thread is the one that has just come, and nothing has been changed.
+    #[inline(always)]
+    fn stay(space: Space) -> u64 {
+        if Self::MODE.isolated { Self::enter(space) } else { 0 }
     }
 }
 
@@ -98,6 +108,20 @@ impl Way for Tagged {
     const MODE: Mode = Mode::TAGGED;
 }
 
+/// They have none, and user level runs without the kernel.
+pub struct Isolated;
+
+impl Way for Isolated {
+    const MODE: Mode = Mode::ISOLATED;
+}
+
+/// The same where they have.
+pub struct IsolatedTagged;
+
+impl Way for IsolatedTagged {
+    const MODE: Mode = Mode::ISOLATED_TAGGED;
+}
+
 /// Loads the address space of the thread that is about to run, in whichever way.
 #[inline(always)]
 pub fn enter(space: Space) {
@@ -106,10 +130,9 @@ pub fn enter(space: Space) {
     }
 }
 
-/// The way out of an isolated kernel will load the address space of the thread that is about to run. It has to be taken then.
-pub fn prepare(space: Space) {
-    let area = this();
-    area.gate.user_cr3.set(area.translations.leave(mode(), space));
+/// What the way out of an isolated kernel, which has to be taken then, loads for the thread that is about to run.
+pub fn prepare(space: Space) -> u64 {
+    this().translations.leave(mode(), space)
 }
 
 #[inline(always)]
