@@ -5,7 +5,8 @@ use sel4_abi::LookupFailure;
 
 use crate::cap::{Cap, Slot};
 use crate::cdt::SlotRef;
-use crate::error::{SysError, SysResult};
+use crate::error::{Preempted, SysError, SysResult};
+use crate::kernel::Kernel;
 use crate::object::cnode::{CNode, slot_at};
 use crate::object::tcb::{Tcb, slot};
 use crate::ptr::Ptr;
@@ -22,15 +23,34 @@ pub struct Resolved {
     pub bits_left: u32,
 }
 
+/// CNodes that one address may lead through before interrupts are looked for.
+const SHALLOW: u32 = 4;
+
+/// What came of a walk, unless it was a long one and an interrupt is pending. Then whoever asked has to ask again, and may not have changed
+/// anything since the system call, or this half of it, began.
+pub type Found<T> = Result<Result<T, LookupFailure>, Preempted>;
+
 /// Resolves the low `bits` bits of `address`, starting at `root`.
 ///
 /// # Errors
 /// As the ABI names them; bits are counted as they were when the failing level was looked at.
 #[inline]
-pub fn resolve(root: Cap, address: u64, bits: u32) -> Result<Resolved, LookupFailure> {
-    let Cap::CNode(mut node) = root else { return Err(LookupFailure::InvalidRoot) };
+pub fn resolve(k: &mut Kernel, root: Option<CNode>, address: u64, bits: u32) -> Found<Resolved> {
+    let mut levels = 0;
+    let found = walk(root, address, bits, &mut levels);
+    if levels > SHALLOW {
+        k.look()?;
+    }
+    Ok(found)
+}
+
+/// The walk of [`resolve`], with the number of CNodes that it led through.
+#[inline(always)]
+fn walk(root: Option<CNode>, address: u64, bits: u32, levels: &mut u32) -> Result<Resolved, LookupFailure> {
+    let Some(mut node) = root else { return Err(LookupFailure::InvalidRoot) };
     let mut left = bits;
     loop {
+        *levels += 1;
         let (guard_bits, radix) = (u32::from(node.guard_bits), u32::from(node.radix));
         let level = guard_bits + radix;
         let guarded = guard_bits == 0
@@ -61,17 +81,36 @@ pub fn resolve(root: Cap, address: u64, bits: u32) -> Result<Resolved, LookupFai
     }
 }
 
+/// So many ones; a guard or an index has less than 64.
 const fn mask(bits: u32) -> u64 {
-    if bits >= 64 { u64::MAX } else { (1 << bits) - 1 }
+    !(u64::MAX << (bits & 63))
 }
 
-/// The slot whose capability is invoked by `address`: all bits count, and a capability met earlier ends the walk.
+/// The slot in a thread's capability space whose capability is invoked by `address`: all bits count, and a capability met earlier ends the walk.
 ///
 /// # Errors
 /// As [`resolve`].
-#[inline]
-pub fn lookup_slot(root: Cap, address: u64) -> Result<SlotRef, LookupFailure> {
-    resolve(root, address, WORD_BITS).map(|r| r.slot)
+#[inline(always)]
+pub fn lookup_slot(k: &mut Kernel, tcb: &Tcb, address: u64) -> Found<SlotRef> {
+    match FlatRoot::of(tcb).and_then(|root| root.lookup(address)) {
+        Some(slot) => Ok(Ok(slot)),
+        None => lookup_in_levels(k, tcb, address),
+    }
+}
+
+fn root_of(tcb: &Tcb) -> Option<CNode> {
+    tcb.slots[slot::CSPACE].raw().cnode()
+}
+
+#[inline(never)]
+fn lookup_in_levels(k: &mut Kernel, tcb: &Tcb, address: u64) -> Found<SlotRef> {
+    Ok(resolve(k, root_of(tcb), address, WORD_BITS)?.map(|found| found.slot))
+}
+
+/// As [`lookup_slot`], however long it takes.
+#[cfg(feature = "debug-syscalls")]
+pub fn lookup_at_once(tcb: &Tcb, address: u64) -> Result<SlotRef, LookupFailure> {
+    walk(root_of(tcb), address, WORD_BITS, &mut 0).map(|found| found.slot)
 }
 
 /// A root CNode whose guard and index are a whole capability address together, so that it leads from an address to a slot in one step.
@@ -105,15 +144,15 @@ impl FlatRoot {
 /// reported.
 ///
 /// # Errors
-/// FailedLookup when the root is not a CNode or the address does not resolve; RangeError(1, 64) for a depth out of range.
-pub fn target_slot(root: Cap, index: u64, depth: u64, source: bool) -> SysResult<SlotRef> {
-    if !matches!(root, Cap::CNode(_)) {
+/// FailedLookup when the root is not a CNode or the address does not resolve; RangeError(1, 64) for a depth out of range. Preempted as [`resolve`].
+pub fn target_slot(k: &mut Kernel, root: Cap, index: u64, depth: u64, source: bool) -> SysResult<SlotRef> {
+    let Cap::CNode(root) = root else {
         return Err(SysError::Lookup(source, LookupFailure::InvalidRoot));
-    }
+    };
     if !(1..=u64::from(WORD_BITS)).contains(&depth) {
         return Err(SysError::Range(1, u64::from(WORD_BITS)));
     }
-    let found = resolve(root, index, depth as u32).map_err(|f| SysError::Lookup(source, f))?;
+    let found = resolve(k, Some(root), index, depth as u32)?.map_err(|f| SysError::Lookup(source, f))?;
     if found.bits_left != 0 {
         let failure = LookupFailure::DepthMismatch { bits_left: u64::from(found.bits_left), bits_found: 0 };
         return Err(SysError::Lookup(source, failure));
@@ -125,8 +164,8 @@ pub fn target_slot(root: Cap, index: u64, depth: u64, source: bool) -> SysResult
 ///
 /// # Errors
 /// As [`target_slot`]; not a CNode is FailedLookup, MissingCapability with the depth as bits left.
-pub fn target_cnode(root: Cap, index: u64, depth: u64) -> SysResult<CNode> {
-    let cap = if depth == 0 { root } else { target_slot(root, index, depth, false)?.cap() };
+pub fn target_cnode(k: &mut Kernel, root: Cap, index: u64, depth: u64) -> SysResult<CNode> {
+    let cap = if depth == 0 { root } else { target_slot(k, root, index, depth, false)?.cap() };
     match cap {
         Cap::CNode(c) => Ok(c),
         _ => Err(SysError::Lookup(false, LookupFailure::MissingCapability { bits_left: depth })),

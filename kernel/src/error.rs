@@ -28,8 +28,18 @@ pub enum SysError {
     RevokeFirst,
     /// Bytes free.
     NotEnoughMemory(u64),
-    /// Not an error: a preemption point was reached with an interrupt pending; restart the system call later.
+    /// Not an error: [`Preempted`].
     Preempted,
+}
+
+/// A preemption point was reached with an interrupt pending: the system call is to be made again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Preempted;
+
+impl From<Preempted> for SysError {
+    fn from(_: Preempted) -> Self {
+        Self::Preempted
+    }
 }
 
 /// Result of an invocation.

@@ -150,7 +150,7 @@ fn send(k: &mut Kernel, tcb: Ptr<Tcb>, fault: Fault, handler: usize, donate: boo
     }
     tcb.fault.set(fault);
     let grant = CapRights::intersection(rights, CapRights(12));
-    ipc::send(k, tcb, object, badge, ipc::SendMode { blocking: true, call: true, donate }, grant);
+    ipc::send(k, tcb, object, badge, ipc::SendMode { blocking: true, call: true, donate }, grant, None);
     true
 }
 

@@ -8,16 +8,15 @@ mod memory;
 mod sched;
 mod tcb;
 
-use sel4_abi::{LookupFailure, MessageInfo};
+use sel4_abi::MessageInfo;
 
 use crate::cap::Cap;
 use crate::cdt::SlotRef;
-use crate::cspace;
 use crate::error::{SysError, SysResult};
 use crate::kernel::Kernel;
 use crate::object::tcb::Tcb;
 use crate::ptr::Ptr;
-use crate::transfer::{Buffer, MessageReader, MessageWriter};
+use crate::transfer::{Buffer, ExtraCaps, MessageReader, MessageWriter};
 
 /// An invocation: who, on what, with which message.
 pub struct Invocation {
@@ -30,28 +29,6 @@ pub struct Invocation {
     /// Words of the message.
     pub length: usize,
     caps: ExtraCaps,
-}
-
-/// Slots of the extra capabilities of a message.
-pub type ExtraCaps = [Option<SlotRef>; 3];
-
-/// Finds the extra capabilities of the message that `tcb` sends. Without an IPC buffer there are none.
-///
-/// # Errors
-/// The address that does not resolve, and why.
-#[inline]
-pub fn extra_caps(tcb: &Tcb) -> Result<ExtraCaps, (u64, LookupFailure)> {
-    let mut caps = [None; 3];
-    let count = MessageInfo(tcb.context.rsi.get()).extra_caps();
-    if count > 0
-        && let Some(buffer) = Buffer::to_read(tcb)
-    {
-        for (i, cap) in caps.iter_mut().enumerate().take(count) {
-            let address = buffer.cap(i);
-            *cap = Some(cspace::lookup_slot(tcb.cspace(), address).map_err(|f| (address, f))?);
-        }
-    }
-    Ok(caps)
 }
 
 impl Invocation {

@@ -12,7 +12,7 @@ use crate::object::reply::Reply;
 use crate::object::sched_context::SchedContext;
 use crate::object::tcb::{Tcb, ThreadState};
 use crate::ptr::Ptr;
-use crate::transfer;
+use crate::transfer::{self, Gifts};
 
 /// How to send.
 #[derive(Clone, Copy)]
@@ -25,9 +25,18 @@ pub struct SendMode {
     pub donate: bool,
 }
 
-/// Sends the current message (or fault) of `tcb` through an endpoint. Of `rights`, grant and grant-reply count.
+/// Sends the current message (or fault) of `tcb` through an endpoint, to whose first receiver, if receivers wait, it takes `gifts` with it. Of
+/// `rights`, grant and grant-reply count.
 #[inline]
-pub fn send(k: &mut Kernel, tcb: Ptr<Tcb>, ep: Ptr<Endpoint>, badge: u64, mode: SendMode, rights: CapRights) {
+pub fn send(
+    k: &mut Kernel,
+    tcb: Ptr<Tcb>,
+    ep: Ptr<Endpoint>,
+    badge: u64,
+    mode: SendMode,
+    rights: CapRights,
+    gifts: Option<&Gifts>,
+) {
     if ep.state() != EndpointState::Recv {
         if mode.blocking {
             tcb.state.set(ThreadState::BlockedOnSend);
@@ -44,7 +53,7 @@ pub fn send(k: &mut Kernel, tcb: Ptr<Tcb>, ep: Ptr<Endpoint>, badge: u64, mode: 
     }
     let Some(dest) = ep.pop() else { return };
     dest.endpoint.set(None);
-    transfer::message(k, tcb, Some(ep), badge, rights.grant(), dest);
+    transfer::message(tcb, Some(ep), badge, gifts, dest);
     let reply = dest.reply.take();
     if let Some(r) = reply {
         r.tcb.set(None);
@@ -98,9 +107,17 @@ fn bind_sc(k: &mut Kernel, sc: Ptr<SchedContext>, to: Ptr<Tcb>) {
     k.give_sc(sc, to);
 }
 
-/// Receives on an endpoint with an optional reply object; a bound notification that is active comes first.
+/// Receives on an endpoint with an optional reply object, from the first sender, if senders wait, what that one's message takes with it too; a
+/// bound notification that is active comes first.
 #[inline]
-pub fn receive(k: &mut Kernel, tcb: Ptr<Tcb>, ep: Ptr<Endpoint>, blocking: bool, reply: Option<Ptr<Reply>>) {
+pub fn receive(
+    k: &mut Kernel,
+    tcb: Ptr<Tcb>,
+    ep: Ptr<Endpoint>,
+    blocking: bool,
+    reply: Option<Ptr<Reply>>,
+    gifts: Option<&Gifts>,
+) {
     if let Some(r) = reply
         && let Some(other) = r.tcb.get()
         && other != tcb
@@ -135,7 +152,7 @@ pub fn receive(k: &mut Kernel, tcb: Ptr<Tcb>, ep: Ptr<Endpoint>, blocking: bool,
     leaves_queue(k, sender);
     ep.leave(sender);
     sender.endpoint.set(None);
-    transfer::message(k, sender, Some(ep), sender.send_badge.get(), sender.can_grant.get(), tcb);
+    transfer::message(sender, Some(ep), sender.send_badge.get(), gifts, tcb);
     if sender.is_call.get() || sender.fault.get().is_some() {
         match reply {
             Some(r) if sender.can_grant.get() || sender.can_grant_reply.get() => {
@@ -150,13 +167,10 @@ pub fn receive(k: &mut Kernel, tcb: Ptr<Tcb>, ep: Ptr<Endpoint>, blocking: bool,
     }
 }
 
-/// Replies with the message of `tcb` to whoever waits for `reply`. Nothing happens if nobody does.
+/// Replies with the message of `tcb`, and what it takes with it, to whoever waits for `reply`. Nothing happens if nobody does.
 #[inline]
-pub fn reply(k: &mut Kernel, tcb: Ptr<Tcb>, reply: Ptr<Reply>, grant: bool) {
-    let Some(dest) = reply.tcb.get() else { return };
-    if dest.state.get() != ThreadState::BlockedOnReply {
-        return;
-    }
+pub fn reply(k: &mut Kernel, tcb: Ptr<Tcb>, reply: Ptr<Reply>, gifts: Option<&Gifts>) {
+    let Some(dest) = reply.caller() else { return };
     release_reply(k, reply, dest);
     let f = dest.fault.get();
     if f.is_some() {
@@ -167,7 +181,7 @@ pub fn reply(k: &mut Kernel, tcb: Ptr<Tcb>, reply: Ptr<Reply>, grant: bool) {
         let go = fault::apply_reply(&dest, f, info.label(), &mut words);
         dest.state.set(if go { ThreadState::Running } else { ThreadState::Inactive });
     } else {
-        transfer::message(k, tcb, None, 0, grant, dest);
+        transfer::message(tcb, None, 0, gifts, dest);
         dest.state.set(ThreadState::Running);
     }
     // A callee has used up what it was lent: the caller is told at once, so that one timeout goes through all of a chain of calls.
@@ -216,6 +230,7 @@ pub fn cancel(k: &mut Kernel, tcb: Ptr<Tcb>) {
                 release_reply(k, r, tcb);
             }
         }
+        ThreadState::Receiving => {}
         ThreadState::Inactive | ThreadState::Running | ThreadState::RunningVm => return,
     }
     tcb.fault.set(fault::Fault::None);

@@ -6,7 +6,7 @@ use crate::asid::AsidTable;
 use crate::cdt::SlotRef;
 use crate::delete::Search;
 use crate::domains::Domains;
-use crate::error::{SysError, SysResult};
+use crate::error::{Preempted, SysError, SysResult};
 use crate::fault;
 use crate::ioport::PortTable;
 use crate::ipc::Cancelling;
@@ -17,6 +17,7 @@ use crate::object::tcb::{Tcb, ThreadState};
 use crate::processors::{MAX_CPUS, Place, Processors};
 use crate::ptr::Ptr;
 use crate::sched::Scheduler;
+use crate::stretch;
 use crate::sync::KernelCell;
 
 /// Steps of a long operation between two looks at pending interrupts.
@@ -81,9 +82,31 @@ impl Kernel {
         self.steps += steps;
         if self.steps >= STEPS_PER_PREEMPTION {
             self.steps = 0;
-            if crate::arch::interrupt_pending() {
+            if crate::arch::interrupt_pending() || stretch::ON {
                 return Err(SysError::Preempted);
             }
+        }
+        Ok(())
+    }
+
+    /// A preemption point at which nothing has been done yet, so that what was only looked up is lost. Interrupts are looked for each time.
+    ///
+    /// # Errors
+    /// As above.
+    #[cold]
+    #[inline(never)]
+    pub fn look(&mut self) -> Result<(), Preempted> {
+        self.steps = 0;
+        if crate::arch::interrupt_pending() || stretch::is_lost_here() { Err(Preempted) } else { Ok(()) }
+    }
+
+    /// A preemption point between the halves of a combined system call: interrupts are looked for if the first one has taken steps.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn preempt_between(&mut self) -> Result<(), Preempted> {
+        if core::mem::take(&mut self.steps) != 0 && (crate::arch::interrupt_pending() || stretch::ON) {
+            return Err(Preempted);
         }
         Ok(())
     }
@@ -230,7 +253,7 @@ impl Kernel {
         // Only once: what has been done to the thread since may be the answer to its call.
         let first = !core::mem::replace(&mut s.disturbed, true);
         s.request();
-        if first && t.state.get() != ThreadState::RunningVm {
+        if first && t.state.get() == ThreadState::Running {
             t.context.rewind();
         }
     }

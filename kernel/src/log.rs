@@ -52,7 +52,7 @@ pub fn debug_syscall(k: &mut crate::kernel::Kernel, tcb: Ptr<Tcb>, number: i64) 
             arch::halt();
         }
         n::DEBUG_CAP_IDENTIFY => {
-            let tag = crate::cspace::lookup_slot(tcb.cspace(), argument).map_or(0, |s| s.raw().tag());
+            let tag = crate::cspace::lookup_at_once(&tcb, argument).map_or(0, |s| s.raw().tag());
             tcb.context.rdi.set(u64::from(tag));
         }
         n::DEBUG_NAME_THREAD => name_thread(tcb, argument),
@@ -68,7 +68,7 @@ pub fn debug_syscall(k: &mut crate::kernel::Kernel, tcb: Ptr<Tcb>, number: i64) 
 
 #[cfg(feature = "debug-syscalls")]
 fn name_thread(tcb: Ptr<Tcb>, address: u64) {
-    let Ok(slot) = crate::cspace::lookup_slot(tcb.cspace(), address) else { return };
+    let Ok(slot) = crate::cspace::lookup_at_once(&tcb, address) else { return };
     let crate::cap::Cap::Thread(t) = slot.cap() else { return };
     let Some(buffer) = crate::transfer::Buffer::to_read(&tcb) else { return };
     for (i, c) in t.name.iter().enumerate() {

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Moving message words and capabilities from one thread to another.
 
-use sel4_abi::MessageInfo;
 use sel4_abi::message::{CapRights, IpcBuffer, REGISTERS};
+use sel4_abi::{LookupFailure, MessageInfo};
 
 use crate::arch;
 use crate::arch::context::MESSAGE;
 use crate::cap::Cap;
 use crate::cdt::{self, SlotRef};
 use crate::cspace;
-use crate::error::SysResult;
+use crate::error::{Preempted, SysError, SysResult};
 use crate::fault;
 use crate::kernel::Kernel;
 use crate::object::endpoint::Endpoint;
@@ -73,6 +73,11 @@ impl Buffer {
     fn receive_slot(self) -> (u64, u64, u64) {
         (self.read(1000), self.read(1008), self.read(1016))
     }
+    /// Sets where capabilities are received: the address of a CNode, and of a slot below it, of so many bits.
+    #[cfg(test)]
+    pub(crate) fn set_receive_slot(self, root: u64, index: u64, depth: u64) {
+        [root, index, depth].into_iter().zip([1000, 1008, 1016]).for_each(|(word, at)| self.write(at, word));
+    }
 }
 
 /// Writes message words of a thread: the first four to registers, the others to its buffer, if it has one.
@@ -122,13 +127,88 @@ impl<'a> MessageReader<'a> {
     }
 }
 
+/// Slots of the extra capabilities of a message.
+pub type ExtraCaps = [Option<SlotRef>; 3];
+
+/// Finds the extra capabilities of the message that `tcb` sends. Without an IPC buffer there are none.
+///
+/// # Errors
+/// The address that does not resolve, and why. Preempted as [`cspace::resolve`].
+#[inline(always)]
+pub fn extra_caps(k: &mut Kernel, tcb: &Tcb) -> Result<Result<ExtraCaps, (u64, LookupFailure)>, Preempted> {
+    match MessageInfo(tcb.context.rsi.get()).extra_caps() {
+        0 => Ok(Ok([None; 3])),
+        count => look_up(k, tcb, count),
+    }
+}
+
+#[inline(never)]
+fn look_up(
+    k: &mut Kernel,
+    tcb: &Tcb,
+    count: usize,
+) -> Result<Result<ExtraCaps, (u64, LookupFailure)>, Preempted> {
+    let mut caps = [None; 3];
+    let Some(buffer) = Buffer::to_read(tcb) else { return Ok(Ok(caps)) };
+    for (i, cap) in caps.iter_mut().enumerate().take(count) {
+        let address = buffer.cap(i);
+        match cspace::lookup_slot(k, tcb, address)? {
+            Ok(slot) => *cap = Some(slot),
+            Err(failure) => return Ok(Err((address, failure))),
+        }
+    }
+    Ok(Ok(caps))
+}
+
+/// The capabilities that a message takes with it, and where the first of them that isn't the endpoint's own goes: all that has to be
+/// looked up for a message, before anything is done.
+pub struct Gifts {
+    caps: ExtraCaps,
+    into: Option<SlotRef>,
+}
+
+/// What the message of `from` takes with it to `to`, which takes capabilities only from who may `grant`. The sender's are looked up unless
+/// they have been (`found`); if one of them can't be found none goes.
+///
+/// # Errors
+/// Preempted as [`cspace::resolve`].
+#[inline(always)]
+pub fn gifts(
+    k: &mut Kernel,
+    from: Ptr<Tcb>,
+    found: Option<ExtraCaps>,
+    grant: bool,
+    to: Ptr<Tcb>,
+) -> Result<Option<Gifts>, Preempted> {
+    if !grant || MessageInfo(from.context.rsi.get()).extra_caps() == 0 || from.fault.get().is_some() {
+        return Ok(None);
+    }
+    choose(k, from, found, to)
+}
+
+#[inline(never)]
+fn choose(
+    k: &mut Kernel,
+    from: Ptr<Tcb>,
+    found: Option<ExtraCaps>,
+    to: Ptr<Tcb>,
+) -> Result<Option<Gifts>, Preempted> {
+    let caps = match found {
+        Some(caps) => caps,
+        None => extra_caps(k, &from)?.unwrap_or_default(),
+    };
+    if caps[0].is_none() {
+        return Ok(None);
+    }
+    Ok(Some(Gifts { caps, into: receive_slot(k, &to)? }))
+}
+
 /// Moves a message, ordinary or of the sender's fault, to a receiver, and tells it the badge.
 pub fn message(
-    k: &mut Kernel,
     from: Ptr<Tcb>,
     endpoint: Option<Ptr<Endpoint>>,
     badge: u64,
-    grant: bool,
+    gifts: Option<&Gifts>,
     to: Ptr<Tcb>,
 ) {
     let f = from.fault.get();
@@ -137,7 +217,7 @@ pub fn message(
         let (label, words) = fault::write_message(&from, f, &mut out);
         MessageInfo::new(label, 0, 0, out.limit(words) as u64)
     } else {
-        normal(k, from, endpoint, grant, to)
+        normal(from, endpoint, gifts, to)
     };
     to.context.rdi.set(badge);
     to.context.rsi.set(info.0);
@@ -145,10 +225,9 @@ pub fn message(
 
 #[inline]
 fn normal(
-    k: &mut Kernel,
     from: Ptr<Tcb>,
     endpoint: Option<Ptr<Endpoint>>,
-    grant: bool,
+    gifts: Option<&Gifts>,
     to: Ptr<Tcb>,
 ) -> MessageInfo {
     let info = MessageInfo(from.context.rsi.get());
@@ -156,63 +235,47 @@ fn normal(
     for register in MESSAGE.iter().take(words) {
         to.context.at(*register).set(from.context.at(*register).get());
     }
-    if words > REGISTERS || info.extra_caps() > 0 {
-        let (source, dest) = (Buffer::to_read(&from), Buffer::of(&to));
-        if words > REGISTERS {
-            match (source, dest) {
-                (Some(s), Some(d)) => (REGISTERS..words).for_each(|i| d.set_message(i, s.message(i))),
-                _ => words = REGISTERS,
-            }
-        }
-        if info.extra_caps() > 0 && grant {
-            let (unwrapped, extra) = capabilities(k, from, endpoint, to, info.extra_caps(), source, dest);
-            return MessageInfo::new(info.label(), unwrapped, extra, words as u64);
+    if words > REGISTERS {
+        match (Buffer::to_read(&from), Buffer::of(&to)) {
+            (Some(s), Some(d)) => (REGISTERS..words).for_each(|i| d.set_message(i, s.message(i))),
+            _ => words = REGISTERS,
         }
     }
-    MessageInfo::new(info.label(), 0, 0, words as u64)
+    let (unwrapped, extra) = gifts.map_or((0, 0), |gifts| capabilities(endpoint, gifts, to));
+    MessageInfo::new(info.label(), unwrapped, extra, words as u64)
 }
 
 /// Moves up to three capabilities: those of the endpoint itself arrive as badges, the first other one in the receive slot.
-fn capabilities(
-    _k: &mut Kernel,
-    from: Ptr<Tcb>,
-    endpoint: Option<Ptr<Endpoint>>,
-    to: Ptr<Tcb>,
-    count: usize,
-    source: Option<Buffer>,
-    dest: Option<Buffer>,
-) -> (u64, u64) {
-    let (Some(source), Some(dest)) = (source, dest) else { return (0, 0) };
-    let mut receive = receive_slot(&to, dest);
-    let mut unwrapped = 0;
-    for i in 0..count {
-        let Ok(slot) = cspace::lookup_slot(from.cspace(), source.cap(i)) else {
-            return (unwrapped, i as u64);
-        };
-        let cap = slot.cap();
-        if let (Cap::Endpoint { object, badge, .. }, Some(ep)) = (cap, endpoint)
-            && object == ep
-        {
-            dest.set_badge(i, badge);
-            unwrapped |= 1 << i;
-            continue;
-        }
-        let Some(target) = receive.take() else { return (unwrapped, i as u64) };
-        match derive(slot) {
-            Ok(derived) if derived != Cap::Null => {
-                insert_derived(target, derived, slot);
+fn capabilities(endpoint: Option<Ptr<Endpoint>>, gifts: &Gifts, to: Ptr<Tcb>) -> (u64, u64) {
+    let Some(dest) = Buffer::of(&to) else { return (0, 0) };
+    let mut into = gifts.into;
+    let (mut unwrapped, mut count) = (0, 0);
+    for (i, slot) in gifts.caps.into_iter().flatten().enumerate() {
+        match (slot.cap(), endpoint) {
+            (Cap::Endpoint { object, badge, .. }, Some(own)) if object == own => {
+                dest.set_badge(i, badge);
+                unwrapped |= 1 << i;
             }
-            _ => return (unwrapped, i as u64),
+            _ => match (into.take(), derive(slot)) {
+                (Some(target), Ok(derived)) if derived != Cap::Null => insert_derived(target, derived, slot),
+                _ => break,
+            },
         }
+        count += 1;
     }
-    (unwrapped, count as u64)
+    (unwrapped, count)
 }
 
-fn receive_slot(tcb: &Tcb, buffer: Buffer) -> Option<SlotRef> {
+/// The slot in which `tcb` takes capabilities.
+fn receive_slot(k: &mut Kernel, tcb: &Tcb) -> Result<Option<SlotRef>, Preempted> {
+    let Some(buffer) = Buffer::of(tcb) else { return Ok(None) };
     let (root, index, depth) = buffer.receive_slot();
-    let root = cspace::lookup_slot(tcb.cspace(), root).ok()?.cap();
-    let slot = cspace::target_slot(root, index, depth, false).ok()?;
-    slot.is_empty().then_some(slot)
+    let Ok(root) = cspace::lookup_slot(k, tcb, root)? else { return Ok(None) };
+    Ok(match cspace::target_slot(k, root.cap(), index, depth, false) {
+        Ok(slot) => Some(slot).filter(|slot| slot.is_empty()),
+        Err(SysError::Preempted) => return Err(Preempted),
+        Err(_) => None,
+    })
 }
 
 /// What a copy of the capability in `slot` is: without its mapping, and `Null` where there can be no copy.
@@ -222,7 +285,7 @@ fn receive_slot(tcb: &Tcb, buffer: Buffer) -> Option<SlotRef> {
 /// be mapped at two places).
 pub fn derive(slot: SlotRef) -> SysResult<Cap> {
     use crate::cap::{Frame, Mapping};
-    use crate::error::SysError::{IllegalOperation, RevokeFirst};
+    use SysError::{IllegalOperation, RevokeFirst};
     Ok(match slot.cap() {
         Cap::Untyped(_) if cdt::has_children(slot) => return Err(RevokeFirst),
         Cap::Frame(f) => Cap::Frame(Frame { mapping: Mapping::None, ..f }),

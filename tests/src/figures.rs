@@ -150,15 +150,12 @@ const ROWS: &[(&str, &[Row])] = &[
     ),
     (
         "bounded",
-        &[
-            row(
-                "longest-stretch",
-                "longest stretch with interrupts off, kernel entry to exit, of what takes long",
-                10_000,
-                "",
-            ),
-            plain("longest-stretch-62-levels", "messages in a capability space of 62 levels", ""),
-        ],
+        &[row(
+            "longest-stretch",
+            "longest stretch with interrupts off, kernel entry to exit, of what takes long",
+            10_000,
+            "",
+        )],
     ),
     (
         "exits",

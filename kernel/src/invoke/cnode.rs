@@ -22,7 +22,7 @@ pub fn cnode(k: &mut Kernel, i: &Invocation) -> SysResult<usize> {
     }
     i.need(2, 0)?;
     let root = i.slot.cap();
-    let dest = target_slot(root, i.arg(0), i.arg(1) & 0xff, false)?;
+    let dest = target_slot(k, root, i.arg(0), i.arg(1) & 0xff, false)?;
     match i.label {
         label::CNODE_DESCRIBE => return Ok(i.reply(&describe(&dest))),
         label::CNODE_REVOKE => delete::revoke(k, dest)?,
@@ -35,14 +35,14 @@ pub fn cnode(k: &mut Kernel, i: &Invocation) -> SysResult<usize> {
             }
             _ => return Err(SysError::IllegalOperation),
         },
-        label::CNODE_ROTATE => rotate(i, dest)?,
-        _ => transfer(i, dest)?,
+        label::CNODE_ROTATE => rotate(k, i, dest)?,
+        _ => transfer(k, i, dest)?,
     }
     Ok(0)
 }
 
 /// Copy, mint, move and mutate.
-fn transfer(i: &Invocation, dest: SlotRef) -> SysResult {
+fn transfer(k: &mut Kernel, i: &Invocation, dest: SlotRef) -> SysResult {
     let words = match i.label {
         label::CNODE_MINT => 6,
         label::CNODE_MOVE => 4,
@@ -52,7 +52,7 @@ fn transfer(i: &Invocation, dest: SlotRef) -> SysResult {
     if !dest.is_empty() {
         return Err(SysError::DeleteFirst);
     }
-    let src = source(i.cap(0)?, i.arg(2), i.arg(3))?;
+    let src = source(k, i.cap(0)?, i.arg(2), i.arg(3))?;
     // Rights, badge or guard are looked for when both slots are found.
     i.need(words, 0)?;
     match i.label {
@@ -86,8 +86,8 @@ fn copy(dest: SlotRef, cap: Cap, src: SlotRef) -> SysResult {
 }
 
 /// A source slot: it must resolve and hold a capability.
-fn source(root: Cap, index: u64, depth: u64) -> SysResult<SlotRef> {
-    let slot = target_slot(root, index, depth & 0xff, true)?;
+fn source(k: &mut Kernel, root: Cap, index: u64, depth: u64) -> SysResult<SlotRef> {
+    let slot = target_slot(k, root, index, depth & 0xff, true)?;
     if slot.is_empty() {
         return Err(SysError::Lookup(true, LookupFailure::MissingCapability { bits_left: depth & 0xff }));
     }
@@ -134,10 +134,10 @@ fn with_data(cap: Cap, data: u64, preserve: bool) -> SysResult<Cap> {
 }
 
 /// Moves pivot to dest and source to pivot, each with new data.
-fn rotate(i: &Invocation, dest: SlotRef) -> SysResult {
+fn rotate(k: &mut Kernel, i: &Invocation, dest: SlotRef) -> SysResult {
     i.need(8, 2)?;
-    let src = target_slot(i.cap(1)?, i.arg(6), i.arg(7) & 0xff, true)?;
-    let pivot = target_slot(i.cap(0)?, i.arg(3), i.arg(4) & 0xff, true)?;
+    let src = target_slot(k, i.cap(1)?, i.arg(6), i.arg(7) & 0xff, true)?;
+    let pivot = target_slot(k, i.cap(0)?, i.arg(3), i.arg(4) & 0xff, true)?;
     if pivot == src || pivot == dest {
         return Err(SysError::IllegalOperation);
     }

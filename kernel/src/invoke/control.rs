@@ -33,7 +33,7 @@ pub fn irq_control(k: &mut Kernel, i: &Invocation) -> SysResult<usize> {
     if k.irqs.source(number) != Source::Free {
         return Err(SysError::RevokeFirst);
     }
-    let dest = cspace::target_slot(i.cap(0)?, words[0], words[1] & 0xff, false)?;
+    let dest = cspace::target_slot(k, i.cap(0)?, words[0], words[1] & 0xff, false)?;
     if !dest.is_empty() {
         return Err(SysError::DeleteFirst);
     }
@@ -109,7 +109,7 @@ pub fn port_control(k: &mut Kernel, i: &Invocation) -> SysResult<usize> {
     if !k.ports.is_free(first, last) {
         return Err(SysError::RevokeFirst);
     }
-    let dest = cspace::target_slot(i.cap(0)?, i.arg(2), i.arg(3) & 0xff, false)?;
+    let dest = cspace::target_slot(k, i.cap(0)?, i.arg(2), i.arg(3) & 0xff, false)?;
     if !dest.is_empty() {
         return Err(SysError::DeleteFirst);
     }

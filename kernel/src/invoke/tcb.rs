@@ -267,7 +267,7 @@ fn context_words(t: Ptr<Tcb>) -> [u64; CONTEXT_WORDS] {
     for (w, register) in words.iter_mut().zip(&TIMEOUT_REPLY) {
         *w = t.context.at(*register).get();
     }
-    if !t.is_runnable() && t.state.get() != ThreadState::Inactive {
+    if t.is_blocked() || t.state.get() == ThreadState::Receiving {
         words[0] = t.context.restart_rip();
     }
     arch::save_bases(t);
@@ -300,6 +300,10 @@ fn write_registers(k: &mut Kernel, i: &Invocation, t: Ptr<Tcb>) -> SysResult {
 fn store_context(t: Ptr<Tcb>, words: &[u64; CONTEXT_WORDS]) {
     for (w, register) in words.iter().zip(&TIMEOUT_REPLY) {
         t.context.at(*register).set(*w);
+    }
+    if t.state.get() == ThreadState::Receiving {
+        // These are not its call's any more.
+        t.state.set(ThreadState::Running);
     }
     t.context.sanitize();
     arch::set_fs_base(t, canonical(words[18]));

@@ -192,6 +192,11 @@ fn the_watermark_goes_back_with_the_last_child() {
     w.retype(0, ObjectType::Page4K, 0, 1, 2).expect("all memory is free again");
 }
 
+fn find(w: &mut World, root: Option<CNode>, address: u64) -> Result<SlotRef, sel4_abi::LookupFailure> {
+    let found = cspace::resolve(&mut w.k, root, address, cspace::WORD_BITS).expect("nothing is pending");
+    found.map(|found| found.slot)
+}
+
 #[test]
 fn addresses_resolve_through_levels_and_guards() {
     use sel4_abi::LookupFailure as F;
@@ -204,20 +209,23 @@ fn addresses_resolve_through_levels_and_guards() {
     // 48 bits of guard, 8 of index; then 4 of guard and 4 of index.
     let outer = CNode { guard_bits: 48, guard: 0, ..w.root };
     w.slot(1).set(Cap::CNode(inner));
-    let root = Cap::CNode(outer);
-    let found = cspace::lookup_slot(root, 0x01a5).expect("resolves");
-    assert_eq!(found, inner.slot(5));
-    assert_eq!(cspace::lookup_slot(root, 0x0200).ok(), Some(w.slot(2)), "a capability ends the walk");
+    let root = Some(outer);
+    let found = find(&mut w, root, 0x01a5);
+    assert_eq!(found, Ok(inner.slot(5)));
+    assert_eq!(find(&mut w, root, 0x0200), Ok(w.slot(2)), "a capability ends the walk");
     let guard = F::GuardMismatch { bits_left: 8, guard: 0xa, guard_bits: 4 };
-    assert_eq!(cspace::lookup_slot(root, 0x01b5).err(), Some(guard));
+    assert_eq!(find(&mut w, root, 0x01b5), Err(guard));
     let top = F::GuardMismatch { bits_left: 64, guard: 0, guard_bits: 48 };
-    assert_eq!(cspace::lookup_slot(root, 1 << 63).err(), Some(top));
+    assert_eq!(find(&mut w, root, 1 << 63), Err(top));
     let short = F::DepthMismatch { bits_left: 6, bits_found: 8 };
-    assert_eq!(cspace::resolve(root, 0x01a5 >> 2, 62).err(), Some(short));
-    assert_eq!(cspace::lookup_slot(Cap::Null, 1).err(), Some(F::InvalidRoot));
-    let depth = cspace::target_slot(root, 0x0200, 64, true).err();
+    assert_eq!(cspace::resolve(&mut w.k, root, 0x01a5 >> 2, 62).map(Result::err), Ok(Some(short)));
+    assert_eq!(find(&mut w, None, 1), Err(F::InvalidRoot));
+    let depth = cspace::target_slot(&mut w.k, Cap::CNode(outer), 0x0200, 64, true).err();
     assert_eq!(depth, Some(SysError::Lookup(true, F::DepthMismatch { bits_left: 8, bits_found: 0 })));
-    assert_eq!(cspace::target_slot(root, 1, 0, false).err(), Some(SysError::Range(1, 64)));
+    assert_eq!(
+        cspace::target_slot(&mut w.k, Cap::CNode(outer), 1, 0, false).err(),
+        Some(SysError::Range(1, 64))
+    );
 }
 
 #[test]

@@ -8,13 +8,15 @@ use sel4_abi::message::{CapRights, REGISTERS};
 use sel4_abi::object::ObjectType;
 use sel4_abi::{MessageInfo, syscall as number};
 
-use super::world::World;
+use super::world::{RADIX, World};
 use crate::arch::NOW;
 use crate::arch::context::{KIND_SYSCALL, MESSAGE};
 use crate::cap::{Cap, Root};
 use crate::cdt;
+use crate::delete;
 use crate::fastpath::{self, Other, Signalled};
 use crate::ipc;
+use crate::object::cnode::CNode;
 use crate::object::sched_context::SchedContext;
 use crate::object::tcb::{Tcb, ThreadState, slot};
 use crate::ptr::Ptr;
@@ -31,6 +33,9 @@ pub const IRQ_CONTROL: u64 = 3;
 pub const SCHED_CONTROL: u64 = 4;
 /// Slot of the authority over domains.
 pub const DOMAIN: u64 = 5;
+/// Slot of a CNode of two slots, of which the first one holds the CNode itself and the second one the world's: an address that begins with
+/// zeros leads through it again and again.
+pub const DEEP: u64 = 6;
 /// First slot of what [`Machine::spawn`] makes.
 const FIRST: u64 = 8;
 /// Where every thread's system call instruction is.
@@ -113,7 +118,30 @@ impl Machine {
         ] {
             cdt::insert_root(w.slot(at), cap);
         }
-        Self { w, next: FIRST }
+        let mut m = Self { w, next: FIRST };
+        m.w.retype(0, ObjectType::CNode, 1, DEEP, 1).expect("there is room");
+        let (deep, world) = (m.w.slot(DEEP), m.w.slot(ROOT));
+        let Cap::CNode(node) = deep.cap() else { panic!("a CNode was made") };
+        insert_derived(node.slot(0), deep.cap(), deep);
+        insert_derived(node.slot(1), Cap::CNode(CNode { guard_bits: 0, ..m.w.root }), world);
+        m
+    }
+
+    /// The address of slot `at` in a thread's capability space. In the one of [`DEEP`] every slot has two: those with an odd number are called
+    /// by the one that leads through 56 CNodes, the others by the one that leads through two.
+    pub fn address(&self, of: Ptr<Tcb>, at: u64) -> u64 {
+        match (of.cspace() == self.w.slot(DEEP).cap(), at % 2) {
+            (false, _) => at,
+            (true, 0) => 1 << 63 | at << (63 - RADIX),
+            (true, _) => 1 << RADIX | at,
+        }
+    }
+
+    /// Gives a thread the capability space in `at`.
+    pub fn set_cspace(&mut self, tcb: Ptr<Tcb>, at: u64) {
+        let (source, slot) = (self.w.slot(at), tcb.slot(slot::CSPACE));
+        delete::delete(&mut self.w.k, slot).expect("nothing is pending");
+        insert_derived(slot, source.cap(), source);
     }
 
     /// Number of an empty slot.
@@ -192,9 +220,9 @@ impl Machine {
         let tcb = self.w.k.sched.current.expect("a thread runs");
         let c = &tcb.context;
         c.rdx.set(call.number as u64);
-        c.rdi.set(call.target);
-        c.r12.set(call.reply);
-        c.r13.set(call.dest);
+        c.rdi.set(self.address(tcb, call.target));
+        c.r12.set(self.address(tcb, call.reply));
+        c.r13.set(self.address(tcb, call.dest));
         c.rsi.set(MessageInfo::new(call.label, 0, call.caps.len() as u64, call.words.len() as u64).0);
         for (i, word) in call.words.iter().enumerate() {
             match Buffer::of(&tcb) {
@@ -204,7 +232,8 @@ impl Machine {
             }
         }
         if let Some(buffer) = Buffer::of(&tcb) {
-            call.caps.iter().enumerate().for_each(|(i, cap)| buffer.set_badge(i, *cap));
+            let caps = call.caps.iter().map(|&cap| self.address(tcb, cap));
+            caps.enumerate().for_each(|(i, cap)| buffer.set_badge(i, cap));
         }
         self.enter_again();
     }
@@ -241,8 +270,20 @@ impl Machine {
             Ok(next) => assert_eq!(self.w.k.sched.current, Some(next)),
             Err(_) => {
                 syscall::handle(&mut self.w.k);
-                self.w.k.schedule();
+                self.leave();
             }
+        }
+    }
+
+    /// The way out of the kernel: a thread that is between the halves of its call makes the second one, if no interrupt is pending.
+    pub fn leave(&mut self) {
+        self.w.k.schedule();
+        while let Some(t) = self.w.k.sched.current
+            && t.state.get() == ThreadState::Receiving
+            && !crate::arch::interrupt_pending()
+        {
+            syscall::come_back(&mut self.w.k, t);
+            self.w.k.schedule();
         }
     }
 

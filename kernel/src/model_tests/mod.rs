@@ -3,6 +3,7 @@
 //! broke it.
 
 mod derivation;
+mod halves;
 mod invariants;
 mod machine;
 mod random;

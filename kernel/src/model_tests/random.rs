@@ -9,7 +9,9 @@ use sel4_abi::{label, syscall as number};
 
 use super::Random;
 use super::invariants;
-use super::machine::{Call, DOMAIN, IRQ_CONTROL, Machine, ROOT, SCHED_CONTROL, Thread, VSPACE, configure};
+use super::machine::{
+    Call, DEEP, DOMAIN, IRQ_CONTROL, Machine, ROOT, SCHED_CONTROL, Thread, VSPACE, configure,
+};
 use crate::arch::{NOW, PENDING};
 use crate::cap::Cap;
 use crate::delete;
@@ -67,6 +69,8 @@ struct Play {
     last: Option<(Ptr<Tcb>, Call)>,
     /// Calls that found their receiver waiting, scheduling contexts lent by them, replies that brought one back.
     met: [u32; 3],
+    /// Calls that were interrupted between their halves.
+    halves: u32,
     /// Successful invocations by label.
     done: [u32; MESSAGE as usize],
 }
@@ -83,7 +87,17 @@ impl Play {
             m.w.retype(PIECES.start + n, *kind, size_of(*kind), OBJECTS.start + n, 1).expect("there is room");
         }
         m.w.k.schedule();
-        Self { m, r: Random(seed), keeper, bell, frame, last: None, met: [0; 3], done: [0; MESSAGE as usize] }
+        Self {
+            m,
+            r: Random(seed),
+            keeper,
+            bell,
+            frame,
+            last: None,
+            met: [0; 3],
+            halves: 0,
+            done: [0; MESSAGE as usize],
+        }
     }
 
     fn object(&mut self) -> u64 {
@@ -112,7 +126,7 @@ impl Play {
     fn reply_object(&mut self) -> u64 {
         let all: Vec<u64> = OBJECTS.filter(|&i| self.m.w.slot(i).raw().tag() == tag::REPLY).collect();
         match self.m.w.k.sched.current {
-            Some(t) if !all.is_empty() && self.r.below(6) != 0 => all[(t.addr() >> 11) as usize % all.len()],
+            Some(t) if !all.is_empty() && self.r.below(6) != 0 => all[(t.paddr() >> 11) as usize % all.len()],
             _ => self.of(tag::REPLY),
         }
     }
@@ -282,6 +296,9 @@ impl Play {
             return;
         }
         self.m.set_up(t, self.frame);
+        if self.r.below(2) == 0 {
+            self.m.set_cspace(t, DEEP);
+        }
         if !t.is_runnable() {
             ipc::restart(&mut self.m.w.k, t);
         }
@@ -315,7 +332,7 @@ impl Play {
                 return self.act();
             }
         }
-        self.m.w.k.schedule();
+        self.m.leave();
     }
 
     fn ring(&mut self) {
@@ -335,6 +352,10 @@ impl Play {
             return self.m.w.k.schedule();
         };
         NOW.with(|n| n.set(n.get() + self.r.below(500)));
+        if t.state.get() == ThreadState::Receiving {
+            self.halves += 1;
+            return self.m.leave();
+        }
         if Machine::is_restarted(t) && self.r.below(3) != 0 {
             return self.m.enter_again();
         }
@@ -373,7 +394,7 @@ impl Play {
 
 #[test]
 fn threads_that_do_anything_leave_every_link_consistent() {
-    let (mut done, mut met) = ([0; MESSAGE as usize], [0; 3]);
+    let (mut done, mut met, mut halves) = ([0; MESSAGE as usize], [0; 3], 0);
     let seeds = std::env::var("POSTERN_SEEDS").ok().and_then(|s| s.parse().ok()).unwrap_or(SEEDS);
     for seed in 1..=seeds {
         let mut play = Play::new(seed);
@@ -384,9 +405,11 @@ fn threads_that_do_anything_leave_every_link_consistent() {
             assert!(result.is_ok(), "seed {seed}, step {step}, after {:x?}", play.last);
         }
         done.iter_mut().zip(play.done).for_each(|(sum, n)| *sum += n);
+        halves += play.halves;
         met.iter_mut().zip(play.met).for_each(|(sum, n)| *sum += n);
     }
     // What never succeeds tests nothing.
+    assert!(halves > 20, "calls interrupted between their halves: {halves}");
     assert!(
         met[0] > 80 && met[1] > 20 && met[2] > 2,
         "calls, lent contexts and contexts given back: {met:?}"

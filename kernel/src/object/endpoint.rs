@@ -144,6 +144,12 @@ impl Endpoint {
             .then(|| unsafe { Ptr::from_addr(head & !3).unwrap_unchecked() })
     }
 
+    /// The first sender, if senders wait.
+    #[inline]
+    pub fn sender(&self) -> Option<Ptr<Tcb>> {
+        if self.state() == EndpointState::Send { self.queue.head() } else { None }
+    }
+
     /// As [`Endpoint::leave`], for the only thread that waits.
     #[inline(always)]
     pub fn only_one_leaves(&self) {

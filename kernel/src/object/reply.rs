@@ -7,7 +7,7 @@
 use core::cell::Cell;
 
 use super::sched_context::SchedContext;
-use super::tcb::Tcb;
+use super::tcb::{Tcb, ThreadState};
 use crate::ptr::Ptr;
 
 /// A reply object, 32 bytes.
@@ -26,6 +26,12 @@ pub struct Reply {
 const _: () = assert!(core::mem::size_of::<Reply>() == 1 << sel4_abi::object::REPLY_BITS);
 
 impl Reply {
+    /// The thread that waits for the reply.
+    #[inline]
+    pub fn caller(&self) -> Option<Ptr<Tcb>> {
+        self.tcb.get().filter(|t| t.state.get() == ThreadState::BlockedOnReply)
+    }
+
     /// Takes the reply out of its stack. At the head, gives the scheduling context that was donated.
     pub fn unlink(this: Ptr<Self>) -> Option<Ptr<SchedContext>> {
         let (prev, next, sc) = (this.prev.take(), this.next.take(), this.sc.take());

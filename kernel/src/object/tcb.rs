@@ -29,6 +29,8 @@ pub enum ThreadState {
     Running,
     /// Runs as its virtual CPU, or waits for its turn to.
     RunningVm,
+    /// Runs, or waits for its turn, between the two halves of a combined system call: it has sent, and is yet to receive.
+    Receiving,
     /// Waits to receive on an endpoint.
     BlockedOnReceive,
     /// Waits to send on an endpoint.
@@ -156,7 +158,7 @@ impl Tcb {
     /// True when it could run, given the time.
     #[inline]
     pub fn is_runnable(&self) -> bool {
-        matches!(self.state.get(), ThreadState::Running | ThreadState::RunningVm)
+        matches!(self.state.get(), ThreadState::Running | ThreadState::RunningVm | ThreadState::Receiving)
     }
 
     /// True when it waits for somebody.

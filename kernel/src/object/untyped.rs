@@ -36,6 +36,9 @@ const CHUNK: u64 = 4096;
 /// What that is worth, with a virtual CPU that is made there.
 const STEPS_OF_CHUNK: u32 = 3;
 
+/// Objects whose capabilities are put into their slots in one step.
+const OBJECTS_PER_STEP: u64 = 64;
+
 /// `Untyped_Retype`. Memory is cleared here, in chunks, so that a huge object does not hold the processor.
 ///
 /// # Errors
@@ -57,7 +60,7 @@ pub fn retype(k: &mut Kernel, slot: SlotRef, u: Untyped, root: Cap, a: &Retype) 
     if bad_size {
         return Err(SysError::InvalidArgument(1));
     }
-    let node = cspace::target_cnode(root, a.node_index, a.node_depth)?;
+    let node = cspace::target_cnode(k, root, a.node_index, a.node_depth)?;
     if a.node_offset >= node.len() {
         return Err(SysError::Range(0, node.len() - 1));
     }
@@ -92,6 +95,7 @@ pub fn retype(k: &mut Kernel, slot: SlotRef, u: Untyped, root: Cap, a: &Retype) 
     slot.set(Cap::Untyped(Untyped { watermark: start + bytes, cleared: 0, made: Made::Zeros, ..u }));
     let first = capability(ty, size, u.paddr + start, u.device);
     cdt::insert_row(node.slot(a.node_offset), a.count, first.encode(), 1 << bits, slot);
+    k.took((a.count / OBJECTS_PER_STEP) as u32);
     Ok(())
 }
 
@@ -199,7 +203,7 @@ pub fn make_pool(k: &mut Kernel, untyped: SlotRef, root: Cap, index: u64, depth:
     if cdt::has_children(untyped) {
         return Err(SysError::RevokeFirst);
     }
-    let dest = cspace::target_slot(root, index, depth, false)?;
+    let dest = cspace::target_slot(k, root, index, depth, false)?;
     if !dest.is_empty() {
         return Err(SysError::DeleteFirst);
     }

@@ -528,13 +528,21 @@ pub fn leave(k: &mut Kernel) -> ! {
             // SAFETY: the stack is not needed any more; every interrupt enters the kernel afresh.
             unsafe { idle_loop() }
         };
-        if t.state.get() == ThreadState::RunningVm {
-            set_context(end_of_context(t));
-            vcpu::run(k, t);
-            smp::forget_what_was_read(k);
-            continue;
+        match t.state.get() {
+            ThreadState::RunningVm => {
+                set_context(end_of_context(t));
+                vcpu::run(k, t);
+                smp::forget_what_was_read(k);
+            }
+            ThreadState::Receiving => {
+                if super::interrupt_pending() {
+                    take_pending()
+                }
+                stretch::between();
+                crate::syscall::come_back(k, t);
+            }
+            _ => resume(k, t),
         }
-        resume(k, t)
     }
 }
 
@@ -580,7 +588,7 @@ fn look_up_root(k: &Kernel, t: Ptr<Tcb>) {
     t.root_epoch.set(k.asids.epoch);
 }
 
-/// Takes the interrupts that are pending and serves them: for the way back from a guest. The processor delivers them to the ordinary
+/// Takes the interrupts that are pending and serves them: for the way back from a guest, and between the halves of a system call. The processor delivers them to the ordinary
 /// entry, in a window between STI and CLI, on the kernel's stack, and that leaves the kernel by itself.
 pub fn take_pending() -> ! {
     smp::release();

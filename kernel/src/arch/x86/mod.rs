@@ -33,11 +33,11 @@ pub use time::{now, set_timer, ticks_per_us};
 pub use tlb::{drop_elsewhere, flush_all, flush_page, leave_vspace};
 pub use window::{clear_memory, install_kernel_mappings, phys_to_virt, virt_to_phys};
 
-use crate::{stretch, virt};
+use crate::virt;
 
 /// True when there is a reason to leave the kernel soon: an interrupt, or another processor that waits for it.
 pub fn interrupt_pending() -> bool {
-    apic::interrupt_pending() || smp::is_awaited() || stretch::ON
+    apic::interrupt_pending() || smp::is_awaited()
 }
 
 /// True for object types that this machine has.

@@ -3,8 +3,8 @@
 //! construct, and over all checks of the kernel. Wants a kernel that measures this (its feature `pretend-interrupted`): it takes an interrupt for
 //! pending at each preemption point, so that all that can be interrupted is. Under QEMU's `-icount shift=0` a tick is an instruction.
 //!
-//! Prints `stretch <check> <ticks>` of each operation, at the end `bench longest-stretch <ticks>`, and apart from it that of messages in a
-//! capability space of as many levels as there can be. Of the kernel's other checks those above 5,000 are told.
+//! Prints `stretch <check> <ticks>` of each operation, and at the end `bench longest-stretch <ticks>`. Of the kernel's other checks those
+//! above 5,000 are told.
 #![no_std]
 #![no_main]
 
@@ -45,23 +45,18 @@ static ALL: &[&[Check]] = &{
 const TOLD: u64 = 5000;
 
 fn main(bootinfo: &BootInfoPtr) -> ! {
-    let (longest, deep) = (Cell::new(0), Cell::new(0));
+    let longest = Cell::new(0);
     sel4::benchmark_finalize_log();
     run_and_see(
         bootinfo,
         |_| ALL,
         |name| {
             let ticks = sel4::benchmark_finalize_log();
-            let is_deep = deep::CHECKS.iter().any(|(of_deep, _)| *of_deep == name);
-            let kind = if is_deep { &deep } else { &longest };
-            kind.set(kind.get().max(ticks));
+            longest.set(ticks.max(longest.get()));
             if ticks > TOLD || OWN.iter().flat_map(|list| *list).any(|(own, _)| *own == name) {
                 println!("stretch {name} {ticks}");
             }
         },
-        || {
-            println!("bench longest-stretch-62-levels {}", deep.get());
-            println!("bench longest-stretch {}", longest.get());
-        },
+        || println!("bench longest-stretch {}", longest.get()),
     )
 }
