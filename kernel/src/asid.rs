@@ -163,8 +163,9 @@ pub fn release(k: &mut Kernel, root: Root) {
     }
 }
 
-/// Identifiers that one step of a pool's deletion takes back.
+/// Identifiers that one step of a pool's deletion takes back at most, and how many it looks at for that.
 const RELEASED_AT_ONCE: u16 = 4;
+const SCANNED_AT_ONCE: u16 = 32;
 
 /// The pool at physical address `paddr` is going away, and with it every identifier in it: some of the first `remaining` ones. Gives how
 /// many remain.
@@ -177,7 +178,8 @@ pub fn release_some(k: &mut Kernel, paddr: u64, remaining: u64) -> u64 {
         if let Some(paddr) = k.asids.root(asid) {
             release(k, Root { paddr, asid });
             released += 1;
-        } else if left.is_multiple_of(32) {
+        }
+        if left.is_multiple_of(SCANNED_AT_ONCE) {
             break;
         }
     }

@@ -250,20 +250,28 @@ const WOKEN_AT_ONCE: usize = 4;
 
 /// Some of those who wait on the endpoint stop waiting; true if others do still wait. Nobody can come: it is being taken apart.
 pub fn cancel_some(k: &mut Kernel, ep: Ptr<Endpoint>) -> bool {
-    for _ in 0..WOKEN_AT_ONCE {
-        let Some(tcb) = ep.queue.head() else { break };
-        give_back(k, tcb);
-    }
-    ep.queue.head().is_some()
+    wake_some(k, || ep.queue.head(), give_back)
 }
 
 /// As [`cancel_some`], for a notification.
 pub fn cancel_some_signals(k: &mut Kernel, n: Ptr<Notification>) -> bool {
+    wake_some(k, || n.queue.head(), restart)
+}
+
+fn wake_some(
+    k: &mut Kernel,
+    next: impl Fn() -> Option<Ptr<Tcb>>,
+    wake: impl Fn(&mut Kernel, Ptr<Tcb>),
+) -> bool {
     for _ in 0..WOKEN_AT_ONCE {
-        let Some(tcb) = n.queue.head() else { break };
-        restart(k, tcb);
+        let Some(tcb) = next() else { break };
+        wake(k, tcb);
+        // All its refills may have been looked at.
+        if tcb.sc.get().is_some_and(|sc| sc.is_sporadic()) {
+            break;
+        }
     }
-    n.queue.head().is_some()
+    next().is_some()
 }
 
 /// The thread stops waiting on an endpoint: it tries again. After a fault it stays where it is.

@@ -4,15 +4,14 @@
 use kernel_tests::env::{HIGH, at};
 use kernel_tests::{Env, Outcome};
 use sel4::init_thread::slot;
-use sel4::{CapRights, CapTypeForObjectOfFixedSize, cap, cap_type};
+use sel4::{CapRights, cap, cap_type};
 
-use crate::crowd::{Act, Crowd, make_many};
+use crate::crowd::{Act, Crowd};
 
 kernel_tests::checks! {
     endpoint_that_many_send_to,
     notification_that_many_wait_for,
     senders_of_one_badge,
-    pool_of_address_spaces,
     all_ports,
     all_ports_opened_to_a_guest_by_many_copies,
 }
@@ -40,17 +39,6 @@ fn senders_of_one_badge(env: &mut Env) -> Outcome {
     at(one).delete()?;
     at(two).cancel_badged_sends()?;
     Ok(())
-}
-
-fn pool_of_address_spaces(env: &mut Env) -> Outcome {
-    let pool = env.empty::<cap_type::AsidPool>()?;
-    let memory = env.untyped(12)?;
-    slot::ASID_CONTROL.cap().asid_control_make_pool(memory, &at(pool))?;
-    let first = make_many(env, cap_type::Pml4::BLUEPRINT, 510)?;
-    for i in 0..510 {
-        pool.asid_pool_assign(cap::VSpace::from_bits((first + i) as u64))?;
-    }
-    Ok(at(pool).delete()?)
 }
 
 fn all_ports(env: &mut Env) -> Outcome {

@@ -16,8 +16,10 @@ mod crowd;
 mod deep;
 mod deletions;
 mod io;
+mod pools;
 mod queues;
 mod retypes;
+mod sporadic;
 
 use core::cell::Cell;
 
@@ -28,7 +30,15 @@ use sel4_root_task::println;
 sel4_root_task::declare!(main);
 
 /// The operations of this program.
-const OWN: &[&[Check]] = &[retypes::CHECKS, deletions::CHECKS, queues::CHECKS, io::CHECKS, deep::CHECKS];
+const OWN: &[&[Check]] = &[
+    retypes::CHECKS,
+    deletions::CHECKS,
+    pools::CHECKS,
+    queues::CHECKS,
+    sporadic::CHECKS,
+    io::CHECKS,
+    deep::CHECKS,
+];
 
 /// These, and every check of the kernel.
 static ALL: &[&[Check]] = &{
