@@ -248,7 +248,12 @@ impl Kernel {
         if self.sched.active(cpu).is_none_or(|s| s.current != Some(t)) {
             return;
         }
-        arch::stop(cpu);
+        let Some(s) = self.sched.active(cpu) else { return };
+        // One that is disturbed waits for the kernel still, and needn't be asked again: it stops being so when it gets the kernel, which it
+        // hasn't since it was stopped, because this processor has it.
+        if !s.disturbed {
+            arch::stop(cpu);
+        }
         let Some(s) = self.sched.active(cpu) else { return };
         // Only once: what has been done to the thread since may be the answer to its call.
         let first = !core::mem::replace(&mut s.disturbed, true);

@@ -31,8 +31,10 @@ impl Bridges for NoBridges {
     }
 }
 
-/// Ranges of functions that a [`Coverage`] has room for.
+/// Ranges of functions, apart from each other, that a [`Coverage`] has room for.
 pub const MAX_RANGES: usize = 256;
+/// Units with the rest of a segment that it has room for.
+const MAX_RESTS: usize = 16;
 
 #[derive(Clone, Copy, Debug)]
 struct Range {
@@ -44,11 +46,12 @@ struct Range {
 
 /// Which unit covers which functions. Computed once, at boot, while bridges still have firmware's bus numbers.
 ///
-/// Invariant: ranges of explicit scopes only; what is left of a segment is in `rest`.
+/// Invariants: ranges of explicit scopes only, sorted, none meets another; what is left of a segment is in `rest`, sorted by segment, the unit that
+/// the table names first before the others.
 #[derive(Clone, Debug, Default)]
 pub struct Coverage {
     ranges: Vec<Range, MAX_RANGES>,
-    rest: Vec<(u16, u8), 16>,
+    rest: Vec<(u16, u8), MAX_RESTS>,
 }
 
 impl Coverage {
@@ -62,19 +65,14 @@ impl Coverage {
     pub fn of(dmar: &Dmar<'_>, bridges: &dyn Bridges) -> Result<Coverage, Error> {
         let mut coverage = Coverage::none();
         for (number, unit) in dmar.units().enumerate() {
-            let too_many = Error::TooManyRanges { limit: MAX_RANGES };
-            let unit_number = u8::try_from(number).map_err(|_| too_many)?;
+            let unit_number = u8::try_from(number).map_err(|_| Error::TooManyRanges { limit: MAX_RANGES })?;
             if unit.include_all {
-                coverage
-                    .rest
-                    .push((unit.segment, unit_number))
-                    .map_err(|_| Error::TooManyRanges { limit: 16 })?;
+                coverage.add_rest(unit.segment, unit_number)?;
             }
             for scope in unit.scopes() {
                 let Some(target) = follow(&scope, unit.segment, bridges) else { continue };
                 let mut add = |first, last| {
-                    let range = Range { unit: unit_number, segment: unit.segment, first, last };
-                    coverage.ranges.push(range).map_err(|_| too_many)
+                    coverage.add(Range { unit: unit_number, segment: unit.segment, first, last })
                 };
                 match scope.kind {
                     ScopeKind::Endpoint => add(target, target)?,
@@ -91,15 +89,47 @@ impl Coverage {
         Ok(coverage)
     }
 
+    /// Adds what of a scope's range no scope before it has: the gaps between the ranges that are there.
+    fn add(&mut self, new: Range) -> Result<(), Error> {
+        let mut at = self.behind(new.segment, new.first);
+        let mut first = u32::from(new.first);
+        loop {
+            let met =
+                self.ranges.get(at).filter(|r| r.segment == new.segment && r.first <= new.last).copied();
+            let last = met.map_or(Some(new.last), |r| r.first.checked_sub(1));
+            if let Some(last) = last
+                && first <= u32::from(last)
+            {
+                let gap = Range { first: first as u16, last, ..new };
+                self.ranges.insert(at, gap).map_err(|_| Error::TooManyRanges { limit: MAX_RANGES })?;
+                at += 1;
+            }
+            let Some(met) = met else { return Ok(()) };
+            first = u32::from(met.last) + 1;
+            at += 1;
+        }
+    }
+
+    fn add_rest(&mut self, segment: u16, unit: u8) -> Result<(), Error> {
+        let at = self.rest.partition_point(|&(of, _)| of <= segment);
+        self.rest.insert(at, (segment, unit)).map_err(|_| Error::TooManyRanges { limit: MAX_RESTS })
+    }
+
+    /// Where the first range is that doesn't end before a function.
+    fn behind(&self, segment: u16, function: u16) -> usize {
+        self.ranges.partition_point(|r| (r.segment, r.last) < (segment, function))
+    }
+
     /// The number of the unit that covers a function (bus in bits 8–15, device and function below). The first scope
-    /// that names it wins; INCLUDE_PCI_ALL comes after all scopes.
+    /// that names it wins; INCLUDE_PCI_ALL comes after all scopes. The time grows with the logarithm of the scopes' number: the kernel asks for each
+    /// frame and table that a device loses.
     pub fn unit_of(&self, segment: u16, function: u16) -> Option<usize> {
-        let named = self
-            .ranges
-            .iter()
-            .find(|r| r.segment == segment && r.first <= function && function <= r.last)
-            .map(|range| range.unit);
-        let rest = || self.rest.iter().find(|(of, _)| *of == segment).map(|&(_, unit)| unit);
+        let range = self.ranges.get(self.behind(segment, function));
+        let named = range.filter(|r| r.segment == segment && r.first <= function).map(|r| r.unit);
+        let rest = || {
+            let at = self.rest.partition_point(|&(of, _)| of < segment);
+            self.rest.get(at).filter(|(of, _)| *of == segment).map(|&(_, unit)| unit)
+        };
         named.or_else(rest).map(usize::from)
     }
 }
@@ -131,6 +161,7 @@ fn sane_buses(bridges: &dyn Bridges, segment: u16, function: u16) -> Option<BusR
 mod tests {
     use super::*;
     use crate::fixture::{dmar, drhd, qemu_dmar, scope};
+    use crate::hostile_tests::Noise;
 
     struct Table(&'static [(u16, u8, u8)]);
 
@@ -196,6 +227,67 @@ mod tests {
             assert_eq!(coverage.unit_of(0, 0x0000), None);
             assert_eq!(coverage.unit_of(0, 0x0900), None);
         }
+    }
+
+    /// Scopes over, within and beside each other, and the rest: whatever is asked for, the answer is that of going through them in their order.
+    #[test]
+    fn every_function_has_the_first_unit_that_names_it() {
+        let mut noise = Noise(0x0123_4567_89ab_cdef);
+        let (mut pieces, mut split) = (0, 0);
+        for round in 0..300 {
+            let mut draw = |below: u64| noise.next() % below;
+            let mut coverage = Coverage::none();
+            // Narrow ones, then wide ones around them; up to 127 make at most 253 pieces.
+            let count = draw(128);
+            let scopes: std::vec::Vec<Range> = (0..count)
+                .map(|number| {
+                    let width = if number > count * 3 / 4 { 65_536 } else { [4, 300, 65_536][round % 3] };
+                    let first =
+                        if draw(8) == 0 { 65_535 - draw(40) } else { draw(width * 40) % 65_536 } as u16;
+                    let last = first.saturating_add(draw(width) as u16);
+                    Range { unit: draw(16) as u8, segment: draw(3) as u16 * 0x7fff, first, last }
+                })
+                .collect();
+            let rest: std::vec::Vec<(u16, u8)> =
+                (0..draw(4)).map(|_| (draw(3) as u16 * 0x7fff, draw(16) as u8)).collect();
+            for &scope in &scopes {
+                coverage.add(scope).unwrap();
+            }
+            for &(segment, unit) in &rest {
+                coverage.add_rest(segment, unit).unwrap();
+            }
+            let plain = |segment, function| {
+                let named = scopes
+                    .iter()
+                    .find(|r| r.segment == segment && r.first <= function && function <= r.last)
+                    .map(|range| range.unit);
+                let rest = || rest.iter().find(|(of, _)| *of == segment).map(|&(_, unit)| unit);
+                named.or_else(rest).map(usize::from)
+            };
+            let edges = scopes.iter().flat_map(|r| {
+                [r.first.saturating_sub(1), r.first, r.last, r.last.saturating_add(1)].map(|f| (r.segment, f))
+            });
+            let anywhere = (0..200).map(|_| (draw(3) as u16 * 0x7fff, draw(65_536) as u16));
+            for (segment, function) in edges.chain(anywhere) {
+                let expected = plain(segment, function);
+                assert_eq!(coverage.unit_of(segment, function), expected, "{segment:#x} {function:#x}");
+            }
+            let sorted = coverage.ranges.is_sorted_by(|a, b| (a.segment, a.last) < (b.segment, b.first));
+            assert!(sorted && coverage.ranges.iter().all(|r| r.first <= r.last));
+            pieces = pieces.max(coverage.ranges.len());
+            split += usize::from(coverage.ranges.len() > scopes.len());
+        }
+        assert!(pieces > 100 && split > 10, "at most {pieces} pieces, {split} times more than scopes");
+    }
+
+    #[test]
+    fn a_scope_that_others_have_needs_no_room() {
+        let scopes: std::vec::Vec<_> =
+            (0..=255u8).chain(0..=255).map(|bus| scope(1, 0, bus, &[(0, 0)])).collect();
+        let bytes = dmar(&[drhd(0, 0, 0xfed9_0000, &scopes)]);
+        let coverage = Coverage::of(&Dmar::parse(&bytes).unwrap(), &NoBridges).unwrap();
+        assert_eq!(coverage.unit_of(0, 0xff00), Some(0));
+        assert_eq!(coverage.unit_of(0, 0xff01), None);
     }
 
     #[test]

@@ -5,10 +5,10 @@ use crate::fixture::table;
 use crate::*;
 
 /// A small deterministic generator (xorshift64).
-struct Noise(u64);
+pub struct Noise(pub u64);
 
 impl Noise {
-    fn next(&mut self) -> u64 {
+    pub fn next(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;

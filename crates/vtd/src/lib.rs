@@ -5,7 +5,8 @@
 //! Sections cited are those of the *Intel Virtualization Technology for Directed I/O Architecture Specification*,
 //! revision 4.1, legacy mode. Three layers, each of which a host test can see through:
 //!
-//! 1. Layouts: [`registers`], [`capability`], [`context`], [`pte`], [`irte`], [`descriptor`], [`fault`], [`message`].
+//! 1. Layouts: [`registers`], [`capability`], [`context`], [`pte`], [`irte`], [`descriptor`], [`fault`], [`message`];
+//!    and in which order fault records are read: [`fault_log`].
 //! 2. Walks over tables that are reached through [`Sink::load`]: [`walk`].
 //! 3. Changes: [`Changes`] says every store, cache-line flush, invalidation and wait to a [`Sink`], in order. Nothing
 //!    that a unit may still have cached is handed back before the wait.
@@ -17,6 +18,7 @@ pub mod changes;
 pub mod context;
 pub mod descriptor;
 pub mod fault;
+pub mod fault_log;
 pub mod irte;
 pub mod message;
 pub mod pte;
@@ -24,6 +26,8 @@ pub mod registers;
 pub mod sink;
 pub mod walk;
 
+#[cfg(test)]
+mod fault_log_tests;
 #[cfg(test)]
 mod message_tests;
 #[cfg(test)]

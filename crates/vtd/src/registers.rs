@@ -107,6 +107,11 @@ impl FaultStatus {
         FaultStatus::QUEUE_ERROR.union(FaultStatus::COMPLETION_ERROR).union(FaultStatus::TIME_OUT);
 }
 
+/// Fault status: which record was filled when the pending bit was set (FRI).
+pub const fn first_fault(status: u32) -> u64 {
+    (status >> 8 & 0xff) as u64
+}
+
 /// Fault event control (section 11.4.5.2): the mask bit.
 pub const FAULT_EVENT_MASKED: u32 = 1 << 31;
 
@@ -167,5 +172,6 @@ mod tests {
         assert_eq!(queue_tail(256), 0);
         assert_eq!(queue_address(0x7000), 0x7000);
         assert_eq!(root_table(0x1_0000_0000), 0x1_0000_0000);
+        assert_eq!(first_fault(0x00ab_cd02), 0xcd);
     }
 }

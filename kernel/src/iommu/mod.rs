@@ -125,6 +125,7 @@ trait Backend {
         access: Access,
     ) -> Result<(), MapError>;
     fn unmap_frame(&mut self, rid: u16, iova: u64, frame: u64, level: u8);
+    fn readers_of_irtes(&self) -> u32;
     fn irte_in_use(&mut self, index: u16) -> bool;
     fn set_irte(&mut self, index: u16, source: u16, vector: u8, destination: u8, level_triggered: bool);
     fn clear_irte(&mut self, index: u16);
@@ -305,6 +306,11 @@ pub fn unmap_frame(rid: u16, iova: u64, frame: u64, size_bits: u8) {
     if let Some(level) = ::vtd::pte::leaf_level(size_bits) {
         backend((), |b| b.unmap_frame(rid, iova, frame, level));
     }
+}
+
+/// How many units read interrupt remapping entries: who changes one waits for each of them.
+pub fn readers_of_irtes() -> u32 {
+    backend(0, |b| b.readers_of_irtes())
 }
 
 /// Whether an interrupt remapping entry belongs to somebody. One beyond the table does not.

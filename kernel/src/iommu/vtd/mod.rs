@@ -7,6 +7,7 @@ mod registers;
 mod start;
 mod unit;
 
+use ::vtd::context::ContextEntry;
 use ::vtd::irte::Irte;
 use ::vtd::pte::Access;
 use ::vtd::{Changes, Conflict, PAGE_BYTES, Space, Traits};
@@ -114,8 +115,9 @@ impl Backend for Vtd {
     }
 
     fn context_root(&mut self, rid: u16) -> Option<(u16, u64)> {
-        let table = self.context_table(rid);
-        self.changes(rid)?.context(table, rid).target()
+        // Of a requester that no unit covers the entry is never set.
+        let address = ContextEntry::address(self.context_table(rid), rid);
+        ContextEntry { low: memory::load(address), high: memory::load(address + 8) }.target()
     }
 
     fn set_context(&mut self, rid: u16, domain: u16, root: u64) -> Result<(), SetError> {
@@ -230,6 +232,10 @@ impl Backend for Vtd {
         {
             changes.unmap_frame(space, iova, frame, level);
         }
+    }
+
+    fn readers_of_irtes(&self) -> u32 {
+        if self.irte_count == 0 { 0 } else { self.units.len() as u32 }
     }
 
     fn irte_in_use(&mut self, index: u16) -> bool {

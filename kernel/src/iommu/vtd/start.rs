@@ -5,6 +5,7 @@ use core::cell::RefCell;
 use core::fmt;
 
 use ::vtd::context::RootEntry;
+use ::vtd::fault_log::FaultLog;
 use ::vtd::registers::{
     FAULT_EVENT_MASKED, Global, PROTECTED_MEMORY_ENABLE, PROTECTED_MEMORY_STATUS, interrupt_table,
     is_version, offset, root_table,
@@ -155,7 +156,7 @@ pub fn start(env: &mut dyn BootEnv, table: &[u8], want_intremap: bool) -> Result
             queue,
             traits: Traits::of(cap, ext),
             records: cap.fault_records_offset(),
-            record_count: cap.fault_records(),
+            faults: FaultLog::new(cap.fault_records()),
         };
         let root = if segment == 0 { root } else { empty_root };
         units.push(unit).map_err(|_| Refusal::TooManyUnits)?;

@@ -3,6 +3,7 @@
 
 use ::vtd::descriptor::Descriptor;
 use ::vtd::fault::{FaultRecord, RECORD_BYTES, TAKEN};
+use ::vtd::fault_log::{FaultLog, FaultRegisters};
 use ::vtd::registers::FaultStatus;
 use ::vtd::registers::offset;
 use ::vtd::{Sink, Traits};
@@ -18,21 +19,37 @@ pub struct Unit {
     pub traits: Traits,
     /// Byte offset of the fault records.
     pub records: u64,
-    /// How many there are.
-    pub record_count: u64,
+    /// How far they have been read.
+    pub faults: FaultLog,
+}
+
+/// A unit's fault records.
+struct Records<'u> {
+    registers: &'u Registers,
+    /// Byte offset of the first one.
+    base: u64,
+}
+
+impl FaultRegisters for Records<'_> {
+    fn status(&self) -> u32 {
+        self.registers.read32(offset::FAULT_STATUS)
+    }
+    fn lower(&self, number: u64) -> u64 {
+        self.registers.read64(self.base + number * RECORD_BYTES)
+    }
+    fn upper(&self, number: u64) -> u64 {
+        self.registers.read64(self.base + number * RECORD_BYTES + 8)
+    }
+    fn free(&mut self, number: u64) {
+        // The taken bit is the topmost of the record's last 32 bits; writing it frees the record.
+        self.registers.write32(self.base + number * RECORD_BYTES + 12, (TAKEN >> 32) as u32);
+    }
 }
 
 impl Unit {
-    /// Reads a waiting fault and frees its record.
+    /// Reads the oldest waiting fault and frees its record. A unit without any is only asked for its status.
     pub fn read_fault(&mut self) -> Option<FaultRecord> {
-        (0..self.record_count).find_map(|number| {
-            let at = self.records + number * RECORD_BYTES;
-            let high = self.registers.read64(at + 8);
-            let fault = FaultRecord::decode(self.registers.read64(at), high)?;
-            // The taken bit is the topmost of the record's last 32 bits; writing it frees the record.
-            self.registers.write32(at + 12, (TAKEN >> 32) as u32);
-            Some(fault)
-        })
+        self.faults.read(&mut Records { registers: &self.registers, base: self.records })
     }
 
     /// Whether a record is waiting or was lost.
