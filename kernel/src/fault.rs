@@ -133,6 +133,7 @@ pub fn raise(k: &mut Kernel, tcb: Ptr<Tcb>, fault: Fault) {
 #[inline(never)]
 pub fn raise_timeout(k: &mut Kernel, tcb: Ptr<Tcb>) {
     let Some(sc) = tcb.sc.get() else { return };
+    k.took(1);
     // It goes on where it is: a system call that it made is done.
     tcb.context.kind.set(KIND_FULL);
     k.dequeue(tcb);

@@ -46,7 +46,8 @@ pub fn send(
             tcb.can_grant.set(rights.grant());
             tcb.can_grant_reply.set(rights.grant_reply());
             tcb.is_call.set(mode.call);
-            ep.wait(tcb, EndpointState::Send);
+            let passed = ep.wait(tcb, EndpointState::Send);
+            k.passed(passed);
             k.sched.request();
         }
         return;
@@ -141,7 +142,8 @@ pub fn receive(
             if let Some(r) = reply {
                 r.tcb.set(Some(tcb));
             }
-            ep.wait(tcb, EndpointState::Recv);
+            let passed = ep.wait(tcb, EndpointState::Recv);
+            k.passed(passed);
             k.sched.request();
         } else {
             tcb.context.rdi.set(0);
@@ -230,7 +232,7 @@ pub fn cancel(k: &mut Kernel, tcb: Ptr<Tcb>) {
                 release_reply(k, r, tcb);
             }
         }
-        ThreadState::Receiving => {}
+        ThreadState::Receiving => k.forget_half(tcb),
         ThreadState::Inactive | ThreadState::Running | ThreadState::RunningVm => return,
     }
     tcb.fault.set(fault::Fault::None);
@@ -420,7 +422,8 @@ pub fn wait(k: &mut Kernel, tcb: Ptr<Tcb>, n: Ptr<Notification>, blocking: bool)
     } else if blocking {
         tcb.state.set(ThreadState::BlockedOnNotification);
         tcb.waiting_for.set(Some(n));
-        n.queue.insert(tcb);
+        let passed = n.queue.insert(tcb);
+        k.passed(passed);
         n.set_state(NotificationState::Waiting);
         return_notification_sc(k, tcb, n);
         k.sched.request();

@@ -19,9 +19,14 @@ use crate::ptr::Ptr;
 use crate::sched::Scheduler;
 use crate::stretch;
 use crate::sync::KernelCell;
+use crate::syscall;
 
-/// Steps of a long operation between two looks at pending interrupts.
+/// Steps of a long operation between two looks at pending interrupts. A step takes a thousand instructions or so.
 const STEPS_PER_PREEMPTION: u32 = 6;
+/// Groups of threads of one priority in a queue that are passed in a step.
+const GROUPS_PER_STEP: u32 = 64;
+/// Steps after which interrupts are looked for before a choice, which itself takes as long as four.
+const STEPS_BEFORE_A_CHOICE: u32 = 2;
 
 /// The state of the kernel.
 pub struct Kernel {
@@ -100,7 +105,7 @@ impl Kernel {
         if crate::arch::interrupt_pending() || stretch::is_lost_here() { Err(Preempted) } else { Ok(()) }
     }
 
-    /// A preemption point between the halves of a combined system call: interrupts are looked for if the first one has taken steps.
+    /// A preemption point between the halves of a combined system call: interrupts are looked for if the first one has taken steps. An invocation has.
     ///
     /// # Errors
     /// As above.
@@ -111,28 +116,61 @@ impl Kernel {
         Ok(())
     }
 
+    /// A thread has passed so many groups of others in a queue.
+    #[inline(always)]
+    pub fn passed(&mut self, groups: u32) {
+        self.steps += groups / GROUPS_PER_STEP;
+    }
+
     /// The step under way takes as long as so many more.
     pub fn took(&mut self, steps: u32) {
         self.steps += steps;
     }
 
-    /// Chooses the thread to run next. Called at the end of every kernel entry.
+    /// The current thread has made its system call for nothing: it makes it again, after the interrupt.
+    pub fn call_again(&mut self, t: Ptr<Tcb>) {
+        t.context.rewind();
+        self.choose_after_interrupts();
+    }
+
+    /// A choice is to be made, and interrupts are to be looked for before.
+    pub fn choose_after_interrupts(&mut self) {
+        self.sched.request();
+        self.steps = STEPS_BEFORE_A_CHOICE;
+    }
+
+    /// True if interrupts are to be looked for now, at the end of this kernel entry, since it may have been long and a choice is to be made.
+    #[inline(always)]
+    pub fn looks_before_choice(&mut self) -> bool {
+        self.steps >= STEPS_BEFORE_A_CHOICE && self.sched.wants_choice() && {
+            self.steps = 0;
+            true
+        }
+    }
+
+    /// Chooses the thread to run next, unless the current one goes on. Called at the end of every kernel entry, again if it says `true`.
     #[inline]
-    pub fn schedule(&mut self) {
+    pub fn schedule(&mut self) -> bool {
         if let Some(t) = self.sched.current
             && t.place.get() != self.sched.place
         {
             self.send_away(t);
         }
-        while self.sched.schedule() {
+        let again = self.sched.schedule();
+        if again {
             self.finish_choice();
+            self.choose_after_interrupts();
         }
+        again
     }
 
-    /// What there is to do after a choice: somebody's time is up, or the domain's.
+    /// What there is to do before a choice or after it: a system call is half done, somebody's time is up, or the domain's.
     #[cold]
     #[inline(never)]
     fn finish_choice(&mut self) {
+        if let Some(tcb) = self.sched.take_half() {
+            return syscall::come_back(self, tcb);
+        }
         match self.sched.take_timed_out() {
             Some(tcb) => fault::raise_timeout(self, tcb),
             None => self.sched.enter(self.domains.current(), self.domains.ends()),
@@ -147,6 +185,12 @@ impl Kernel {
             arch::take_state(&t, self.sched.place.cpu());
         }
         self.wake(t);
+    }
+
+    /// Chooses until the choice stands.
+    #[cfg(test)]
+    pub(crate) fn choose(&mut self) {
+        while self.schedule() {}
     }
 
     /// The timer fired.
@@ -260,6 +304,15 @@ impl Kernel {
         s.request();
         if first && t.state.get() == ThreadState::Running {
             t.context.rewind();
+        }
+    }
+
+    /// The thread, between the halves of its system call, doesn't make the second one. On whichever processor it was: it may have been moved since.
+    pub fn forget_half(&mut self, t: Ptr<Tcb>) {
+        for cpu in 0..MAX_CPUS as u8 {
+            if let Some(s) = self.sched.active(cpu) {
+                s.forget_half(t);
+            }
         }
     }
 

@@ -11,9 +11,9 @@ use crate::ptr::Ptr;
 
 const PRIORITIES: usize = sel4_abi::sched::NUM_PRIORITIES;
 /// Threads that get time again in one choice.
-const DUE_AT_ONCE: usize = 4;
+const DUE_AT_ONCE: usize = 2;
 /// Threads without time that one choice sends to wait for it, with the refills that have to be looked at for that.
-const SPENT_AT_ONCE: u64 = 16;
+const SPENT_AT_ONCE: u64 = 8;
 
 #[derive(Clone, Copy)]
 struct Queue {
@@ -44,6 +44,8 @@ pub struct Scheduler {
     slice_over: bool,
     /// When the domain's slice ends.
     slice_end: u64,
+    /// A thread whose system call is half done: the kernel does the other half before a choice.
+    half: Option<Ptr<Tcb>>,
     /// Its processor and its domain.
     pub place: Place,
     /// While its processor waited for the kernel, what it runs was changed: what it came for is void.
@@ -66,6 +68,7 @@ impl Scheduler {
             unfinished: false,
             slice_over: false,
             slice_end: u64::MAX,
+            half: None,
             place,
             disturbed: false,
         }
@@ -345,7 +348,8 @@ impl Scheduler {
     }
 
     /// Chooses the thread to run next and arms the timer. Called by [`Kernel::schedule`](crate::kernel::Kernel::schedule), again if it says `true`: then
-    /// a thread has used up its budget and its timeout fault is to be raised ([`Scheduler::take_timed_out`]), or the slice is over.
+    /// nothing is chosen, since a system call is half done ([`Scheduler::take_half`]); or a thread has used up its budget and its timeout fault is to be
+    /// raised ([`Scheduler::take_timed_out`]); or the slice is over.
     #[inline]
     pub fn schedule(&mut self) -> bool {
         if !self.resched && self.current.is_some_and(|t| t.is_schedulable()) {
@@ -353,6 +357,24 @@ impl Scheduler {
         }
         self.choose();
         self.unfinished
+    }
+
+    /// The other half of the current thread's system call is to be done before the next choice.
+    pub fn keep_half(&mut self, tcb: Ptr<Tcb>) {
+        self.half = Some(tcb);
+        self.resched = true;
+    }
+
+    /// The other half of the thread's system call isn't to be done any more.
+    pub fn forget_half(&mut self, tcb: Ptr<Tcb>) {
+        self.half = self.half.filter(|t| *t != tcb);
+    }
+
+    /// The thread whose system call is half done.
+    pub fn take_half(&mut self) -> Option<Ptr<Tcb>> {
+        let half = self.half.take()?;
+        self.unfinished = self.slice_over;
+        Some(half)
     }
 
     /// The thread whose timeout fault is to be raised. If there is none the slice is over.
@@ -403,6 +425,10 @@ impl Scheduler {
     }
 
     fn choose(&mut self) {
+        if self.half.is_some() {
+            self.unfinished = true;
+            return;
+        }
         self.resched = false;
         // With a timer that has not fired and no change of scheduling context nothing needs to be charged, but the time is needed anyhow.
         let now = self.charge();
@@ -507,6 +533,11 @@ impl Scheduler {
     /// The thread that runs goes on, whoever waits.
     pub(crate) fn keep_current(&mut self) {
         self.resched = false;
+    }
+
+    /// The thread whose system call is half done.
+    pub(crate) fn half(&self) -> Option<Ptr<Tcb>> {
+        self.half
     }
 
     /// When the timer is to fire.

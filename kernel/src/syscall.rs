@@ -49,8 +49,7 @@ pub fn handle(k: &mut Kernel) {
         }
     };
     if done.is_err() {
-        tcb.context.rewind();
-        k.sched.request();
+        k.call_again(tcb);
     }
 }
 
@@ -81,7 +80,10 @@ fn reply_recv(k: &mut Kernel, tcb: Ptr<Tcb>, address: u64) -> Done {
         };
         ipc::reply(k, tcb, object, gifts.as_ref());
     }
-    let received = receive_phase(k, tcb, address, true, reply.map(|(object, _)| Some(object)));
+    let received = match k.preempt_between() {
+        Ok(()) => receive_phase(k, tcb, address, true, reply.map(|(object, _)| Some(object))),
+        preempted => preempted,
+    };
     come_back_if(k, tcb, received);
     Ok(())
 }
@@ -114,21 +116,24 @@ fn second_half(k: &mut Kernel, tcb: Ptr<Tcb>) -> Done {
     }
 }
 
-/// The second half of a combined call may have been preempted: then that alone is made again, before the thread goes back to user level.
+/// The second half of a combined call may have been preempted: then that alone is made again, when the interrupt has been served.
 fn come_back_if(k: &mut Kernel, tcb: Ptr<Tcb>, received: Done) {
     if received.is_err() {
         tcb.state.set(ThreadState::Receiving);
-        k.sched.request();
+        k.sched.keep_half(tcb);
+        k.choose_after_interrupts();
     }
 }
 
-/// The current thread, between the halves of its call, makes the second one.
-#[cold]
-#[inline(never)]
+/// The second half of a thread's call, of which the first was done before interrupts were served. The thread may have lent its time to
+/// whom it has sent to, or given it back: it isn't the scheduler that decides when this is done. Meanwhile another processor may have moved it.
 pub fn come_back(k: &mut Kernel, tcb: Ptr<Tcb>) {
     tcb.state.set(ThreadState::Running);
     let received = second_half(k, tcb);
     come_back_if(k, tcb, received);
+    if tcb.is_runnable() {
+        k.wake(tcb);
+    }
 }
 
 fn send_phase(k: &mut Kernel, tcb: Ptr<Tcb>, address: u64, mode: SendMode) -> Done {
@@ -169,7 +174,10 @@ fn send_phase(k: &mut Kernel, tcb: Ptr<Tcb>, address: u64, mode: SendMode) -> Do
             Ok(0)
         }
         // An empty slot is no lookup failure: invoking it is an InvalidCapability like any other wrong kind.
-        _ => invoke::invoke(k, tcb, slot, extra),
+        _ => {
+            k.took(1);
+            invoke::invoke(k, tcb, slot, extra)
+        }
     };
     finish(k, tcb, mode.call, result)
 }

@@ -105,10 +105,12 @@ fn set_priority(k: &mut Kernel, t: Ptr<Tcb>, p: u8) {
     if let Some(ep) = t.endpoint.get() {
         crate::ipc::leaves_queue(k, t);
         ep.queue.remove(t);
-        ep.queue.insert(t);
+        let passed = ep.queue.insert(t);
+        k.passed(passed);
     } else if let Some(n) = t.waiting_for.get() {
         n.queue.remove(t);
-        n.queue.insert(t);
+        let passed = n.queue.insert(t);
+        k.passed(passed);
     }
 }
 
@@ -267,7 +269,7 @@ fn context_words(t: Ptr<Tcb>) -> [u64; CONTEXT_WORDS] {
     for (w, register) in words.iter_mut().zip(&TIMEOUT_REPLY) {
         *w = t.context.at(*register).get();
     }
-    if t.is_blocked() || t.state.get() == ThreadState::Receiving {
+    if t.is_blocked() {
         words[0] = t.context.restart_rip();
     }
     arch::save_bases(t);
@@ -290,20 +292,22 @@ fn write_registers(k: &mut Kernel, i: &Invocation, t: Ptr<Tcb>) -> SysResult {
         *w = i.arg(2 + n);
     }
     let running = t.is_runnable();
-    store_context(t, &words);
+    store_context(k, t, &words);
     if i.arg(0) & 1 != 0 && !running {
         resume(k, t);
     }
     Ok(())
 }
 
-fn store_context(t: Ptr<Tcb>, words: &[u64; CONTEXT_WORDS]) {
+fn store_context(k: &mut Kernel, t: Ptr<Tcb>, words: &[u64; CONTEXT_WORDS]) {
     for (w, register) in words.iter().zip(&TIMEOUT_REPLY) {
         t.context.at(*register).set(*w);
     }
     if t.state.get() == ThreadState::Receiving {
-        // These are not its call's any more.
+        // These aren't its call's any more.
+        k.forget_half(t);
         t.state.set(ThreadState::Running);
+        k.wake(t);
     }
     t.context.sanitize();
     arch::set_fs_base(t, canonical(words[18]));
@@ -327,7 +331,7 @@ fn copy_registers(k: &mut Kernel, i: &Invocation, t: Ptr<Tcb>) -> SysResult {
             *to = from;
         }
     }
-    store_context(t, &to);
+    store_context(k, t, &to);
     if flags & 2 != 0 {
         resume(k, t);
     }

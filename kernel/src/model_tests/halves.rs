@@ -8,8 +8,11 @@ use sel4_abi::{MessageInfo, label, syscall as number};
 use super::invariants;
 use super::machine::{Call, DEEP, Machine, ROOT, Thread};
 use crate::arch::PENDING;
+use crate::arch::context::MESSAGE;
 use crate::cap::Cap;
 use crate::delete;
+use crate::invoke;
+use crate::ipc;
 use crate::object::tcb::ThreadState;
 use crate::transfer::Buffer;
 
@@ -73,12 +76,24 @@ impl Scene {
         invariants::check(&self.m);
     }
 
-    /// The interrupt is served, and `a` goes on.
+    /// The interrupt has been served.
     fn go_on(&mut self) {
         PENDING.with(|p| p.set(false));
-        self.m.run(self.a.tcb);
         self.m.leave();
         invariants::check(&self.m);
+    }
+
+    /// Meanwhile `b` invokes what is in a slot, on another processor: for that one `a` isn't the current thread.
+    fn elsewhere(&mut self, target: u64, label: u64, words: &[u64]) {
+        PENDING.with(|p| p.set(false));
+        let c = &self.b.tcb.context;
+        c.rsi.set(MessageInfo::new(label, 0, 0, words.len() as u64).0);
+        for (register, word) in MESSAGE.iter().zip(words) {
+            c.at(*register).set(*word);
+        }
+        let slot = self.m.w.slot(target);
+        self.m.w.k.sched.current = None;
+        invoke::invoke(&mut self.m.w.k, self.b.tcb, slot, [None; 3]).expect("is done");
     }
 
     fn send(&mut self, to: u64, label: u64) {
@@ -95,14 +110,9 @@ fn received(t: Thread) -> (u64, u64) {
 fn the_second_half_alone_is_made_again() {
     let mut s = Scene::new();
     s.between_halves();
-    PENDING.with(|p| p.set(false));
-    let again = Call { number: number::RECV, target: s.near, reply: s.other, ..Call::default() };
-    // When it waits it is the other one's turn.
-    s.m.syscall(s.b, &again);
+    s.go_on();
     assert_eq!(s.a.tcb.state.get(), ThreadState::BlockedOnReceive);
-    assert_eq!(s.b.tcb.state.get(), ThreadState::BlockedOnReceive, "nothing was sent twice");
-    let c = s.m.spawn(5);
-    s.m.syscall(c, &Call { number: number::NB_SEND, target: s.far, label: 91, ..Call::default() });
+    s.send(s.far, 91);
     assert_eq!(received(s.a).0, 91);
     assert_eq!(s.a.tcb.state.get(), ThreadState::Running);
     assert!(!Machine::is_restarted(s.a.tcb));
@@ -114,32 +124,34 @@ fn a_signal_between_the_halves_is_received() {
     let n = s.m.make(ObjectType::Notification, 0);
     s.m.invoke(s.b, s.a.slot, label::TCB_BIND_NOTIFICATION, &[], &[n]).unwrap();
     s.between_halves();
-    PENDING.with(|p| p.set(false));
-    s.send(n, 0);
+    let Cap::Notification { object, .. } = s.m.w.slot(n).cap() else { panic!("a notification was made") };
+    ipc::signal(&mut s.m.w.k, object, 4);
     s.go_on();
+    assert_eq!(s.a.tcb.context.rdi.get(), 4);
     assert_eq!(s.a.tcb.state.get(), ThreadState::Running);
     assert_eq!(MessageInfo(s.a.tcb.context.rsi.get()), MessageInfo(0));
 }
 
 #[test]
 fn who_is_suspended_between_the_halves_makes_the_whole_call_again() {
-    let mut s = Scene::new();
-    s.between_halves();
-    PENDING.with(|p| p.set(false));
-    s.m.invoke(s.b, s.a.slot, label::TCB_SUSPEND, &[], &[]).unwrap();
-    assert_eq!(s.a.tcb.state.get(), ThreadState::Inactive);
-    assert!(Machine::is_restarted(s.a.tcb));
-    s.m.invoke(s.b, s.a.slot, label::TCB_RESUME, &[], &[]).unwrap();
-    assert_eq!(s.a.tcb.state.get(), ThreadState::Running);
-    invariants::check(&s.m);
+    for label in [label::TCB_SUSPEND, label::TCB_RESUME] {
+        let mut s = Scene::new();
+        s.between_halves();
+        s.elsewhere(s.a.slot, label, &[]);
+        let state = if label == label::TCB_RESUME { ThreadState::Running } else { ThreadState::Inactive };
+        assert_eq!(s.a.tcb.state.get(), state);
+        assert!(Machine::is_restarted(s.a.tcb));
+        s.go_on();
+        assert_eq!(s.a.tcb.state.get(), state);
+    }
 }
 
 #[test]
 fn who_gets_other_registers_between_the_halves_has_made_its_call() {
     let mut s = Scene::new();
     s.between_halves();
-    PENDING.with(|p| p.set(false));
-    s.m.invoke(s.b, s.a.slot, label::TCB_WRITE_REGISTERS, &[0, 2, 0x1234, 0x5678], &[]).unwrap();
+    s.elsewhere(s.a.slot, label::TCB_WRITE_REGISTERS, &[0, 2, 0x1234, 0x5678]);
+    s.go_on();
     assert_eq!(s.a.tcb.state.get(), ThreadState::Running);
     assert_eq!((s.a.tcb.context.rip.get(), s.a.tcb.context.rsp.get()), (0x1234, 0x5678));
     invariants::check(&s.m);
@@ -152,7 +164,7 @@ fn a_thread_that_is_deleted_between_the_halves_is_gone() {
     PENDING.with(|p| p.set(false));
     let slot = s.m.w.slot(s.a.slot);
     delete::delete(&mut s.m.w.k, slot).unwrap();
-    s.m.w.k.schedule();
+    s.m.leave();
     assert_ne!(s.m.w.k.sched.current, Some(s.a.tcb));
     invariants::check(&s.m);
 }
@@ -170,6 +182,28 @@ fn a_reply_is_given_once_though_the_waiting_after_it_is_interrupted() {
     assert_eq!((received(s.b).0, s.b.tcb.state.get()), (91, ThreadState::Running));
     s.go_on();
     assert_eq!(s.a.tcb.state.get(), ThreadState::BlockedOnReceive);
+}
+
+/// What it lent goes back with the reply, so that it can't run when it is to wait.
+#[test]
+fn who_has_no_time_any_more_waits_nevertheless() {
+    let mut s = Scene::new();
+    let (near, far, reply) = (s.near, s.far, s.reply);
+    s.m.syscall(s.a, &Call { number: number::RECV, target: near, reply, ..Call::default() });
+    s.m.invoke(s.b, s.a.sc, label::SCHED_CONTEXT_UNBIND, &[], &[]).unwrap();
+    s.m.syscall(s.b, &Call { number: number::CALL, target: near, label: 90, ..Call::default() });
+    assert!(s.a.tcb.sc.get().is_some(), "it has the caller's");
+    s.interrupted(
+        s.a,
+        &Call { number: number::REPLY_RECV, target: far, reply, label: 91, ..Call::default() },
+    );
+    assert_eq!((s.a.tcb.state.get(), s.a.tcb.sc.get()), (ThreadState::Receiving, None));
+    s.go_on();
+    assert_eq!(s.a.tcb.state.get(), ThreadState::BlockedOnReceive);
+    assert_eq!(s.m.w.k.sched.current, Some(s.b.tcb));
+    // It is there for the next one.
+    s.m.syscall(s.b, &Call { number: number::CALL, target: far, label: 92, ..Call::default() });
+    assert_eq!((received(s.a).0, s.m.w.k.sched.current), (92, Some(s.a.tcb)));
 }
 
 #[test]

@@ -110,7 +110,11 @@ pub fn check(m: &Machine) {
     let live = Live::of(m);
     if let Some(t) = m.w.k.sched.current {
         assert!(live.has(t), "the current thread is deleted");
-        assert!(t.is_schedulable() && !t.queued.get(), "the current thread can't run, or waits to");
+        let between = m.w.k.sched.half() == Some(t);
+        assert!(
+            (t.is_schedulable() || between) && !t.queued.get(),
+            "the current thread can't run, or waits to"
+        );
         assert_eq!(t.place.get(), m.w.k.sched.place, "the current thread is of another domain");
     }
     live.threads.iter().for_each(|&t| thread(m, &live, t));
@@ -148,6 +152,8 @@ fn thread(m: &Machine, live: &Live, t: Ptr<Tcb>) {
         }
         None => assert_ne!(state, ThreadState::BlockedOnReply, "nothing to reply through"),
     }
+    let half = m.w.k.sched.all().iter().any(|s| s.half() == Some(t));
+    assert_eq!(half, state == ThreadState::Receiving, "{state:?}: between the halves of its call or not");
     if t.fault.get().is_some() {
         let states = [ThreadState::BlockedOnSend, ThreadState::BlockedOnReply];
         assert!(states.contains(&state), "{state:?}: a fault that nobody was told or will answer");
@@ -298,7 +304,7 @@ fn queues(live: &Live, s: &Scheduler, active: bool) -> (usize, usize) {
         assert_eq!(t.place.get(), s.place, "a thread in the queue of another domain");
     }
     let current = s.current.map(|t| t.priority.get());
-    if active {
+    if active && s.half().is_none() {
         let highest = ready.iter().map(|r| r.0).max();
         assert!(current >= highest, "priority {highest:?} waits while {current:?} runs");
     }

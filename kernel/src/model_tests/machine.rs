@@ -9,8 +9,8 @@ use sel4_abi::object::ObjectType;
 use sel4_abi::{MessageInfo, syscall as number};
 
 use super::world::{RADIX, World};
-use crate::arch::NOW;
 use crate::arch::context::{KIND_SYSCALL, MESSAGE};
+use crate::arch::{NOW, interrupt_pending};
 use crate::cap::{Cap, Root};
 use crate::cdt;
 use crate::delete;
@@ -209,7 +209,7 @@ impl Machine {
     pub fn run(&mut self, thread: Ptr<Tcb>) {
         let priority = thread.priority.get();
         self.w.k.set_priority(thread, u8::MAX);
-        self.w.k.schedule();
+        self.w.k.choose();
         assert_eq!(self.w.k.sched.current, Some(thread), "the thread can run");
         self.w.k.set_priority(thread, priority);
         self.w.k.sched.keep_current();
@@ -254,7 +254,7 @@ impl Machine {
                 Some(Signalled::Noted) => return,
                 Some(Signalled::Wakes(n, bits)) => {
                     ipc::signal(k, n, bits);
-                    return k.schedule();
+                    return k.choose();
                 }
                 None => Err(Other::Ordinary),
             },
@@ -275,16 +275,10 @@ impl Machine {
         }
     }
 
-    /// The way out of the kernel: a thread that is between the halves of its call makes the second one, if no interrupt is pending.
+    /// The way out of the kernel, up to where interrupts are to be served.
     pub fn leave(&mut self) {
-        self.w.k.schedule();
-        while let Some(t) = self.w.k.sched.current
-            && t.state.get() == ThreadState::Receiving
-            && !crate::arch::interrupt_pending()
-        {
-            syscall::come_back(&mut self.w.k, t);
-            self.w.k.schedule();
-        }
+        let k = &mut self.w.k;
+        while !(interrupt_pending() && k.sched.half().is_some()) && k.schedule() {}
     }
 
     /// True when a thread's next instruction is the system call that it has made already: it was preempted, cancelled, or faulted.

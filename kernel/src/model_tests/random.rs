@@ -86,7 +86,7 @@ impl Play {
         for (n, kind) in (0..24).zip(KINDS.iter().cycle()) {
             m.w.retype(PIECES.start + n, *kind, size_of(*kind), OBJECTS.start + n, 1).expect("there is room");
         }
-        m.w.k.schedule();
+        m.w.k.choose();
         Self {
             m,
             r: Random(seed),
@@ -313,7 +313,7 @@ impl Play {
             t.sc.set(Some(sc));
         }
         self.m.w.k.wake(t);
-        self.m.w.k.schedule();
+        self.m.w.k.choose();
     }
 
     /// What happens next: the current thread makes a system call, or time passes, or an interrupt comes.
@@ -349,7 +349,7 @@ impl Play {
             }
             (0..4).for_each(|_| self.mend());
             self.ring();
-            return self.m.w.k.schedule();
+            return self.m.w.k.choose();
         };
         NOW.with(|n| n.set(n.get() + self.r.below(500)));
         if t.state.get() == ThreadState::Receiving {

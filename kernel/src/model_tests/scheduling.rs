@@ -45,7 +45,7 @@ impl Threads {
     fn pass(&mut self, ticks: u64) -> Option<Ptr<Tcb>> {
         NOW.with(|n| n.set(n.get() + ticks));
         self.w.k.timer_fired();
-        self.w.k.schedule();
+        self.w.k.choose();
         self.w.k.sched.current
     }
 }
@@ -95,7 +95,7 @@ fn set_schedule(s: &mut Threads, entries: &[(u64, u64)]) {
     }
     s.w.k.domains.set_start(1, NOW.with(Cell::get)).expect("is an entry");
     s.w.k.change_domain();
-    s.w.k.schedule();
+    s.w.k.choose();
 }
 
 /// What runs until time `end`, as the timer says: the thread, and for how long.
@@ -165,7 +165,7 @@ fn who_is_woken_in_another_domain_waits_for_its_turn() {
     assert_eq!(play(&mut s, 151), [(Some(a), 90), (Some(server), 50)]);
     // The running thread goes to a domain, and on in its turn.
     s.w.k.set_domain(a, 1);
-    s.w.k.schedule();
+    s.w.k.choose();
     assert_eq!(s.w.k.sched.current, None);
     assert_eq!(play(&mut s, 301), [(None, 100), (Some(server), 50)]);
 }

@@ -309,7 +309,7 @@ fn configuring_a_context_takes_a_thread_out_of_its_wait() {
     m.run(b.tcb);
     NOW.with(|n| n.set(n.get() + SLICE));
     m.w.k.timer_fired();
-    m.w.k.schedule();
+    m.w.k.choose();
     assert!(b.tcb.postponed.get());
     let method = label::SCHED_CONTROL_CONFIGURE_FLAGS;
     m.invoke(a, SCHED_CONTROL, method, &[1000, 1000, 0, 0, 0], &[b.sc]).unwrap();
@@ -331,7 +331,7 @@ fn a_call_and_its_reply_wait_for_the_turn_of_whom_they_wake() {
         m.w.k.domains.configure(1, domain, 1000).expect("is an entry");
         m.w.k.domains.set_start(1, 1).expect("is an entry");
         m.w.k.change_domain();
-        m.w.k.schedule();
+        m.w.k.choose();
     };
     turn_of(&mut m, 1);
     assert_eq!(m.w.k.sched.current, Some(server.tcb));

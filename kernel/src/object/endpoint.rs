@@ -52,14 +52,16 @@ impl WaitQueue {
         self.head.set(tcb.map_or(0, |t| t.addr()) | self.state());
     }
 
-    /// Puts `tcb` behind the last thread of at least its priority.
-    pub fn insert(&self, tcb: Ptr<Tcb>) {
+    /// Puts `tcb` behind the last thread of at least its priority. Gives the number of groups that it passed.
+    pub fn insert(&self, tcb: Ptr<Tcb>) -> u32 {
+        let mut passed = 0;
         let priority = tcb.priority.get();
         let mut after = self.tail.get();
         while let Some(t) = after
             && t.priority.get() < priority
         {
             after = t.ipc_first.get().unwrap_or(t).ipc_prev.get();
+            passed += 1;
         }
         let before = match after {
             Some(t) => {
@@ -82,6 +84,7 @@ impl WaitQueue {
             Some(t) => t.ipc_prev.set(Some(tcb)),
             None => self.tail.set(Some(tcb)),
         }
+        passed
     }
 
     /// Takes `tcb`, which is in this queue, out of it.
@@ -164,10 +167,11 @@ impl Endpoint {
         self.queue.head.set(tcb.addr() | EndpointState::Recv as u64);
     }
 
-    /// Adds a waiting thread; the queue then is of kind `state`.
-    pub fn wait(&self, tcb: Ptr<Tcb>, state: EndpointState) {
-        self.queue.insert(tcb);
+    /// Adds a waiting thread; the queue then is of kind `state`. Gives the number of groups that it passed.
+    pub fn wait(&self, tcb: Ptr<Tcb>, state: EndpointState) -> u32 {
+        let passed = self.queue.insert(tcb);
         self.queue.set_state(state as u64);
+        passed
     }
 
     /// Takes a waiting thread out.

@@ -29,7 +29,7 @@ pub enum ThreadState {
     Running,
     /// Runs as its virtual CPU, or waits for its turn to.
     RunningVm,
-    /// Runs, or waits for its turn, between the two halves of a combined system call: it has sent, and is yet to receive.
+    /// Between the two halves of a combined system call: it has sent, and the kernel is about to let it receive.
     Receiving,
     /// Waits to receive on an endpoint.
     BlockedOnReceive,
@@ -158,7 +158,7 @@ impl Tcb {
     /// True when it could run, given the time.
     #[inline]
     pub fn is_runnable(&self) -> bool {
-        matches!(self.state.get(), ThreadState::Running | ThreadState::RunningVm | ThreadState::Receiving)
+        matches!(self.state.get(), ThreadState::Running | ThreadState::RunningVm)
     }
 
     /// True when it waits for somebody.

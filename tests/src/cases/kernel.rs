@@ -41,7 +41,7 @@ const ENOUGH_OF_DOMAINS: usize = 100;
 /// The same for those of more than one processor.
 pub(super) const ENOUGH_OF_CPUS: usize = 21;
 /// The same for the operations that take long.
-const ENOUGH_OF_STRETCHES: usize = 275;
+const ENOUGH_OF_STRETCHES: usize = 278;
 /// The same for those of domains on more than one.
 const ENOUGH_OF_TURNS: usize = 3;
 /// The same for those of guests on another processor.

@@ -15,7 +15,7 @@ use super::snippets::{pop_registers, stubs};
 use super::tables::{Gate, PerCpu, Tss, set_context};
 use super::tlb::{self, Isolated, IsolatedTagged, Plain, Tagged, Way};
 use super::{apic, cpu, gate, probe, smp};
-use crate::arch::context::{Bases, Context, KIND_SYSCALL};
+use crate::arch::context::{Bases, Context, KIND_FULL, KIND_SYSCALL};
 use crate::fastpath::{self, Other, Signalled};
 use crate::fault::{self, Fault};
 use crate::iommu;
@@ -522,28 +522,41 @@ pub fn interrupt(k: &mut Kernel, vector: u8) {
 /// Leaves the kernel: to the chosen thread, to its guest, or to wait for an interrupt.
 pub fn leave(k: &mut Kernel) -> ! {
     loop {
-        k.schedule();
+        if k.looks_before_choice() {
+            pause(k);
+        }
+        if k.schedule() {
+            continue;
+        }
         let Some(t) = k.sched.current else {
             smp::release();
             // SAFETY: the stack is not needed any more; every interrupt enters the kernel afresh.
             unsafe { idle_loop() }
         };
-        match t.state.get() {
-            ThreadState::RunningVm => {
-                set_context(end_of_context(t));
-                vcpu::run(k, t);
-                smp::forget_what_was_read(k);
-            }
-            ThreadState::Receiving => {
-                if super::interrupt_pending() {
-                    take_pending()
-                }
-                stretch::between();
-                crate::syscall::come_back(k, t);
-            }
-            _ => resume(k, t),
+        if t.state.get() == ThreadState::RunningVm {
+            set_context(end_of_context(t));
+            vcpu::run(k, t);
+            smp::forget_what_was_read(k);
+            continue;
         }
+        resume(k, t)
     }
+}
+
+/// Takes the interrupts that are pending, between what was done in this kernel entry and the choice of who runs next.
+#[cold]
+#[inline(never)]
+fn pause(k: &mut Kernel) {
+    if !super::interrupt_pending() {
+        return stretch::between();
+    }
+    if let Some(t) = k.sched.current
+        && t.state.get() == ThreadState::Running
+    {
+        // Its system call is done, or to be made again: in any case it is no more about to make it, whatever another processor does to it now.
+        t.context.kind.set(KIND_FULL);
+    }
+    take_pending()
 }
 
 /// Leaves the kernel to `t`, the current thread, which runs at user level.
@@ -588,7 +601,7 @@ fn look_up_root(k: &Kernel, t: Ptr<Tcb>) {
     t.root_epoch.set(k.asids.epoch);
 }
 
-/// Takes the interrupts that are pending and serves them: for the way back from a guest, and between the halves of a system call. The processor delivers them to the ordinary
+/// Takes the interrupts that are pending and serves them: for the way back from a guest, and between a long operation and the choice of who runs next. The processor delivers them to the ordinary
 /// entry, in a window between STI and CLI, on the kernel's stack, and that leaves the kernel by itself.
 pub fn take_pending() -> ! {
     smp::release();

@@ -8,7 +8,7 @@ use sel4::init_thread::slot;
 use sel4::{CPtr, CapTypeForObjectOfFixedSize, ObjectBlueprint, UserContext, Word, cap, cap_type};
 
 /// Objects that one retype makes at most.
-const FAN_OUT: usize = 256;
+pub const FAN_OUT: usize = 256;
 
 // The system call is in the registers; it is made after R14 ticks. Whoever comes back from it counts in the cell at RBX; it has no fault handler, and
 // stops.
@@ -53,7 +53,12 @@ pub struct Act {
     pub after: Word,
     /// Budget and period, microseconds.
     pub time: (u64, u64),
+    /// Where the end of its budget is told.
+    pub timeouts: cap::Endpoint,
 }
+
+/// No endpoint.
+pub const NONE: cap::Endpoint = cap::Endpoint::from_bits(0);
 
 /// All of the time.
 const ALWAYS: (u64, u64) = (10_000, 10_000);
@@ -68,15 +73,22 @@ pub fn came_back() -> u64 {
 impl Act {
     /// Sends through `endpoint`, for ever.
     pub fn send(priority: Word, endpoint: cap::Endpoint) -> Self {
-        Self { priority, call: number::SEND, target: endpoint.bits(), after: 0, time: ALWAYS }
+        Self { priority, call: number::SEND, target: endpoint.bits(), after: 0, time: ALWAYS, timeouts: NONE }
     }
     /// Waits for `notification`.
     pub fn wait(priority: Word, notification: cap::Notification) -> Self {
-        Self { priority, call: number::WAIT, target: notification.bits(), after: 0, time: ALWAYS }
+        Self {
+            priority,
+            call: number::WAIT,
+            target: notification.bits(),
+            after: 0,
+            time: ALWAYS,
+            timeouts: NONE,
+        }
     }
     /// Gives its budget up, and comes back after the period.
     pub fn give_up(priority: Word, time: (u64, u64)) -> Self {
-        Self { priority, call: number::YIELD, target: 0, after: 0, time }
+        Self { priority, call: number::YIELD, target: 0, after: 0, time, timeouts: NONE }
     }
 }
 
@@ -113,6 +125,9 @@ impl Crowd {
             };
             tcb.tcb_write_all_registers(false, &registers)?;
             tcb.tcb_set_sched_params(slot::TCB.cap(), 255, act.priority, sc, CPtr::from_bits(0).cast())?;
+            if act.timeouts.bits() != 0 {
+                tcb.tcb_set_timeout_endpoint(act.timeouts)?;
+            }
             tcb.tcb_resume()?;
         }
         Ok(crowd)
