@@ -9,10 +9,10 @@ use svm::exit;
 use svm::vmcb::{int_ctl, tlb_control};
 
 use super::debug::Owner;
-use super::object::SvmVcpu;
+use super::object::{Due, SvmVcpu};
 use super::switch::postern_svm_switch;
 use super::{Machine, Vcpu};
-use crate::arch::smp;
+use crate::arch::{apic, smp};
 use crate::asid::NestedRoot;
 use crate::stretch;
 use crate::virt::{EntryResult, mitigations};
@@ -25,17 +25,21 @@ const MC: u64 = exit::EXCEPTION + 18;
 #[inline]
 pub fn enter(machine: &mut Machine, vcpu: Vcpu, root: NestedRoot) -> EntryResult {
     let state = SvmVcpu::of(vcpu);
-    if state.unchecked && !state.check(machine) {
-        state.header.dead.set(true);
-        return EntryResult::Exit;
+    if !state.due.is_empty() && !see_to_what_is_due(machine, state) {
+        return if state.header.dead.get() { EntryResult::Exit } else { EntryResult::HostInterrupt };
     }
     let root = if root == NestedRoot::NONE { machine.empty_root } else { root.bits() };
     let mut flush = tlb_control::NOTHING;
     if !machine.tlb.is_current(&state.tag, root) {
+        let steps = mitigations::steps_for(NestedRoot::entry_flush(root));
+        // Before there is a new identifier: the flush that goes with it is the next entry's.
+        if steps.contains(Steps::L1D_FILL) && is_interrupted(state) {
+            return EntryResult::HostInterrupt;
+        }
         let (asid, needed) = machine.tlb.renew(&mut state.tag, root);
         state.vmcb.control.asid = asid;
         state.vmcb.control.n_cr3 = NestedRoot::paddr(root);
-        state.steps = mitigations::steps_for(NestedRoot::entry_flush(root));
+        state.steps = steps;
         flush = needed;
         state.counters.renewals += 1;
         state.counters.tlb_flushes += u64::from(flush != tlb_control::NOTHING);
@@ -75,6 +79,28 @@ pub fn enter(machine: &mut Machine, vcpu: Vcpu, root: NestedRoot) -> EntryResult
         }
         state.vmcb.control.tlb_control = tlb_control::NOTHING;
     }
+}
+
+/// What most entries needn't do. False if the guest isn't to be entered now, or never again (`dead`).
+#[cold]
+#[inline(never)]
+fn see_to_what_is_due(machine: &Machine, state: &mut SvmVcpu) -> bool {
+    let due = core::mem::replace(&mut state.due, Due::empty());
+    if due.contains(Due::CHECK) && !state.check(machine) {
+        state.header.dead.set(true);
+        return false;
+    }
+    !(due.contains(Due::LOOK) && state.steps.contains(Steps::L1D_FILL) && is_interrupted(state))
+}
+
+/// Before the fill: whether an interrupt of this processor's is pending, which would wait for that on top of all that it has waited for. The entry
+/// ends then as if it had come in the guest. What comes during the fill waits for that alone, and another processor that waits for the kernel has
+/// got it by then. The next entry looks too, if it fills.
+#[cold]
+#[inline(never)]
+fn is_interrupted(state: &mut SvmVcpu) -> bool {
+    state.due |= Due::LOOK;
+    apic::interrupt_pending() || stretch::is_lost_here()
 }
 
 /// The end of a run where there are several processors: takes the kernel. While this one waits for that, the virtual CPU may be taken away: what

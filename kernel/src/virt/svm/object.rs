@@ -5,6 +5,7 @@ use core::cell::Cell;
 use core::mem::{offset_of, size_of};
 
 use ::mitigations::Steps;
+use bitflags::bitflags;
 use sel4_abi::message::REGISTERS as IN_REGISTERS;
 use sel4_abi::vcpu::{
     CONTROL_INTERRUPT_WINDOW, MR_CONTROL, MR_CR3, MR_EVENT, MR_EXIT_CODE, MR_EXIT_INFO1, MR_EXIT_INFO2,
@@ -46,13 +47,25 @@ pub struct SvmVcpu {
     pub tag: Tag,
     /// Exceptions that the VMM wants to see.
     pub exceptions: u32,
-    /// A field was written since the last entry, so the block needs its check.
-    pub unchecked: bool,
+    /// What an entry begins with.
+    pub due: Due,
     /// What its entries do against speculation, as its nested root says.
     pub steps: Steps,
     pub counters: Counters,
     pub extended: Page<Image>,
     spare: Page<[u8; 4096]>,
+}
+
+bitflags! {
+    /// What most entries needn't do.
+    #[derive(Clone, Copy)]
+    #[repr(transparent)]
+    pub struct Due: u8 {
+        /// A field was written since the last entry, so the block needs its check.
+        const CHECK = 1 << 0;
+        /// Among the steps was the fill, in which interrupts are off: they are looked for before it.
+        const LOOK = 1 << 1;
+    }
 }
 
 /// How often entries took a step against speculation, or dropped translations.
@@ -106,9 +119,9 @@ impl SvmVcpu {
     /// The object's memory in this backend's shape.
     #[inline]
     pub fn of<'a>(vcpu: Vcpu) -> &'a mut Self {
-        // SAFETY: the object is live and 16 KiB; every bit pattern is valid but for the two booleans of the header and
-        // `unchecked`, which only the kernel writes. The backend's entry points take one VCPU each, and where one has
-        // two (an owner that is displaced) they differ.
+        // SAFETY: the object is live and 16 KiB; every bit pattern is valid but for the two booleans of the header, which
+        // only the kernel writes. The backend's entry points take one VCPU each, and where one has two (an owner that is
+        // displaced) they differ.
         unsafe { &mut *vcpu.as_ptr().cast() }
     }
 
@@ -135,7 +148,7 @@ impl SvmVcpu {
         self.control = 0;
         self.tag = Tag::default();
         self.exceptions = 0;
-        self.unchecked = true;
+        self.due = Due::CHECK;
         self.steps = Steps::empty();
         self.counters = Counters::default();
         self.extended.reset();
@@ -243,14 +256,12 @@ impl SvmVcpu {
             self.registers[0].set(stored);
         }
         self.vmcb.control.intercept_exceptions = self.exceptions | intercept::EXCEPTIONS;
-        self.unchecked = true;
+        self.due |= Due::CHECK;
         Some(stored)
     }
 
     /// True if VMRUN can be tried: `svm::check` has nothing against the block.
-    #[cold]
-    pub fn check(&mut self, machine: &Machine) -> bool {
-        self.unchecked = false;
+    pub fn check(&self, machine: &Machine) -> bool {
         check::save_area(&self.vmcb.save, &machine.features.limits).is_ok()
     }
 }

@@ -12,14 +12,22 @@
 #[allow(dead_code)]
 #[path = "../../checks/mod.rs"]
 mod checks;
+// Of the guests there is one.
+#[allow(dead_code)]
+#[path = "../vcpu/code.rs"]
+mod code;
 mod crowd;
 mod deep;
 mod deletions;
+mod guests;
 mod io;
 mod pools;
 mod queues;
 mod retypes;
 mod sporadic;
+#[allow(dead_code)]
+#[path = "../vcpu/vm.rs"]
+mod vm;
 
 use core::cell::Cell;
 
@@ -38,6 +46,7 @@ const OWN: &[&[Check]] = &[
     sporadic::CHECKS,
     io::CHECKS,
     deep::CHECKS,
+    guests::CHECKS,
 ];
 
 /// These, and every check of the kernel.
