@@ -89,7 +89,7 @@ impl RawCap {
         (self.head & (31 | FLAT) == tag::CNODE as u64 | FLAT)
             .then(|| (self.paddr(), self.head >> 5 & 63, self.word))
     }
-    /// The CNode of a CNode capability. Shorter than [`RawCap::decode`], since an address may lead through many.
+    /// The CNode of a CNode capability.
     #[inline(always)]
     pub(crate) fn cnode(self) -> Option<CNode> {
         (self.tag() == tag::CNODE).then(|| CNode {
@@ -98,6 +98,14 @@ impl RawCap {
             guard_bits: (self.head >> 11) as u8 & 63,
             guard: self.word,
         })
+    }
+    /// The slots and the radix of a CNode without a guard.
+    #[inline(always)]
+    pub(crate) fn plain_cnode(self) -> Option<(Ptr<Slot>, u32)> {
+        // What is left of tag, radix, guard's size and flag without the tag is the radix alone.
+        let radix =
+            (self.head as u32 & (2 * FLAT as u32 - 1)).wrapping_sub(tag::CNODE.into()).rotate_right(5);
+        (radix < 64).then(|| (self.object(), radix))
     }
     /// True for an endpoint capability with all of `rights`.
     #[inline(always)]

@@ -71,6 +71,7 @@ fn walk(root: Option<CNode>, address: u64, bits: u32, levels: &mut u32) -> Resul
         left -= level;
         // SAFETY: the CNode has 2^radix slots.
         let slot = unsafe { slot_at(node.slots, (address >> left) & mask(radix)) };
+        let slot = descend(slot, address, &mut left, levels);
         if left == 0 || level == 0 {
             return Ok(Resolved { slot, bits_left: left });
         }
@@ -79,6 +80,28 @@ fn walk(root: Option<CNode>, address: u64, bits: u32, levels: &mut u32) -> Resul
             None => return Ok(Resolved { slot, bits_left: left }),
         }
     }
+}
+
+/// From a slot through CNodes without guards, as far as they and the `left` bits of the address lead: in few instructions for each, of which there
+/// may be sixty.
+#[inline(always)]
+fn descend(mut slot: SlotRef, address: u64, left: &mut u32, levels: &mut u32) -> SlotRef {
+    // The bits that are left, at the top.
+    let mut rest = if *left == 0 { return slot } else { address << (WORD_BITS - *left) };
+    while let Some((slots, radix)) = slot.raw().plain_cnode()
+        && radix <= *left
+    {
+        let bits = u128::from(rest) << (radix & 63);
+        rest = bits as u64;
+        // SAFETY: the CNode has 2^radix slots.
+        slot = unsafe { slot_at(slots, (bits >> WORD_BITS) as u64) };
+        *left -= radix;
+        *levels += 1;
+        if *left == 0 {
+            break;
+        }
+    }
+    slot
 }
 
 /// So many ones; a guard or an index has less than 64.

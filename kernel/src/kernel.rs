@@ -71,6 +71,12 @@ impl Kernel {
         }
     }
 
+    /// Processor `cpu` has the kernel now: whatever another one did took none of its time.
+    pub fn is_of(&mut self, cpu: u8) {
+        self.sched.select(cpu);
+        self.steps = 0;
+    }
+
     /// A preemption point.
     ///
     /// # Errors
@@ -87,14 +93,15 @@ impl Kernel {
         self.steps += steps;
         if self.steps >= STEPS_PER_PREEMPTION {
             self.steps = 0;
-            if crate::arch::interrupt_pending() || stretch::ON {
+            if is_wanted() || stretch::ON {
                 return Err(SysError::Preempted);
             }
         }
         Ok(())
     }
 
-    /// A preemption point at which nothing has been done yet, so that what was only looked up is lost. Interrupts are looked for each time.
+    /// A preemption point at which nothing has been done yet, so that what was only looked up is lost. Interrupts are looked for each time. Other
+    /// processors wait a little longer: with system calls of their own they could keep this one from ever getting on.
     ///
     /// # Errors
     /// As above.
@@ -102,7 +109,7 @@ impl Kernel {
     #[inline(never)]
     pub fn look(&mut self) -> Result<(), Preempted> {
         self.steps = 0;
-        if crate::arch::interrupt_pending() || stretch::is_lost_here() { Err(Preempted) } else { Ok(()) }
+        if arch::interrupt_pending() || stretch::is_lost_here() { Err(Preempted) } else { Ok(()) }
     }
 
     /// A preemption point between the halves of a combined system call: interrupts are looked for if the first one has taken steps. An invocation has.
@@ -110,7 +117,7 @@ impl Kernel {
     /// # Errors
     /// As above.
     pub fn preempt_between(&mut self) -> Result<(), Preempted> {
-        if core::mem::take(&mut self.steps) != 0 && (crate::arch::interrupt_pending() || stretch::ON) {
+        if core::mem::take(&mut self.steps) != 0 && (is_wanted() || stretch::ON) {
             return Err(Preempted);
         }
         Ok(())
@@ -410,6 +417,11 @@ impl Kernel {
             _ => None,
         }
     }
+}
+
+/// There is a reason to leave the kernel soon: an interrupt, or another processor that waits for it.
+pub fn is_wanted() -> bool {
+    arch::interrupt_pending() || arch::is_awaited()
 }
 
 impl Default for Kernel {

@@ -121,6 +121,10 @@ pub fn port_read(_: u16, _: u8) -> u32 {
 /// Does nothing.
 pub fn port_write(_: u16, _: u8, _: u32) {}
 /// There is one processor.
+pub fn is_awaited() -> bool {
+    false
+}
+/// There is one processor.
 pub fn stop(_: u8) {}
 /// There is one processor.
 pub fn poke(_: u8) {}

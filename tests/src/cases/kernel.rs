@@ -39,7 +39,7 @@ pub(super) const ENOUGH_OF_VCPUS: usize = 49;
 /// The same for those of several domains.
 const ENOUGH_OF_DOMAINS: usize = 100;
 /// The same for those of more than one processor.
-pub(super) const ENOUGH_OF_CPUS: usize = 21;
+pub(super) const ENOUGH_OF_CPUS: usize = 22;
 /// The same for the operations that take long.
 const ENOUGH_OF_STRETCHES: usize = 278;
 /// The same for those of domains on more than one.

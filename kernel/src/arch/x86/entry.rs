@@ -547,7 +547,7 @@ pub fn leave(k: &mut Kernel) -> ! {
 #[cold]
 #[inline(never)]
 fn pause(k: &mut Kernel) {
-    if !super::interrupt_pending() {
+    if !crate::kernel::is_wanted() {
         return stretch::between();
     }
     if let Some(t) = k.sched.current

@@ -22,23 +22,19 @@ pub mod window;
 
 use sel4_abi::object::ObjectType;
 
+pub use apic::interrupt_pending;
 pub use cpu::{forget_thread, halt, save_bases, set_fs_base, set_gs_base};
 pub use fpu::forget as fpu_forget;
 pub use ioapic::{count as ioapic_count, disable_pin, enable_pin, mask_pin, pins as ioapic_pins};
 pub use port::{port_read, port_write};
 pub use remap::{block_message, remap_message};
 pub use serial::put as console_put;
-pub use smp::{poke, stop, take_state};
+pub use smp::{is_awaited, poke, stop, take_state};
 pub use time::{now, set_timer, ticks_per_us};
 pub use tlb::{drop_elsewhere, flush_all, flush_page, leave_vspace};
 pub use window::{clear_memory, install_kernel_mappings, phys_to_virt, virt_to_phys};
 
 use crate::virt;
-
-/// True when there is a reason to leave the kernel soon: an interrupt, or another processor that waits for it.
-pub fn interrupt_pending() -> bool {
-    apic::interrupt_pending() || smp::is_awaited()
-}
 
 /// True for object types that this machine has.
 pub fn object_supported(ty: ObjectType) -> bool {

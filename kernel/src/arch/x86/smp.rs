@@ -98,7 +98,7 @@ fn wait_for_turn() {
         spin_loop();
     }
     // SAFETY: it is this processor's turn.
-    unsafe { KERNEL.get() }.sched.select(this().index.get());
+    unsafe { KERNEL.get() }.is_of(this().index.get());
 }
 
 /// Gives the kernel back: nothing of it is touched afterwards.
