@@ -21,6 +21,7 @@ pub(super) const CASES: &[Case] = &[
     Case::new("kernel::two_processors_are_in_the_same_domains_turn", turns),
     Case::new("kernel::one_thread_of_each_core_is_used", threads),
     Case::new("kernel::interrupts_wait_no_longer_than_10000_instructions", bounded),
+    Case::new("kernel::interrupts_wait_no_longer_at_the_end_of_a_domains_turn", bounded_turns),
     Case::new("kernel::dma_and_messages_reach_only_what_capabilities_say", dma),
     Case::new("kernel::a_guest_gets_what_its_vmm_may_give_and_no_more", vcpu),
     Case::new("kernel::guests_run_on_two_processors", guests_elsewhere),
@@ -192,9 +193,18 @@ fn threads() -> Outcome {
 
 /// The longest operations that there are, each interrupted wherever it can be, and how long each stretch was.
 fn bounded() -> Outcome {
-    boot(counted(), "bounded", &["postern-kernel/pretend-interrupted"], &[], |machine| {
+    longest_stretch(&[], ENOUGH_OF_STRETCHES)
+}
+
+/// The same of the end of a domain's turn.
+fn bounded_turns() -> Outcome {
+    longest_stretch(&["-append", "domains=2"], 1)
+}
+
+fn longest_stretch(extra: &[&str], enough: usize) -> Outcome {
+    boot(counted(), "bounded", &["postern-kernel/pretend-interrupted"], extra, |machine| {
         let line = machine.expect_within("bench longest-stretch ", LIMIT)?;
-        judge_at_least(machine, ENOUGH_OF_STRETCHES)?;
+        judge_at_least(machine, enough)?;
         let longest = line.rsplit(' ').next().and_then(|number| number.parse::<u64>().ok());
         match longest {
             Some(longest) if longest <= LONGEST_STRETCH => Ok(()),

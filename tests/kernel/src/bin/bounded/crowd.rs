@@ -55,6 +55,8 @@ pub struct Act {
     pub time: (u64, u64),
     /// Where the end of its budget is told.
     pub timeouts: cap::Endpoint,
+    /// Its domain; 0 is that of whoever makes it.
+    pub domain: u8,
 }
 
 /// No endpoint.
@@ -73,7 +75,15 @@ pub fn came_back() -> u64 {
 impl Act {
     /// Sends through `endpoint`, for ever.
     pub fn send(priority: Word, endpoint: cap::Endpoint) -> Self {
-        Self { priority, call: number::SEND, target: endpoint.bits(), after: 0, time: ALWAYS, timeouts: NONE }
+        Self {
+            priority,
+            call: number::SEND,
+            target: endpoint.bits(),
+            after: 0,
+            time: ALWAYS,
+            timeouts: NONE,
+            domain: 0,
+        }
     }
     /// Waits for `notification`.
     pub fn wait(priority: Word, notification: cap::Notification) -> Self {
@@ -84,11 +94,12 @@ impl Act {
             after: 0,
             time: ALWAYS,
             timeouts: NONE,
+            domain: 0,
         }
     }
     /// Gives its budget up, and comes back after the period.
     pub fn give_up(priority: Word, time: (u64, u64)) -> Self {
-        Self { priority, call: number::YIELD, target: 0, after: 0, time, timeouts: NONE }
+        Self { priority, call: number::YIELD, target: 0, after: 0, time, timeouts: NONE, domain: 0 }
     }
 }
 
@@ -127,6 +138,9 @@ impl Crowd {
             tcb.tcb_set_sched_params(slot::TCB.cap(), 255, act.priority, sc, CPtr::from_bits(0).cast())?;
             if act.timeouts.bits() != 0 {
                 tcb.tcb_set_timeout_endpoint(act.timeouts)?;
+            }
+            if act.domain != 0 {
+                slot::DOMAIN_SET.cap().domain_set_set(act.domain, tcb)?;
             }
             tcb.tcb_resume()?;
         }
