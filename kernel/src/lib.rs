@@ -42,6 +42,8 @@ pub mod snapshot;
 pub mod stretch;
 pub mod sync;
 pub mod syscall;
+#[cfg(any(test, feature = "debug-syscalls"))]
+pub mod threads;
 pub mod transfer;
 #[cfg(target_os = "none")]
 pub mod virt;

@@ -56,7 +56,10 @@ pub fn debug_syscall(k: &mut crate::kernel::Kernel, tcb: Ptr<Tcb>, number: i64) 
             tcb.context.rdi.set(u64::from(tag));
         }
         n::DEBUG_NAME_THREAD => name_thread(tcb, argument),
-        n::DEBUG_DUMP_SCHEDULER => klog!("current thread {:?}", k.sched.current),
+        n::DEBUG_DUMP_SCHEDULER => {
+            // Writing to the console cannot fail.
+            let _ = crate::threads::write(&mut Console, k, tcb);
+        }
         n::DEBUG_SNAPSHOT => {
             // Writing to the console cannot fail.
             let _ = crate::snapshot::write(&mut Console, tcb);

@@ -29,14 +29,18 @@ pub fn write(out: &mut dyn Write, tcb: Ptr<Tcb>) -> Result {
     )?;
     let mut count = 0;
     if let Cap::CNode(root) = tcb.cspace() {
-        for index in 0..root.len() {
-            let slot = root.slot(index);
-            if !slot.is_empty() && is_first_of(root, slot) {
-                count += list(out, slot)?;
-            }
+        for first in lists(root) {
+            count += list(out, first)?;
         }
     }
     writeln!(out, "[kernel] snapshot ends: {count} capabilities")
+}
+
+/// The first slots of the tree's lists in which slots of the CNode stand.
+pub fn lists(root: CNode) -> impl Iterator<Item = SlotRef> {
+    let slots = (0..root.len()).map(move |index| root.slot(index));
+    let firsts = slots.filter(move |&slot| !slot.is_empty() && is_first_of(root, slot));
+    firsts.filter_map(|slot| core::iter::successors(Some(slot), |slot| slot.prev()).last())
 }
 
 /// True if no slot of the CNode stands before this one in its list.
@@ -47,9 +51,9 @@ fn is_first_of(root: CNode, slot: SlotRef) -> bool {
     !before.any(|slot| (begin..end).contains(&slot.addr()))
 }
 
-/// Writes the list in which a slot stands; gives the number of its capabilities.
-fn list(out: &mut dyn Write, slot: SlotRef) -> core::result::Result<usize, core::fmt::Error> {
-    let mut at = core::iter::successors(Some(slot), |slot| slot.prev()).last();
+/// Writes the list that begins with a slot; gives the number of its capabilities.
+fn list(out: &mut dyn Write, first: SlotRef) -> core::result::Result<usize, core::fmt::Error> {
+    let mut at = Some(first);
     let mut ancestors: heapless::Vec<SlotRef, DEPTH> = heapless::Vec::new();
     let mut count = 0;
     while let Some(slot) = at {
@@ -87,16 +91,19 @@ fn capability(out: &mut dyn Write, slot: SlotRef, parent: Option<SlotRef>) -> Re
         None => writeln!(out, " from -")?,
     }
     match slot.cap() {
-        Cap::Thread(thread) if slot.is_original() && thread.name[0].get() != 0 => name(out, thread),
+        Cap::Thread(thread) if slot.is_original() && thread.name[0].get() != 0 => {
+            write!(out, "[kernel] snapshot name {:#x} ", thread.paddr())?;
+            name(out, thread)?;
+            out.write_char('\n')
+        }
         _ => Ok(()),
     }
 }
 
 /// Writes a thread's name. It is user level's, and may be anything.
-fn name(out: &mut dyn Write, thread: Ptr<Tcb>) -> Result {
-    write!(out, "[kernel] snapshot name {:#x} ", thread.paddr())?;
+pub fn name(out: &mut dyn Write, thread: Ptr<Tcb>) -> Result {
     for byte in thread.name.iter().map(core::cell::Cell::get).take_while(|&byte| byte != 0) {
         out.write_char(if byte.is_ascii_graphic() || byte == b' ' { char::from(byte) } else { '?' })?;
     }
-    out.write_char('\n')
+    Ok(())
 }

@@ -31,6 +31,11 @@ pub fn benchmark_finalize_log() -> crate::Word {
     sys::simple(nr::BENCHMARK_FINALIZE_LOG, 0, core::ptr::null_mut())
 }
 
+/// Prints what each thread does on the kernel's console, a line for each.
+pub fn debug_dump_scheduler() {
+    sys::simple(nr::DEBUG_DUMP_SCHEDULER, 0, core::ptr::null_mut());
+}
+
 /// Prints the capability graph on the kernel's console: `postern inspect FILE snapshot` reads it.
 pub fn debug_snapshot() {
     sys::simple(nr::DEBUG_SNAPSHOT, 0, core::ptr::null_mut());

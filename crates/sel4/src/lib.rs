@@ -43,7 +43,8 @@ pub use cap_types::{
 };
 pub use cptr::{AbsoluteCPtr, CPtr, CPtrBits, CPtrWithDepth, Cap, HasCPtrWithDepth, NULL, WORD_SIZE};
 pub use debug::{
-    benchmark_finalize_log, debug_cap_identify, debug_halt, debug_name_thread, debug_put_char, debug_snapshot,
+    benchmark_finalize_log, debug_cap_identify, debug_dump_scheduler, debug_halt, debug_name_thread,
+    debug_put_char, debug_snapshot,
 };
 pub use error::{Error, FailedLookup, Result, lookup_failure};
 pub use fault::{CapFault, Fault, TimeoutFault, UnknownSyscall, UserException, VmFault};

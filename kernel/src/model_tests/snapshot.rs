@@ -4,14 +4,18 @@
 use std::string::String;
 use std::vec::Vec;
 
+use sel4_abi::message::CapRights;
 use sel4_abi::object::ObjectType;
+use sel4_abi::{label, syscall as number};
 
+use super::machine::{Call, Machine, Thread};
 use super::world::World;
 use crate::cap::Cap;
 use crate::cdt;
 use crate::object::tcb::{Tcb, slot};
 use crate::ptr::Ptr;
 use crate::snapshot;
+use crate::threads;
 use crate::transfer::derive;
 
 /// A world with a thread in slot 1, whose capability space is the world's CNode.
@@ -72,6 +76,33 @@ fn every_capability_is_there_once_with_its_origin() {
         assert_eq!(found, expected);
         assert_eq!(lines.last().unwrap(), "[kernel] snapshot ends: 6 capabilities");
     }
+}
+
+#[test]
+fn every_thread_is_told_once_with_what_it_does() {
+    let mut m = Machine::new();
+    let (a, b, c) = (m.spawn(5), m.spawn(4), m.spawn(3));
+    m.copy(a, b.slot, CapRights::ALL);
+    let endpoint = m.make(ObjectType::Endpoint, 0);
+    m.invoke(a, c.sc, label::SCHED_CONTEXT_UNBIND, &[], &[]).unwrap();
+    m.syscall(a, &Call { number: number::WAIT, target: endpoint, ..Call::default() });
+    a.tcb.name[0].set(b'A');
+    let mut out = String::new();
+    threads::write(&mut out, &mut m.w.k, a.tcb).unwrap();
+    let line = |t: Thread, name: &str, rest: &str| {
+        let (at, rip) = (t.tcb.paddr(), t.tcb.context.rip.get());
+        let (before, after) = rest.split_once('@').unwrap();
+        std::format!("[kernel] thread {at:#x} {name}: {before}, processor 0, domain 0, at {rip:#x}{after}")
+    };
+    let mut expected = [
+        line(a, "A", "BlockedOnReceive, priority 5@"),
+        line(b, "", "Running, priority 4@, runs"),
+        line(c, "", "Running, priority 3@, without time"),
+    ];
+    let mut found: Vec<_> = out.lines().map(String::from).collect();
+    found.sort();
+    expected.sort();
+    assert_eq!(found, expected);
 }
 
 #[test]

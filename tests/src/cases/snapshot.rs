@@ -30,6 +30,14 @@ fn graph() -> Outcome {
         let objects = inspect::from_log(&file);
         let _ = fs::remove_file(&file);
         let places = machine.expect_anywhere("slots: endpoint ")?;
+        for thread in
+            [" observed one: Inactive, priority 0,", ": Running, priority 100, processor 0, domain 0, at 0x"]
+        {
+            let line = machine.expect_anywhere(thread)?;
+            if !line.starts_with("[kernel] thread 0x") {
+                return Err(format!("no line of a thread: {line}"));
+            }
+        }
         judge(&objects?, &places).map_err(|error| format!("{error}\n{places}"))
     })
 }
@@ -94,8 +102,13 @@ fn judge(objects: &[Value], places: &str) -> Outcome {
 }
 
 /// Texts of the debug build. That its calls are unknown system calls elsewhere `debug_calls_are_unknown` of `tests/kernel` says.
-const TEXTS: [&str; 4] =
-    ["snapshot begins", "snapshot ends", "faults without a handler", "halted by user level"];
+const TEXTS: [&str; 5] = [
+    "snapshot begins",
+    "snapshot ends",
+    "faults without a handler",
+    "halted by user level",
+    ", waits for time",
+];
 
 fn release() -> Outcome {
     for (features, expected) in [(&[DEBUG][..], true), (&[], false)] {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Makes a few things whose places it prints, and has a debug kernel print the capability graph, for `postern inspect` to read.
+//! Makes a few things whose places it prints, and has a debug kernel print the threads, and the capability graph, for `postern inspect` to read.
 #![no_std]
 #![no_main]
 
@@ -35,6 +35,7 @@ fn the_graph_is_printed(env: &mut Env) -> Outcome {
         slot::VSPACE.cap(),
     )?;
     sel4::with_ipc_buffer_mut(|buffer| sel4::debug_name_thread(thread, "observed one", buffer));
+    sel4::debug_dump_scheduler();
     sel4::debug_snapshot();
     println!(
         "slots: endpoint {:#x} badged {:#x} cnode {:#x} thread {:#x}",

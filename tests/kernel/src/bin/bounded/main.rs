@@ -74,8 +74,8 @@ fn main(bootinfo: &BootInfoPtr) -> ! {
         |name| {
             let ticks = sel4::benchmark_finalize_log();
             longest.set(ticks.max(longest.get()));
-            let own = OWN.iter().chain([&turns::CHECKS]).flat_map(|list| *list);
-            if ticks > TOLD || own.clone().any(|(own, _)| *own == name) {
+            let mut own = OWN.iter().chain([&turns::CHECKS]).flat_map(|list| *list);
+            if ticks > TOLD || own.any(|(own, _)| *own == name) {
                 println!("stretch {name} {ticks}");
             }
         },
