@@ -158,17 +158,31 @@ impl Kernel {
     /// Chooses the thread to run next, unless the current one goes on. Called at the end of every kernel entry, again if it says `true`.
     #[inline]
     pub fn schedule(&mut self) -> bool {
+        self.let_go_of_who_moved();
+        let again = self.sched.schedule();
+        if again {
+            self.finish_choice();
+            self.choose_after_interrupts();
+        } else {
+            self.steps = 0;
+        }
+        again
+    }
+
+    #[inline(always)]
+    fn let_go_of_who_moved(&mut self) {
         if let Some(t) = self.sched.current
             && t.place.get() != self.sched.place
         {
             self.send_away(t);
         }
-        let again = self.sched.schedule();
-        if again {
-            self.finish_choice();
-            self.choose_after_interrupts();
-        }
-        again
+    }
+
+    /// The kernel is about to be given back with a choice still to be made. Nothing of a thread that isn't this processor's any more may stay here;
+    /// and to the current one whatever another processor likes may happen, but its system call isn't to be made again for that: it has been.
+    pub fn pauses(&mut self) {
+        self.let_go_of_who_moved();
+        self.sched.disturbed = true;
     }
 
     /// What there is to do before a choice or after it: a system call is half done, somebody's time is up, or the domain's.

@@ -15,7 +15,7 @@ use crate::object::reply::Reply;
 use crate::object::tcb::{Tcb, ThreadState};
 use crate::ptr::Ptr;
 use crate::stretch;
-use crate::transfer::{self, MessageWriter};
+use crate::transfer::{self, ExtraCaps, MessageWriter};
 
 const CALL: SendMode = SendMode { blocking: true, call: true, donate: true };
 const SEND: SendMode = SendMode { blocking: true, call: false, donate: false };
@@ -73,18 +73,25 @@ fn unknown(k: &mut Kernel, tcb: Ptr<Tcb>) {
 /// `ReplyRecv`.
 fn reply_recv(k: &mut Kernel, tcb: Ptr<Tcb>, address: u64) -> Done {
     let reply = reply_object(k, tcb)?;
-    if let Ok((object, grant)) = reply {
-        let gifts = match object.caller() {
-            Some(dest) if !dest.fault.get().is_some() => transfer::gifts(k, tcb, None, grant, dest)?,
-            _ => None,
-        };
-        ipc::reply(k, tcb, object, gifts.as_ref());
+    if let Ok((object, grant)) = reply
+        && let Ok(extra) = transfer::extra_caps(k, &tcb)?
+    {
+        send_reply(k, tcb, object, grant, extra)?;
     }
     let received = match k.preempt_between() {
         Ok(()) => receive_phase(k, tcb, address, true, reply.map(|(object, _)| Some(object))),
         preempted => preempted,
     };
     come_back_if(k, tcb, received);
+    Ok(())
+}
+
+fn send_reply(k: &mut Kernel, tcb: Ptr<Tcb>, reply: Ptr<Reply>, grant: bool, extra: ExtraCaps) -> Done {
+    let gifts = match reply.caller() {
+        Some(dest) if !dest.fault.get().is_some() => transfer::gifts(k, tcb, Some(extra), grant, dest)?,
+        _ => None,
+    };
+    ipc::reply(k, tcb, reply, gifts.as_ref());
     Ok(())
 }
 
@@ -164,13 +171,7 @@ fn send_phase(k: &mut Kernel, tcb: Ptr<Tcb>, address: u64, mode: SendMode) -> Do
             }
         }
         Cap::Reply { object, grant } => {
-            let gifts = match object.caller() {
-                Some(dest) if !dest.fault.get().is_some() => {
-                    transfer::gifts(k, tcb, Some(extra), grant, dest)?
-                }
-                _ => None,
-            };
-            ipc::reply(k, tcb, object, gifts.as_ref());
+            send_reply(k, tcb, object, grant, extra)?;
             Ok(0)
         }
         // An empty slot is no lookup failure: invoking it is an InvalidCapability like any other wrong kind.

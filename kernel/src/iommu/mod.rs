@@ -339,7 +339,7 @@ pub fn ioapic_source(ioapic: u8) -> Option<u16> {
     backend(None, |b| b.ioapic_source(ioapic))
 }
 
-/// The oldest fault that hasn't been read. Reading frees its record.
+/// The oldest fault of a unit that hasn't been read; units take turns. Reading frees its record.
 pub fn read_fault() -> Option<Fault> {
     backend(None, |b| b.read_fault())
 }

@@ -40,7 +40,7 @@ const KINDS: [ObjectType; 6] = [
 /// First label of messages between threads: above those of invocations.
 const MESSAGE: u64 = 80;
 /// Sequences; more with the variable POSTERN_SEEDS.
-const SEEDS: u64 = 20;
+const SEEDS: u64 = 30;
 /// Steps of each.
 const STEPS: u64 = 1500;
 /// Methods that must have succeeded.

@@ -360,3 +360,19 @@ fn a_signal_reaches_whoever_waits_in_either_way_and_is_kept_otherwise() {
     m.syscall(waiter, &call(number::RECV, e, r, &[]));
     assert_eq!(state(waiter), ThreadState::Running, "the signal was kept");
 }
+
+#[test]
+fn a_reply_whose_capabilities_cannot_be_found_is_not_given() {
+    let mut m = Machine::new();
+    let (a, b) = (m.spawn(5), m.spawn(5));
+    let (e, r) = (m.make(ObjectType::Endpoint, 0), m.make(ObjectType::Reply, 0));
+    m.syscall(a, &call(number::RECV, e, r, &[]));
+    m.syscall(b, &call(number::CALL, e, 0, &[]));
+    // The second address leads nowhere.
+    let reply = Call { caps: vec![e, 1 << 40], label: 90, ..call(number::REPLY_RECV, e, r, &[7]) };
+    m.syscall(a, &reply);
+    assert_eq!(state(a), ThreadState::BlockedOnReceive, "it waits for the next call");
+    assert_eq!(state(b), ThreadState::Inactive, "nobody can answer it any more");
+    assert_ne!(received(b), (90, 7));
+    invariants::check(&m);
+}

@@ -15,7 +15,7 @@ use super::snippets::{pop_registers, stubs};
 use super::tables::{Gate, PerCpu, Tss, set_context};
 use super::tlb::{self, Isolated, IsolatedTagged, Plain, Tagged, Way};
 use super::{apic, cpu, gate, probe, smp};
-use crate::arch::context::{Bases, Context, KIND_FULL, KIND_SYSCALL};
+use crate::arch::context::{Bases, Context, KIND_SYSCALL};
 use crate::fastpath::{self, Other, Signalled};
 use crate::fault::{self, Fault};
 use crate::iommu;
@@ -550,12 +550,7 @@ fn pause(k: &mut Kernel) {
     if !crate::kernel::is_wanted() {
         return stretch::between();
     }
-    if let Some(t) = k.sched.current
-        && t.state.get() == ThreadState::Running
-    {
-        // Its system call is done, or to be made again: in any case it is no more about to make it, whatever another processor does to it now.
-        t.context.kind.set(KIND_FULL);
-    }
+    k.pauses();
     take_pending()
 }
 

@@ -40,6 +40,8 @@ pub struct Vtd {
     ioapics: Vec<(u8, u16), 32>,
     /// Faults were lost, and nobody has been told yet.
     lost: bool,
+    /// Whose faults are looked for first.
+    next_unit: usize,
 }
 
 impl Vtd {
@@ -260,7 +262,14 @@ impl Backend for Vtd {
     }
 
     fn read_fault(&mut self) -> Option<Fault> {
-        let fault = self.units.iter_mut().find_map(Unit::read_fault);
+        // Behind the unit that was read last, so that no unit's faults hide those of another.
+        let count = self.units.len();
+        let units = (0..count).map(|i| (self.next_unit + i) % count);
+        let found = units.into_iter().find_map(|unit| Some((unit, self.units[unit].read_fault()?)));
+        let fault = found.map(|(unit, fault)| {
+            self.next_unit = unit + 1;
+            fault
+        });
         // An overflow is only worth clearing once there is a free record, and must be: until then nothing is recorded.
         for unit in &mut self.units {
             self.lost |= unit.clear_overflow();

@@ -199,6 +199,7 @@ pub fn start(env: &mut dyn BootEnv, table: &[u8], want_intremap: bool) -> Result
         shared,
         ioapics,
         lost: false,
+        next_unit: 0,
     };
     Ok((vtd, info))
 }
