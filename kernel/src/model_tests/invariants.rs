@@ -279,8 +279,11 @@ fn context(live: &Live, c: Ptr<SchedContext>) {
 
 fn scheduler(m: &Machine, live: &Live) {
     let k = &m.w.k;
-    assert_eq!(k.sched.place.domain(), k.domains.current(), "a domain runs whose turn it isn't");
-    assert!(k.sched.timer() <= k.domains.ends(), "the timer fires after the end of the slice");
+    // While a call is half done a slice that has begun isn't gone over to yet.
+    if k.sched.half().is_none() {
+        assert_eq!(k.sched.place.domain(), k.domains.current(), "a domain runs whose turn it isn't");
+        assert!(k.sched.timer() <= k.domains.ends(), "the timer fires after the end of the slice");
+    }
     let (mut ready, mut postponed) = (0, 0);
     for s in k.sched.all() {
         let here = queues(live, s, s.place == k.sched.place);
@@ -306,7 +309,9 @@ fn queues(live: &Live, s: &Scheduler, active: bool) -> (usize, usize) {
     let current = s.current.map(|t| t.priority.get());
     if active && s.half().is_none() {
         let highest = ready.iter().map(|r| r.0).max();
-        assert!(current >= highest, "priority {highest:?} waits while {current:?} runs");
+        // After several without time the choice goes on at the next entry, which is at once.
+        let goes_on = current.is_none() && s.timer() <= crate::arch::now();
+        assert!(current >= highest || goes_on, "priority {highest:?} waits while {current:?} runs");
     }
     let mut until = 0;
     for t in &postponed {
