@@ -318,7 +318,10 @@ fn cancel_on(k: &mut Kernel) -> SysResult {
         if tcb.send_badge.get() == c.badge && tcb.sent_after.get() != k.cancellations {
             give_back(k, tcb);
         }
-        k.preempt()?;
+        // Not behind the last one: made again, the call would begin anew.
+        if k.cancelling.is_some_and(|c| c.next.is_some()) {
+            k.preempt()?;
+        }
     }
     k.cancelling = None;
     Ok(())

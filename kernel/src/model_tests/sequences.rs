@@ -9,7 +9,7 @@ use sel4_abi::{MessageInfo, label, syscall as number};
 
 use super::invariants;
 use super::machine::{Call, IRQ_CONTROL, Machine, ROOT, SCHED_CONTROL, SLICE, Thread, VSPACE};
-use crate::arch::NOW;
+use crate::arch::{NOW, PENDING};
 use crate::cap::Cap;
 use crate::cdt;
 use crate::delete;
@@ -375,4 +375,39 @@ fn a_reply_whose_capabilities_cannot_be_found_is_not_given() {
     assert_eq!(state(b), ThreadState::Inactive, "nobody can answer it any more");
     assert_ne!(received(b), (90, 7));
     invariants::check(&m);
+}
+
+#[test]
+fn senders_are_cancelled_once_however_many_they_are_and_whenever_interrupts_come() {
+    for count in 1..14 {
+        let mut m = Machine::new();
+        let a = m.spawn(5);
+        let e = m.make(ObjectType::Endpoint, 0);
+        let badged = m.empty();
+        m.invoke(a, ROOT, label::CNODE_MINT, &[badged, 64, e, 64, 15, 7], &[ROOT]).unwrap();
+        let senders: vec::Vec<Thread> = (0..count).map(|_| m.spawn(4)).collect();
+        for sender in &senders {
+            m.syscall(*sender, &call(number::SEND, badged, 0, &[]));
+        }
+        m.run(a.tcb);
+        PENDING.with(|p| p.set(true));
+        m.enter(&Call::invoke(ROOT, label::CNODE_CANCEL_BADGED_SENDS, &[badged, 64], &[]));
+        let mut restarts = 0;
+        while Machine::is_restarted(a.tcb) {
+            restarts += 1;
+            assert!(restarts <= count, "{count} senders: {restarts} restarts");
+            // Who was cancelled sends again, and is not among them.
+            for sender in senders.iter().filter(|sender| Machine::is_restarted(sender.tcb)) {
+                if state(*sender) == ThreadState::Running {
+                    m.run(sender.tcb);
+                    m.enter_again();
+                }
+            }
+            m.run(a.tcb);
+            m.enter_again();
+        }
+        PENDING.with(|p| p.set(false));
+        assert_eq!(restarts > 0, count > 5, "{count} senders");
+        invariants::check(&m);
+    }
 }
