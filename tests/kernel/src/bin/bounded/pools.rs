@@ -4,10 +4,7 @@
 use kernel_tests::env::at;
 use kernel_tests::{Env, Outcome};
 use sel4::init_thread::slot;
-use sel4::{
-    CPtr, CapTypeForObjectOfFixedSize, MessageInfo, ObjectBlueprint, Result, cap, cap_type,
-    nb_send_wait_with_mrs,
-};
+use sel4::{CPtr, CapTypeForObjectOfFixedSize, ObjectBlueprint, Result, cap, cap_type};
 
 use crate::crowd::make_many;
 
@@ -48,10 +45,6 @@ fn delete_pool(
     for i in (0..MANY).filter(|i| i % every != 0) {
         at(CPtr::from_bits((first + i) as u64).cast::<cap_type::Unspecified>()).delete()?;
     }
-    let signal: cap::Notification = env.make()?;
-    // Between the halves of a call the kernel begins anew to count the steps to its next look at interrupts.
-    let signal = signal.cptr();
-    nb_send_wait_with_mrs(signal, MessageInfo::new(0, 0, 0, 0), [], signal);
     Ok(at(pool).delete()?)
 }
 
