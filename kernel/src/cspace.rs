@@ -121,13 +121,41 @@ pub fn lookup_slot(k: &mut Kernel, tcb: &Tcb, address: u64) -> Found<SlotRef> {
     }
 }
 
+/// The same through a few levels, without the reason of a failure.
+#[inline(always)]
+fn lookup_shallow(tcb: &Tcb, address: u64) -> Option<SlotRef> {
+    let mut node = root_of(tcb)?;
+    let mut left = WORD_BITS;
+    for _ in 0..SHALLOW {
+        let radix = u32::from(node.radix);
+        left = left.checked_sub(u32::from(node.guard_bits) + radix)?;
+        let rest = address >> (left & 63);
+        if (rest >> radix) & mask(node.guard_bits.into()) != node.guard {
+            return None;
+        }
+        // SAFETY: the CNode has 2^radix slots.
+        let slot = unsafe { slot_at(node.slots, rest & mask(radix)) };
+        if left == 0 {
+            return Some(slot);
+        }
+        match slot.raw().cnode() {
+            Some(next) => node = next,
+            None => return Some(slot),
+        }
+    }
+    None
+}
+
 fn root_of(tcb: &Tcb) -> Option<CNode> {
     tcb.slots[slot::CSPACE].raw().cnode()
 }
 
 #[inline(never)]
 fn lookup_in_levels(k: &mut Kernel, tcb: &Tcb, address: u64) -> Found<SlotRef> {
-    Ok(resolve(k, root_of(tcb), address, WORD_BITS)?.map(|found| found.slot))
+    match lookup_shallow(tcb, address) {
+        Some(slot) => Ok(Ok(slot)),
+        None => Ok(resolve(k, root_of(tcb), address, WORD_BITS)?.map(|found| found.slot)),
+    }
 }
 
 /// As [`lookup_slot`], however long it takes.

@@ -17,6 +17,7 @@ use crate::delete;
 use crate::error::SysError;
 use crate::kernel::Kernel;
 use crate::object::cnode::CNode;
+use crate::object::tcb::slot;
 use crate::transfer::{derive, insert_derived};
 
 fn drain(
@@ -226,6 +227,59 @@ fn addresses_resolve_through_levels_and_guards() {
         cspace::target_slot(&mut w.k, Cap::CNode(outer), 1, 0, false).err(),
         Some(SysError::Range(1, 64))
     );
+}
+
+/// CNodes with guards that lead to each other in any way, and addresses that go through them, or nearly.
+#[test]
+fn short_ways_to_a_slot_lead_where_the_long_one_does() {
+    let (mut r, mut found, mut flat) = (Random(1), [0; 8], 0);
+    for _ in 0..300 {
+        let mut w = World::new();
+        w.retype(0, ObjectType::Tcb, 0, 1, 1).expect("there is room");
+        let Cap::Thread(tcb) = w.slot(1).cap() else { panic!("a thread was made") };
+        for i in 0..4 {
+            w.retype(0, ObjectType::CNode, 1 + r.below(6), 2 + i, 1).expect("there is room");
+        }
+        w.retype(0, ObjectType::Endpoint, 0, 8, 1).expect("there is room");
+        let node = |w: &World, r: &mut Random| {
+            let Cap::CNode(node) = w.slot(2 + r.below(4)).cap() else { panic!("a CNode was made") };
+            let bits = if r.below(3) == 0 { 64 - u64::from(node.radix) } else { r.below(20) * r.below(2) };
+            node.with_guard(bits | r.next() << 6).unwrap_or(node)
+        };
+        for i in 2..6 {
+            let Cap::CNode(outer) = w.slot(i).cap() else { panic!("a CNode was made") };
+            for at in 0..outer.len() {
+                let inner = node(&w, &mut r);
+                let cap = if r.below(5) == 0 { w.slot(8).cap() } else { Cap::CNode(inner) };
+                outer.slot(at).set(cap);
+            }
+        }
+        let root = node(&w, &mut r);
+        tcb.slot(slot::CSPACE).set(Cap::CNode(root));
+        flat += u32::from(root.guard_bits + root.radix == 64);
+        for _ in 0..100 {
+            let (mut address, mut left, mut at, mut levels) = (0, 64, root, 0);
+            while u32::from(at.guard_bits + at.radix) <= left {
+                left -= u32::from(at.guard_bits + at.radix);
+                let index = r.below(at.len());
+                let wrong = u64::from(at.guard_bits != 0 && r.below(30) == 0);
+                address |= ((at.guard ^ wrong) << at.radix | index) << left;
+                levels += 1;
+                match at.slot(index).cap() {
+                    Cap::CNode(next) => at = next,
+                    _ => break,
+                }
+            }
+            address |= if left == 0 { 0 } else { r.next() >> (64 - left) };
+            let long = cspace::resolve(&mut w.k, Some(root), address, cspace::WORD_BITS);
+            let long = long.map(|found| found.map(|found| found.slot));
+            let short = cspace::lookup_slot(&mut w.k, &tcb, address);
+            assert_eq!(short, long, "{address:#x}");
+            found[levels.min(7)] += u32::from(matches!(short, Ok(Ok(_))));
+        }
+    }
+    // One level and none, few and more.
+    assert!(flat > 50 && found[1..].iter().all(|n| *n > 50), "flat roots {flat}, found by levels {found:?}");
 }
 
 #[test]
