@@ -136,7 +136,7 @@ fn meddle(me: &mut Me) {
 }
 
 fn each_message_is_received_once_whatever_comes_between_the_halves_of_a_call(env: &mut Env) -> Outcome {
-    const MESSAGES: u64 = 1000;
+    const MESSAGES: u64 = 300;
     let nodes = env.bootinfo.num_nodes();
     let (endpoint, reply): (cap::Endpoint, cap::Reply) = (env.make()?, env.make()?);
     let controls = [control(env, 1)?, control(env, nodes - 1)?].map(|control| control.bits());
