@@ -11,7 +11,7 @@ use core::mem::{offset_of, size_of};
 use sel4_abi::object::tag;
 use sel4_abi::{TCB_FLAG_FPU_DISABLED, syscall as number};
 
-use super::snippets::{pop_registers, stubs};
+use super::snippets::{exchange_bases, pop_registers, stubs};
 use super::tables::{Gate, PerCpu, Tss, set_context};
 use super::tlb::{self, Isolated, IsolatedTagged, Plain, Tagged, Way};
 use super::{apic, cpu, gate, probe, smp};
@@ -161,15 +161,9 @@ return_to_user:
 .global return_with_bases
 .p2align 6
 return_with_bases:
-    rdfsbase rax
-    mov [rsi + {fs}], rax
-    mov rax, [rdi + {bases} + {fs}]
-    wrfsbase rax
-    swapgs
-    rdgsbase rax
-    mov [rsi + {gs}], rax
-    mov rax, [rdi + {bases} + {gs}]
-    wrgsbase rax
+"#,
+    exchange_bases!("rsi"),
+    r#"
     jmp 3b
 
 // A debug exception has a stack of its own, since one that SYSCALL held up (a single step, a breakpoint behind MOV SS) can come before
@@ -596,7 +590,8 @@ fn look_up_root(k: &Kernel, t: Ptr<Tcb>) {
     t.root_epoch.set(k.asids.epoch);
 }
 
-/// Takes the interrupts that are pending and serves them: for the way back from a guest, and between a long operation and the choice of who runs next. The processor delivers them to the ordinary
+/// Takes the interrupts that are pending and serves them: for the way back from a guest, and between a long operation and
+/// the choice of who runs next. The processor delivers them to the ordinary
 /// entry, in a window between STI and CLI, on the kernel's stack, and that leaves the kernel by itself.
 pub fn take_pending() -> ! {
     smp::release();

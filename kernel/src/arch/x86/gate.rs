@@ -10,7 +10,7 @@ use core::arch::global_asm;
 use core::mem::offset_of;
 
 use super::fpu;
-use super::snippets::{pop_registers, stubs};
+use super::snippets::{exchange_bases, pop_registers, stubs};
 use super::tables::{Gate, PerCpu, Tss, this};
 use crate::arch::context::{Bases, Context, KIND_SYSCALL};
 use crate::object::tcb::Tcb;
@@ -65,15 +65,9 @@ gate_trap:
 .global gate_return_with_bases
 .p2align 6
 gate_return_with_bases:
-    rdfsbase rax
-    mov [rdx + {fs}], rax
-    mov rax, [rdi + {bases} + {fs}]
-    wrfsbase rax
-    swapgs
-    rdgsbase rax
-    mov [rdx + {gs}], rax
-    mov rax, [rdi + {bases} + {gs}]
-    wrgsbase rax
+"#,
+    exchange_bases!("rdx"),
+    r#"
     swapgs
 // Returns to user level; rdi is the thread's Context, rsi what CR3 gets.
 .global gate_return

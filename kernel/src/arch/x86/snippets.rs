@@ -32,6 +32,30 @@ macro_rules! pop_registers {
 }
 pub(super) use pop_registers;
 
+/// The segment bases are stored to `$old`, and those of the thread whose Context is at RDI are loaded: FS, then, behind SWAPGS, GS. Changes RAX.
+macro_rules! exchange_bases {
+    ($old:literal) => {
+        concat!(
+            "
+    rdfsbase rax
+    mov [",
+            $old,
+            " + {fs}], rax
+    mov rax, [rdi + {bases} + {fs}]
+    wrfsbase rax
+    swapgs
+    rdgsbase rax
+    mov [",
+            $old,
+            " + {gs}], rax
+    mov rax, [rdi + {bases} + {gs}]
+    wrgsbase rax
+"
+        )
+    };
+}
+pub(super) use exchange_bases;
+
 /// A stub of 16 bytes for each vector: it pushes 0 where the processor pushes no error code, then the vector, and goes to `$target`.
 macro_rules! stubs {
     ($target:literal) => {
