@@ -93,6 +93,15 @@ pub fn has_domains() -> bool {
     result.is_err() && sel4::with_ipc_buffer(|buffer| buffer.msg_regs()[1] > 0)
 }
 
+/// Writes turns of the domains' schedule from entry `first` on: domains, and durations of so many times `unit` ticks. After them it goes round to its
+/// start.
+pub fn write_turns(first: Word, turns: &[(u8, Word)], unit: Word) -> Outcome {
+    for (index, &(domain, duration)) in (first..).zip(turns.iter().chain([&(0, 0)])) {
+        slot::DOMAIN_SET.cap().domain_set_schedule_configure(index, domain, duration * unit)?;
+    }
+    Ok(())
+}
+
 impl Env {
     /// Sets up what all checks share: the console, the arena, the watchdog.
     pub fn new(bootinfo: &BootInfoPtr) -> Outcome<Self> {

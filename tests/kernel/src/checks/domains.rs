@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Scheduling domains, on a kernel that was booted with `domains=4`. The initial thread, and the environment's two, are of domain 0.
 
-use kernel_tests::env::{HIGH, LOW, MAIN, at};
+use kernel_tests::env::{HIGH, LOW, MAIN, at, write_turns};
 use kernel_tests::{Env, Me, Outcome, Thread, check, check_eq, expect_error, expect_reply, machine, thread};
 use sel4::abi::label;
 use sel4::init_thread::slot;
@@ -47,11 +47,7 @@ fn domain_set() -> cap::DomainSet {
 
 /// Writes a schedule, domains and microseconds, from entry `first` on.
 fn write(env: &Env, first: u64, entries: &[(u8, u64)]) -> Outcome {
-    let ticks = machine::ticks_per_us(&env.bootinfo);
-    for (index, &(domain, us)) in (first..).zip(entries.iter().chain([&(0, 0)])) {
-        domain_set().domain_set_schedule_configure(index, domain, us * ticks)?;
-    }
-    Ok(())
+    write_turns(first, entries, machine::ticks_per_us(&env.bootinfo))
 }
 
 /// Makes a check while the domains have these turns.

@@ -113,18 +113,30 @@ pub fn make_many(env: &mut Env, blueprint: ObjectBlueprint, count: usize) -> Out
     Ok(first)
 }
 
+/// Gives a thread that begins with `registers` the check's spaces, a scheduling context and a priority; it has neither stack nor IPC buffer.
+pub fn prepare(
+    env: &Env,
+    tcb: cap::Tcb,
+    sc: cap::SchedContext,
+    priority: Word,
+    registers: &UserContext,
+) -> Outcome {
+    let guard = root_guard(&env.bootinfo);
+    tcb.tcb_set_space(CPtr::from_bits(0), slot::CNODE.cap(), guard, slot::VSPACE.cap())?;
+    tcb.tcb_write_all_registers(false, registers)?;
+    Ok(tcb.tcb_set_sched_params(slot::TCB.cap(), 255, priority, sc, CPtr::from_bits(0).cast())?)
+}
+
 impl Crowd {
     /// Makes and starts `count` threads, each with a scheduling context of its own. Those of a higher priority than the caller's have run by the return.
     pub fn start(env: &mut Env, count: usize, act: impl Fn(usize) -> Act) -> Outcome<Self> {
         let first = make_many(env, cap_type::Tcb::BLUEPRINT, count)?;
         let contexts = make_many(env, ObjectBlueprint::SchedContext { size_bits: 7 }, count)?;
         let crowd = Self { first };
-        let guard = root_guard(&env.bootinfo);
         for i in 0..count {
             let (tcb, sc) = (crowd.tcb(i), cap::SchedContext::from_bits((contexts + i) as Word));
             let act = act(i);
             env.sched_control.sched_control_configure_flags(sc, act.time.0, act.time.1, 0, 0, 0)?;
-            tcb.tcb_set_space(CPtr::from_bits(0), slot::CNODE.cap(), guard, slot::VSPACE.cap())?;
             let registers = UserContext {
                 rip: bounded_call as *const () as u64,
                 rflags: 0x202,
@@ -134,8 +146,7 @@ impl Crowd {
                 r14: act.after,
                 ..UserContext::default()
             };
-            tcb.tcb_write_all_registers(false, &registers)?;
-            tcb.tcb_set_sched_params(slot::TCB.cap(), 255, act.priority, sc, CPtr::from_bits(0).cast())?;
+            prepare(env, tcb, sc, act.priority, &registers)?;
             if act.timeouts.bits() != 0 {
                 tcb.tcb_set_timeout_endpoint(act.timeouts)?;
             }

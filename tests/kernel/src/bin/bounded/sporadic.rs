@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Many threads on sporadic scheduling contexts with as many refills to come as the kernel keeps apart, all due, that wait on what is deleted.
 
-use kernel_tests::env::{HIGH, at, root_guard};
+use kernel_tests::env::{HIGH, at};
 use kernel_tests::machine::{pass_until, rdtsc, ticks_per_us};
 use kernel_tests::{Env, Outcome, check};
 use sel4::abi::sched::FLAG_SPORADIC;
 use sel4::abi::syscall as number;
-use sel4::init_thread::slot;
-use sel4::{CPtr, CapTypeForObjectOfFixedSize, ObjectBlueprint, UserContext, Word, cap, cap_type};
+use sel4::{CapTypeForObjectOfFixedSize, ObjectBlueprint, UserContext, Word, cap, cap_type};
 
-use crate::crowd::make_many;
+use crate::crowd::{make_many, prepare};
 
 kernel_tests::checks! {
     endpoint_that_many_with_refills_send_to,
@@ -59,12 +58,6 @@ fn wait_for(env: &mut Env, call: i64, target: Word) -> Outcome {
         );
         let (extra, flags) = (PARTS - 1, FLAG_SPORADIC);
         env.sched_control.sched_control_configure_flags(sc, BUDGET_US, PERIOD_US, extra, 0, flags)?;
-        tcb.tcb_set_space(
-            CPtr::from_bits(0),
-            slot::CNODE.cap(),
-            root_guard(&env.bootinfo),
-            slot::VSPACE.cap(),
-        )?;
         let registers = UserContext {
             rip: bounded_waits as *const () as u64,
             rflags: 0x202,
@@ -74,8 +67,7 @@ fn wait_for(env: &mut Env, call: i64, target: Word) -> Outcome {
             rbp: turns.bits(),
             ..UserContext::default()
         };
-        tcb.tcb_write_all_registers(false, &registers)?;
-        tcb.tcb_set_sched_params(slot::TCB.cap(), 255, HIGH, sc, CPtr::from_bits(0).cast())?;
+        prepare(env, tcb, sc, HIGH, &registers)?;
         tcb.tcb_resume()?;
     }
     let begin = rdtsc();

@@ -2,7 +2,7 @@
 //! The end of a domain's turn, when many of its threads get time, and many of the next one's have it again. On a kernel that was booted with
 //! `domains=2`.
 
-use kernel_tests::env::HIGH;
+use kernel_tests::env::{HIGH, write_turns};
 use kernel_tests::machine::{pass_until, rdtsc, ticks_per_us};
 use kernel_tests::{Env, Outcome, check};
 use sel4::init_thread::slot;
@@ -28,11 +28,8 @@ const FOREVER: u64 = (1 << 56) - 1;
 
 /// Goes over to a schedule: domains and ticks.
 fn set(first: u64, turns: &[(u8, u64)]) -> Outcome {
-    let domains = slot::DOMAIN_SET.cap();
-    for (index, &(domain, ticks)) in (first..).zip(turns.iter().chain([&(0, 0)])) {
-        domains.domain_set_schedule_configure(index, domain, ticks)?;
-    }
-    Ok(domains.domain_set_schedule_set_start(first)?)
+    write_turns(first, turns, 1)?;
+    Ok(slot::DOMAIN_SET.cap().domain_set_schedule_set_start(first)?)
 }
 
 fn many_get_time_in_two_domains_at_the_end_of_a_turn(env: &mut Env) -> Outcome {

@@ -4,7 +4,7 @@
 
 use core::hint::spin_loop;
 
-use kernel_tests::env::LOW;
+use kernel_tests::env::{LOW, write_turns};
 use kernel_tests::{Env, Me, Outcome, check, machine, thread};
 use sel4::cap;
 use sel4::init_thread::slot;
@@ -30,10 +30,7 @@ fn domain_set() -> cap::DomainSet {
 
 /// Makes a check while the domains have these turns, in microseconds.
 fn with_turns(env: &mut Env, turns: &[(u8, u64)], check: impl FnOnce(&mut Env) -> Outcome) -> Outcome {
-    let ticks = machine::ticks_per_us(&env.bootinfo);
-    for (index, &(domain, us)) in (FIRST..).zip(turns.iter().chain([&(0, 0)])) {
-        domain_set().domain_set_schedule_configure(index, domain, us * ticks)?;
-    }
+    write_turns(FIRST, turns, machine::ticks_per_us(&env.bootinfo))?;
     domain_set().domain_set_schedule_set_start(FIRST)?;
     let outcome = check(env);
     domain_set().domain_set_schedule_set_start(0)?;

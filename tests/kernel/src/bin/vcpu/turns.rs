@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Guests in scheduling domains, on a kernel that was booted with `domains=3`.
 
+use kernel_tests::env::write_turns;
 use kernel_tests::{Env, Failure, Outcome, Thread, check_eq, machine, thread};
 use sel4::cap;
 use sel4::init_thread::slot;
@@ -18,7 +19,7 @@ const COUNT: usize = 0x9408;
 const FLAG: usize = 0x9400;
 /// The schedule's first entry, and its turns: domain and microseconds.
 const FIRST: u64 = 10;
-const TURNS: [(u8, u64); 4] = [(0, 1000), (1, 300), (2, 400), (0, 0)];
+const TURNS: [(u8, u64); 3] = [(0, 1000), (1, 300), (2, 400)];
 
 fn domain_set() -> cap::DomainSet {
     slot::DOMAIN_SET.cap()
@@ -37,9 +38,7 @@ fn guests_run_in_their_domains_turns(env: &mut Env) -> Outcome {
     let (first, a) = guest_in(env, 1, 0)?;
     let (_, b) = guest_in(env, 2, 1)?;
     let counts = || (a.peek(COUNT), b.peek(COUNT));
-    for (index, (domain, us)) in (FIRST..).zip(TURNS) {
-        domain_set().domain_set_schedule_configure(index, domain, us * ticks)?;
-    }
+    write_turns(FIRST, &TURNS, ticks)?;
     for round in 0..5 {
         // The rest of this turn, and all turns of the guests.
         domain_set().domain_set_schedule_set_start(FIRST)?;
