@@ -51,33 +51,44 @@ fn walk(root: Option<CNode>, address: u64, bits: u32, levels: &mut u32) -> Resul
     let mut left = bits;
     loop {
         *levels += 1;
-        let (guard_bits, radix) = (u32::from(node.guard_bits), u32::from(node.radix));
-        let level = guard_bits + radix;
-        let guarded = guard_bits == 0
-            || guard_bits <= left && (address >> (left - guard_bits)) & mask(guard_bits) == node.guard;
-        if !guarded {
-            return Err(LookupFailure::GuardMismatch {
-                bits_left: u64::from(left),
-                guard: node.guard,
-                guard_bits: u64::from(guard_bits),
-            });
-        }
-        if level > left {
-            return Err(LookupFailure::DepthMismatch {
-                bits_left: u64::from(left),
-                bits_found: u64::from(level),
-            });
-        }
-        left -= level;
-        // SAFETY: the CNode has 2^radix slots.
-        let slot = unsafe { slot_at(node.slots, (address >> left) & mask(radix)) };
+        let Some(slot) = step(node, address, &mut left) else { return Err(mismatch(node, address, left)) };
         let slot = descend(slot, address, &mut left, levels);
-        if left == 0 || level == 0 {
-            return Ok(Resolved { slot, bits_left: left });
-        }
         match slot.raw().cnode() {
-            Some(next) => node = next,
-            None => return Ok(Resolved { slot, bits_left: left }),
+            Some(next) if left != 0 => node = next,
+            _ => return Ok(Resolved { slot, bits_left: left }),
+        }
+    }
+}
+
+/// One level: the slot to which the next of the `left` bits of the address lead, if there are as many as guard and index have and the guard is among
+/// them. What is left then is behind them.
+#[inline(always)]
+fn step(node: CNode, address: u64, left: &mut u32) -> Option<SlotRef> {
+    let radix = u32::from(node.radix);
+    let behind = left.checked_sub(u32::from(node.guard_bits) + radix)?;
+    // A CNode has at least two slots, so that this is less than 64.
+    let rest = address >> (behind & 63);
+    if (rest >> radix) & mask(node.guard_bits.into()) != node.guard {
+        return None;
+    }
+    *left = behind;
+    // SAFETY: the CNode has 2^radix slots.
+    Some(unsafe { slot_at(node.slots, rest & mask(radix)) })
+}
+
+/// Why there is no [`step`].
+#[cold]
+fn mismatch(node: CNode, address: u64, left: u32) -> LookupFailure {
+    let (guard_bits, level) = (u32::from(node.guard_bits), u32::from(node.guard_bits + node.radix));
+    let guarded = guard_bits == 0
+        || guard_bits <= left && (address >> (left - guard_bits)) & mask(guard_bits) == node.guard;
+    if guarded {
+        LookupFailure::DepthMismatch { bits_left: u64::from(left), bits_found: u64::from(level) }
+    } else {
+        LookupFailure::GuardMismatch {
+            bits_left: u64::from(left),
+            guard: node.guard,
+            guard_bits: u64::from(guard_bits),
         }
     }
 }
@@ -127,20 +138,10 @@ fn lookup_shallow(tcb: &Tcb, address: u64) -> Option<SlotRef> {
     let mut node = root_of(tcb)?;
     let mut left = WORD_BITS;
     for _ in 0..SHALLOW {
-        let radix = u32::from(node.radix);
-        left = left.checked_sub(u32::from(node.guard_bits) + radix)?;
-        let rest = address >> (left & 63);
-        if (rest >> radix) & mask(node.guard_bits.into()) != node.guard {
-            return None;
-        }
-        // SAFETY: the CNode has 2^radix slots.
-        let slot = unsafe { slot_at(node.slots, rest & mask(radix)) };
-        if left == 0 {
-            return Some(slot);
-        }
+        let slot = step(node, address, &mut left)?;
         match slot.raw().cnode() {
-            Some(next) => node = next,
-            None => return Some(slot),
+            Some(next) if left != 0 => node = next,
+            _ => return Some(slot),
         }
     }
     None
